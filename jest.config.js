@@ -1,0 +1,47 @@
+/**
+ * One Jest for the whole workspace. Tests are TypeScript modules that import the libraries' sources (through
+ * the custom export condition), so a test never runs against a stale build; only the tests that start Mayfly's
+ * services as processes need `npm run build` first.
+ */
+const shared = {
+  testEnvironment: 'node',
+  testEnvironmentOptions: { customExportConditions: ['@mayfly/source', 'node', 'node-addons', 'import', 'default'] },
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: {
+          target: 'es2024',
+          parser: { syntax: 'typescript', decorators: true },
+          transform: { legacyDecorator: true, decoratorMetadata: true },
+        },
+        module: { type: 'nodenext' },
+      },
+    ],
+  },
+  modulePathIgnorePatterns: ['/dist/', '/.mayfly/'],
+};
+
+export default {
+  projects: [
+    {
+      ...shared,
+      displayName: 'unit',
+      testMatch: ['<rootDir>/{apps,libs,deploy}/**/src/**/*.spec.ts'],
+      testPathIgnorePatterns: ['/node_modules/', '/dist/', '\\.integration\\.spec\\.ts$'],
+    },
+    {
+      ...shared,
+      displayName: 'integration',
+      testMatch: ['<rootDir>/{apps,libs,deploy}/**/src/**/*.integration.spec.ts'],
+      globalSetup: '<rootDir>/test/integration-setup.ts',
+      globalTeardown: '<rootDir>/test/integration-teardown.ts',
+    },
+    {
+      ...shared,
+      displayName: 'whole',
+      testMatch: ['<rootDir>/test/{e2e,security,conformance}/**/*.spec.ts'],
+    },
+  ],
+};

@@ -1,0 +1,92 @@
+/** What minting answers over the bus. */
+import { z } from 'zod';
+import { defineOperation } from '../operation.ts';
+import {
+  CredentialName,
+  Instant,
+  JsonObject,
+  Name,
+  Revocability,
+  Sealed,
+  Seconds,
+  Signed,
+  Uuid,
+} from '../primitives.ts';
+import { ToolTokenClaims } from '../tokens/tool-token.ts';
+
+export const issue = defineOperation({
+  name: 'minting.issue',
+  summary: 'Redeems a grant: mints at the provider, commits the activation, answers with the sealed secret.',
+  bus: { service: 'minting', operation: 'issue', callers: ['gateway'], timeoutMs: 30_000 },
+  input: z.strictObject({ grant: Signed }),
+  output: z.strictObject({
+    lease_id: Uuid,
+    credential: CredentialName,
+    provider: Name,
+    issued_at: Instant,
+    expires_at: Instant,
+    native_expires_at: Instant.optional(),
+    ttl_seconds: Seconds,
+    scope: JsonObject,
+    revocability: Revocability,
+    renewable: z.boolean(),
+    trace_id: z.string(),
+    sealed: Sealed,
+  }),
+  errors: ['unauthenticated', 'conflict', 'lease_ended', 'provider_rejected', 'provider_unavailable'],
+});
+
+export const revokeAtProvider = defineOperation({
+  name: 'minting.revoke',
+  summary: 'Ends at the provider what a handle names. Idempotent: what is already gone is a success.',
+  bus: { service: 'minting', operation: 'revoke', callers: ['revocation'], timeoutMs: 25_000 },
+  input: z.strictObject({
+    lease_id: Uuid,
+    organization: Name,
+    integration: Name,
+    provider: Name,
+    handle: Sealed,
+  }),
+  output: z.strictObject({ outcome: z.enum(['revoked', 'already_gone', 'expiry_only']) }),
+  errors: ['provider_rejected', 'provider_unavailable'],
+});
+
+export const reconcileAtProvider = defineOperation({
+  name: 'minting.reconcile',
+  summary: 'Finds what a lease without activation left upstream, by its name, and removes it.',
+  bus: { service: 'minting', operation: 'reconcile', callers: ['revocation'], timeoutMs: 25_000 },
+  input: z.strictObject({ order: Signed }),
+  /** `unreachable`: such a thing has no name to be found by; it died unreleased and lives until its native expiry. */
+  output: z.strictObject({ outcome: z.enum(['removed', 'absent', 'unreachable']) }),
+  errors: ['unauthenticated', 'provider_rejected', 'provider_unavailable'],
+});
+
+export const toolTokenKeys = defineOperation({
+  name: 'minting.tool-token-keys',
+  summary: 'The public keys of tool tokens, as a JWK set (RFC 7517 §5).',
+  bus: { service: 'minting', operation: 'tool-token-keys', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({}),
+  output: z.strictObject({ keys: z.array(z.record(z.string(), z.json())) }),
+  errors: [],
+});
+
+export const verifyToolToken = defineOperation({
+  name: 'minting.verify-tool-token',
+  summary:
+    'Checks the signature and times of a tool token; whether its lease lives is for revocation to say.',
+  bus: { service: 'minting', operation: 'verify-tool-token', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({
+    /** For `introspect`; the token must belong to the same organization. */
+    assertion: Signed,
+    /** JWE to the sealing key of minting; the payload is the tool token. */
+    token: Sealed,
+  }),
+  output: z.discriminatedUnion('valid', [
+    z.strictObject({ valid: z.literal(false) }),
+    z.strictObject({
+      valid: z.literal(true),
+      claims: ToolTokenClaims.extend({ iss: z.string(), aud: z.string(), iat: z.int(), exp: z.int() }),
+    }),
+  ]),
+  errors: ['unauthenticated', 'policy_denied'],
+});

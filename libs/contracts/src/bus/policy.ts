@@ -1,0 +1,184 @@
+/** What policy answers over the bus. */
+import { z } from 'zod';
+import { ErrorCodeSchema } from '../errors.ts';
+import { defineOperation } from '../operation.ts';
+import {
+  CredentialName,
+  Instant,
+  JsonObject,
+  Name,
+  RecipientKey,
+  Revocability,
+  Seconds,
+  Sealed,
+  Signed,
+  SourceIp,
+  text,
+  Uuid,
+} from '../primitives.ts';
+import { Act } from '../tokens/assertion.ts';
+
+/** A bearer token on its way to policy: compact JWE to policy's sealing key, because the bus never carries a token in the clear. */
+const SealedToken = Sealed.describe('JWE to the sealing key of policy; the payload is the raw token');
+
+/** Public half of a one-time key of the gateway; secrets meant for the HTTP answer are sealed to it. */
+const ReplyKey = RecipientKey;
+
+export const exchangeToken = defineOperation({
+  name: 'policy.exchange-token',
+  summary: 'Verifies a platform identity by the trust rules and opens a session.',
+  bus: { service: 'policy', operation: 'exchange-token', callers: ['gateway'], timeoutMs: 10_000 },
+  input: z.strictObject({
+    subject_token: SealedToken,
+    subject_token_type: text(256),
+    /** The session's secrets will be sealed to it; without one they pass through a one-time key of the gateway. */
+    recipient_key: RecipientKey.optional(),
+    reply_key: ReplyKey,
+    source_ip: SourceIp,
+  }),
+  output: z.strictObject({
+    /** JWE to `reply_key`; the payload is the session token. */
+    access_token: Sealed,
+    expires_in: Seconds,
+    session_id: Uuid,
+  }),
+  errors: ['unauthenticated', 'policy_denied'],
+});
+
+export const endSession = defineOperation({
+  name: 'policy.end-session',
+  summary: 'Ends a session (RFC 7009) and answers with the assertion by which revocation ends its leases.',
+  bus: { service: 'policy', operation: 'end-session', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({ token: SealedToken, source_ip: SourceIp }),
+  /** Absent when the token is invalid: RFC 7009 §2.2 answers 200 all the same. */
+  output: z.strictObject({ assertion: Signed.optional() }),
+  errors: [],
+});
+
+export const decide = defineOperation({
+  name: 'policy.decide',
+  summary: 'Decides on a request for a credential; an allowed one gets a grant.',
+  bus: { service: 'policy', operation: 'decide', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({
+    token: SealedToken,
+    credential: text(256),
+    ttl_seconds: z.int().min(1).max(31_536_000).optional(),
+    scope: JsonObject.optional(),
+    claimed_task: text(256).optional(),
+    justification: text(1024).optional(),
+    /** `Idempotency-Key` of the request and the SHA-256 of its body, hex. */
+    idempotency: z.strictObject({ key: text(255), body_sha256: z.string().length(64) }).optional(),
+    reply_key: ReplyKey,
+    source_ip: SourceIp,
+  }),
+  output: z.discriminatedUnion('decision', [
+    z.strictObject({
+      decision: z.literal('allow'),
+      lease_id: Uuid,
+      grant: Signed,
+      /** Whether the secret is sealed to the session's own key (`session`) or to the gateway's one-time key (`gateway`). */
+      recipient: z.enum(['session', 'gateway']),
+      /** Present when the TTL was cut, with why. */
+      ttl_adjusted: z.strictObject({ requested_seconds: z.int(), reason: text(200) }).optional(),
+      /** Assertion with which the gateway ends this lease if its client is gone before the answer. */
+      give_back: Signed,
+      /** The lease that a repeated `Idempotency-Key` replaces, with the assertion to end it. */
+      supersedes: z.strictObject({ lease_id: Uuid, assertion: Signed }).optional(),
+    }),
+    z.strictObject({ decision: z.literal('deny'), code: ErrorCodeSchema, reason: text(500) }),
+    z.strictObject({ decision: z.literal('pending'), request_id: Uuid }),
+  ]),
+  errors: ['unauthenticated', 'conflict'],
+});
+
+export const authorize = defineOperation({
+  name: 'policy.authorize',
+  summary: 'Answers with a signed assertion of who asks for what, for a call that another service answers.',
+  bus: { service: 'policy', operation: 'authorize', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({ token: SealedToken, act: Act, source_ip: SourceIp }),
+  output: z.strictObject({ assertion: Signed }),
+  errors: ['unauthenticated', 'policy_denied'],
+});
+
+/** A credential as an agent sees it before asking. */
+export const CredentialListing = z.strictObject({
+  credential: CredentialName,
+  provider: Name,
+  description: text(1024).optional(),
+  scope: JsonObject.describe('The widest scope that may be asked for, in the form of the provider'),
+  ttl: z.strictObject({ default_seconds: Seconds, max_seconds: Seconds }),
+  /** The shortest life that the upstream can give by itself, where it has one. */
+  native_minimum_seconds: z.int().min(1).optional(),
+  limits: z.strictObject({ per_session: z.int().min(1).optional(), concurrent: z.int().min(1).optional() }),
+  revocability: Revocability,
+  writes: z.boolean().describe('Whether the scope lets its holder change anything; derived by the provider'),
+  approval: z.enum(['required', 'off']),
+});
+export type CredentialListing = z.infer<typeof CredentialListing>;
+
+export const listCredentials = defineOperation({
+  name: 'policy.list-credentials',
+  summary: 'Lists what this session may ask for.',
+  bus: { service: 'policy', operation: 'list-credentials', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({ token: SealedToken, source_ip: SourceIp }),
+  output: z.strictObject({ credentials: z.array(CredentialListing) }),
+  errors: ['unauthenticated'],
+});
+
+/** Where a configuration document is wrong, in words that name the place. */
+export const ConfigProblem = z.strictObject({
+  /** JSON-pointer-like path: `credentials[0].ttl.max`. */
+  path: z.string(),
+  /** 1-based; absent where the document is not YAML at all. */
+  line: z.int().min(1).optional(),
+  column: z.int().min(1).optional(),
+  message: z.string(),
+});
+export type ConfigProblem = z.infer<typeof ConfigProblem>;
+
+export const applyConfig = defineOperation({
+  name: 'policy.apply-config',
+  summary:
+    'Validates a whole configuration document and makes it the running version, or leaves all as it is.',
+  bus: { service: 'policy', operation: 'apply-config', callers: ['gateway'], timeoutMs: 10_000 },
+  input: z.strictObject({
+    token: SealedToken,
+    document: z.string().max(786_432),
+    /** Refuse with `conflict` unless this is the running version. */
+    expected_version: z.int().min(0).optional(),
+    source_ip: SourceIp,
+  }),
+  output: z.discriminatedUnion('outcome', [
+    z.strictObject({ outcome: z.literal('applied'), version: z.int().min(1), unchanged: z.boolean() }),
+    z.strictObject({ outcome: z.literal('rejected'), problems: z.array(ConfigProblem).max(100) }),
+  ]),
+  errors: ['unauthenticated', 'policy_denied', 'conflict'],
+});
+
+export const getConfig = defineOperation({
+  name: 'policy.get-config',
+  summary: 'The running configuration document and its version.',
+  bus: { service: 'policy', operation: 'get-config', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({ token: SealedToken, source_ip: SourceIp }),
+  output: z.strictObject({
+    version: z.int().min(0),
+    document: z.string(),
+    applied_at: Instant.optional(),
+    applied_by: z.string().optional(),
+  }),
+  errors: ['unauthenticated', 'policy_denied'],
+});
+
+export const orderReconciliation = defineOperation({
+  name: 'policy.order-reconciliation',
+  summary: 'Signs the order to remove what a lease without activation may have left upstream.',
+  bus: { service: 'policy', operation: 'order-reconciliation', callers: ['revocation'], timeoutMs: 5_000 },
+  input: z.strictObject({
+    lease_id: Uuid,
+    organization: Name,
+    credential: CredentialName,
+    config_version: z.int().min(1),
+  }),
+  output: z.strictObject({ order: Signed }),
+  errors: ['not_found'],
+});

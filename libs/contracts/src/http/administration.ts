@@ -1,0 +1,70 @@
+/** What administrators and auditors call. */
+import { z } from 'zod';
+import { AuditEvent, auditFilters, LeaseLifecycle } from '../bus/audit.ts';
+import { ConfigProblem } from '../bus/policy.ts';
+import { EndOutcome } from '../bus/revocation.ts';
+import { defineOperation } from '../operation.ts';
+import { Instant, Subject, text, Uuid } from '../primitives.ts';
+
+export const revoke = defineOperation({
+  name: 'revokeLeases',
+  summary: 'End all leases of a subject',
+  description: 'Mints under way for the subject come to nothing too.',
+  http: { method: 'POST', path: '/v1/revocations', status: 202, auth: 'session', tag: 'administration' },
+  input: z.strictObject({ subject: Subject, reason: text(256) }),
+  output: z.strictObject({ matched: z.int(), leases: z.array(EndOutcome) }),
+  errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+});
+
+export const putConfig = defineOperation({
+  name: 'applyConfig',
+  summary: 'Replace the configuration document',
+  description:
+    'The whole document is validated; a document with any mistake is rejected with every place named, and the running configuration stays.',
+  http: { method: 'PUT', path: '/v1/config', status: 200, auth: 'session', tag: 'administration' },
+  input: z.strictObject({
+    document: z.string().max(786_432).describe('mayfly.yaml'),
+    expected_version: z.int().min(0).optional(),
+  }),
+  output: z.discriminatedUnion('outcome', [
+    z.strictObject({ outcome: z.literal('applied'), version: z.int().min(1), unchanged: z.boolean() }),
+    z.strictObject({ outcome: z.literal('rejected'), problems: z.array(ConfigProblem) }),
+  ]),
+  errors: ['unauthenticated', 'policy_denied', 'conflict', 'rate_limited'],
+});
+
+export const getConfig = defineOperation({
+  name: 'getConfig',
+  summary: 'The running configuration document',
+  http: { method: 'GET', path: '/v1/config', status: 200, auth: 'session', tag: 'administration' },
+  input: z.strictObject({}),
+  output: z.strictObject({
+    version: z.int(),
+    document: z.string(),
+    applied_at: Instant.optional(),
+    applied_by: z.string().optional(),
+  }),
+  errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+});
+
+export const queryAudit = defineOperation({
+  name: 'queryAuditEvents',
+  summary: 'Audit events of the organization',
+  http: { method: 'GET', path: '/v1/audit/events', status: 200, auth: 'session', tag: 'audit' },
+  input: z.strictObject({
+    ...auditFilters,
+    after: z.coerce.number().int().min(0).optional(),
+    limit: z.coerce.number().int().min(1).max(1000).default(100),
+  }),
+  output: z.strictObject({ events: z.array(AuditEvent), next: z.int().optional() }),
+  errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+});
+
+export const auditLease = defineOperation({
+  name: 'leaseTimeline',
+  summary: "A lease's whole life",
+  http: { method: 'GET', path: '/v1/audit/leases/{lease_id}', status: 200, auth: 'session', tag: 'audit' },
+  input: z.strictObject({ lease_id: Uuid }),
+  output: z.strictObject({ lease: LeaseLifecycle, events: z.array(AuditEvent) }),
+  errors: ['unauthenticated', 'policy_denied', 'not_found', 'rate_limited'],
+});

@@ -1,0 +1,140 @@
+/**
+ * The small shapes that many contracts share, each with the bound that it imposes (I12: nothing unbounded comes in).
+ */
+import { z } from 'zod';
+
+/** Text without control characters: no NUL reaches Postgres, no line break reaches a log line or a header. */
+export function text(maxLength: number) {
+  return z
+    .string()
+    .min(1)
+    .max(maxLength)
+    .refine((value) => !/\p{Cc}/u.test(value), { error: 'must not contain control characters' });
+}
+
+/** A UUID in any version; ids that Mayfly makes are UUIDv7 (RFC 9562 §5.7). */
+export const Uuid = z.uuid();
+
+/** Lower-case name as used in `mayfly.yaml` for organizations, integrations and roles. At most 63 characters. */
+export const Name = z.string().regex(/^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$/, {
+  error: 'must be 1 to 63 lower-case letters, digits, "-" or "_", and begin and end with a letter or digit',
+});
+
+/** `<integration>/<name>`, the name an agent asks by. */
+export const CredentialName = z
+  .string()
+  .max(127)
+  .regex(/^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\/[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$/, {
+    error: 'must look like <integration>/<name>, in lower-case letters, digits, "-" and "_"',
+  });
+
+/** `spiffe://<trust domain>/agent/<orchestration>/<task>/<instance>`, or `…/person/<name>` for people (SPIFFE-ID §2). */
+export const AgentId = z.string().max(2048).startsWith('spiffe://');
+
+/** RFC 3339 instant in UTC, milliseconds. */
+export const Instant = z.iso.datetime({ offset: true });
+
+/** Whole seconds. */
+export const Seconds = z.int().min(1).max(86_400);
+
+/** W3C `traceparent` header value, version 00. */
+export const Traceparent = z.string().regex(/^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/);
+
+/** 32 lower-case hex digits. */
+export const TraceId = z.string().regex(/^[0-9a-f]{32}$/);
+
+/** A compact JWE: five base64url parts (RFC 7516 §7.1). The type marks what the bus may carry of a secret. */
+export const Sealed = z
+  .string()
+  .max(131_072)
+  .regex(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/);
+
+/** A compact JWS: three base64url parts (RFC 7515 §7.1). */
+export const Signed = z
+  .string()
+  .max(65_536)
+  .regex(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/);
+
+/** Public key that a secret is sealed to: X25519 (RFC 8037 §2) or P-256 (RFC 7518 §6.2). Private parts are refused. */
+export const RecipientKey = z.union([
+  z.strictObject({
+    kty: z.literal('OKP'),
+    crv: z.literal('X25519'),
+    x: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+    kid: text(128).optional(),
+    use: z.literal('enc').optional(),
+    alg: z.literal('ECDH-ES').optional(),
+  }),
+  z.strictObject({
+    kty: z.literal('EC'),
+    crv: z.literal('P-256'),
+    x: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+    y: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+    kid: text(128).optional(),
+    use: z.literal('enc').optional(),
+    alg: z.literal('ECDH-ES').optional(),
+  }),
+]);
+export type RecipientKey = z.infer<typeof RecipientKey>;
+
+/** Deepest nesting that a scope or any other free JSON value may have. */
+export const maxJsonDepth = 8;
+
+/** A JSON object in a provider's own form, at most 8 levels deep; the provider's schema decides what it means. */
+export const JsonObject = z
+  .record(z.string().max(128), z.json())
+  .refine((value) => withinDepth(value, maxJsonDepth), {
+    error: `must not be nested deeper than ${maxJsonDepth} levels`,
+  });
+export type JsonObject = z.infer<typeof JsonObject>;
+
+/** Whether a JSON value is nested at most `depth` levels. Stops at the first branch that is deeper. */
+export function withinDepth(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (depth === 0) return false;
+  return Object.values(value).every((child) => withinDepth(child, depth - 1));
+}
+
+/** How a lease can be ended early, told honestly. `eventual` is within `within_seconds`. */
+export const Revocability = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('immediate') }),
+  z.strictObject({ kind: z.literal('eventual'), within_seconds: z.int().min(1) }),
+  z.strictObject({ kind: z.literal('expiry_only') }),
+]);
+export type Revocability = z.infer<typeof Revocability>;
+
+/** States of a lease; the moves between them are in `@mayfly/domain`. */
+export const leaseStates = [
+  'intended',
+  'active',
+  'failed',
+  'orphaned',
+  'revoking',
+  'revocation_failed',
+  'expired',
+  'revoked',
+] as const;
+export const LeaseState = z.enum(leaseStates);
+export type LeaseState = z.infer<typeof LeaseState>;
+
+/** What of a minted secret is known to auditors: the name of a part and the SHA-256 of its value, hex. */
+export const Fingerprint = z.strictObject({ part: text(64), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+export type Fingerprint = z.infer<typeof Fingerprint>;
+
+/** What of the minted thing shows up in the upstream's own logs: `{"postgres.role": "mayfly_…"}`. */
+export const UseKeys = z.record(z.string().max(64), z.string().max(512));
+export type UseKeys = z.infer<typeof UseKeys>;
+
+/** Address of the asker as the gateway saw it. */
+export const SourceIp = z.union([z.ipv4(), z.ipv6()]);
+
+/** Roles of people, from verified claims. `platform_administrator` may change the whole configuration document. */
+export const PersonRole = z.enum(['administrator', 'auditor', 'platform_administrator']);
+export type PersonRole = z.infer<typeof PersonRole>;
+
+/** What a revocation or block names. Its `id` is a lease id, session id, agent id, user, credential or integration name; for `organization` the organization itself. */
+export const Subject = z.strictObject({
+  kind: z.enum(['lease', 'session', 'agent', 'user', 'credential', 'integration', 'organization']),
+  id: text(2048),
+});
+export type Subject = z.infer<typeof Subject>;

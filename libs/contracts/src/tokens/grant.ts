@@ -1,0 +1,62 @@
+/**
+ * Policy's signed, single-use permission to mint exactly one lease: Ed25519 JWS, `typ` `mayfly-grant+jwt`, `jti` =
+ * lease id, 30 seconds. It carries all that minting needs, so minting keeps no configuration; minting and revocation
+ * both verify policy's signature, so neither the gateway nor minting can invent or change a lease.
+ */
+import { z } from 'zod';
+import {
+  AgentId,
+  CredentialName,
+  JsonObject,
+  Name,
+  RecipientKey,
+  Seconds,
+  SourceIp,
+  text,
+  Uuid,
+} from '../primitives.ts';
+
+/** Whose act it is. In a grant, and copied from there into events and the lease register. */
+export const Actor = z.strictObject({
+  organization: Name,
+  session_id: Uuid,
+  parent_session_id: Uuid.optional(),
+  agent_id: AgentId,
+  agent_role: Name.optional(),
+  user: text(256).optional(),
+  /** From verified claims. */
+  task: text(256).optional(),
+});
+export type Actor = z.infer<typeof Actor>;
+
+export const GrantClaims = z.strictObject({
+  /** The lease id, UUIDv7. */
+  jti: Uuid,
+  actor: Actor,
+  /** What the agent says it is doing; never trusted, only recorded. */
+  claimed_task: text(256).optional(),
+  justification: text(1024).optional(),
+  source_ip: SourceIp,
+  credential: CredentialName,
+  provider: Name,
+  /** Resolved integration block of the configuration: the privileged credential by reference, never by value. */
+  integration: z.strictObject({
+    name: Name,
+    settings: JsonObject,
+    /** Prefixes of secret references that this organization may use; minting checks again (I5). */
+    secret_references: z.array(text(512)).max(64),
+  }),
+  /** Resolved credential block: the provider's own settings beside the scope, such as custom statements. */
+  settings: JsonObject,
+  /** The credential's full bounds, for providers that keep something per credential upstream. */
+  bounds: JsonObject,
+  /** Effective scope: narrowed, final. */
+  scope: JsonObject,
+  ttl_seconds: Seconds,
+  /** The secret is sealed to this key and to no other. */
+  recipient_key: RecipientKey,
+  /** Identifies the policies that allowed it. */
+  policy_ids: z.array(text(256)).max(64),
+  config_version: z.int().min(1),
+});
+export type GrantClaims = z.infer<typeof GrantClaims>;
