@@ -1,0 +1,26 @@
+/** SPIFFE IDs of agents and people (SPIFFE-ID §2). */
+
+/** Characters that a SPIFFE path segment may hold (SPIFFE-ID §2.2); anything else in a claim makes the identity invalid. */
+const segment = /^[A-Za-z0-9._-]{1,128}$/;
+
+function isSegment(value: string): boolean {
+  return segment.test(value) && value !== '.' && value !== '..';
+}
+
+export interface AgentName {
+  readonly orchestration: string;
+  readonly task: string;
+  readonly instance: string;
+}
+
+/** `spiffe://<trust domain>/agent/<orchestration>/<task>/<instance>`, or undefined when a part may not stand in a path. */
+export function agentId(trustDomain: string, name: AgentName): string | undefined {
+  const parts = [name.orchestration, name.task, name.instance];
+  return parts.every(isSegment) ? `spiffe://${trustDomain}/agent/${parts.join('/')}` : undefined;
+}
+
+/** `spiffe://<trust domain>/person/<name>`. An `@` becomes `.at.`, because a SPIFFE path knows no `@`. */
+export function personId(trustDomain: string, name: string): string | undefined {
+  const part = name.replace('@', '.at.');
+  return isSegment(part) ? `spiffe://${trustDomain}/person/${part}` : undefined;
+}

@@ -1,0 +1,9 @@
+/** Pure decisions of Mayfly: lease states, TTLs, names, narrowing. No Nest, no I/O; functions take `now` and answer with unions. */
+export * from './agent-id.ts';
+export * from './lease-states.ts';
+export * from './secret.ts';
+export * from './ttl.ts';
+export * from './providers/definition.ts';
+export * from './providers/jwt.ts';
+export * from './providers/postgres.ts';
+export { providerDefinitions, type AnyProviderDefinition } from './providers/registry.ts';

@@ -1,0 +1,39 @@
+/**
+ * The pure half of a provider: what its settings, scopes and secrets look like and how a scope narrows. Policy decides
+ * with it, `mayfly config check` checks with it, and minting's half (`apps/minting/src/providers/<name>/`) does the I/O.
+ */
+import type { Revocability } from '@mayfly/contracts';
+import type { z } from 'zod';
+
+export type NarrowResult<Scope> =
+  | { readonly outcome: 'narrowed'; readonly scope: Scope }
+  /** The request asks for more than the bounds hold. `reason` may be shown to the asker: it names what was asked, not what else exists. */
+  | { readonly outcome: 'exceeded'; readonly reason: string }
+  /** The request is not in the provider's form. */
+  | { readonly outcome: 'malformed'; readonly reason: string };
+
+export interface ProviderDefinition<
+  IntegrationSettings extends object = object,
+  CredentialSettings extends object = object,
+  Scope extends object = object,
+> {
+  /** As in `provider:` of `mayfly.yaml`. */
+  readonly name: string;
+  /** The integration block beside `name`, `provider` and `organization`. Strict. */
+  readonly integrationSettings: z.ZodType<IntegrationSettings>;
+  /** The credential block beside what every credential has. Strict. */
+  readonly credentialSettings: z.ZodType<CredentialSettings>;
+  /** A complete scope: bounds in the configuration, and what `narrow` answers. Strict. */
+  readonly scope: z.ZodType<Scope>;
+  /** What the holder receives as `secret`. */
+  readonly secret: z.ZodType<object>;
+  /** The secret references among the integration's settings, so that they can be checked against the organization's prefixes (I5). */
+  secretReferences(settings: IntegrationSettings): readonly string[];
+  /** Whatever is asked, the result is never wider than the bounds (I4). `undefined` asks for the bounds themselves. */
+  narrow(requested: unknown, bounds: Scope): NarrowResult<Scope>;
+  /** Whether a scope lets its holder change anything. Unknown counts as yes. */
+  writes(scope: Scope): boolean;
+  revocability(settings: { integration: IntegrationSettings; credential: CredentialSettings }): Revocability;
+  /** The shortest life that the upstream gives by itself, in seconds, where it has one. */
+  readonly nativeMinimumSeconds?: number;
+}

@@ -1,0 +1,129 @@
+/** Provider `postgres`: settings, scope and narrowing. A scope is a set of table privileges on schemas, or on named tables in them. */
+import { text } from '@mayfly/contracts';
+import { z } from 'zod';
+import type { NarrowResult, ProviderDefinition } from './definition.ts';
+import { describeRequestProblem, isSubset, SecretReference, uniqueItems } from './scope-parts.ts';
+
+/** Table privileges (PostgreSQL: "Privileges"), narrowest first. */
+export const postgresPrivileges = [
+  'SELECT',
+  'INSERT',
+  'UPDATE',
+  'DELETE',
+  'TRUNCATE',
+  'REFERENCES',
+  'TRIGGER',
+] as const;
+
+/** An identifier as PostgreSQL stores it: up to 63 bytes, no NUL; quoted wherever it is used, so its letters do not matter. */
+const Identifier = text(63).refine((value) => Buffer.byteLength(value) <= 63, {
+  error: 'must be at most 63 bytes',
+});
+
+/** `schema.table`; the first dot separates, so a schema with a dot in its name can't be given by table. */
+const QualifiedTable = text(127).regex(/^[^.]+\..+$/, { error: 'must look like schema.table' });
+
+const Privileges = uniqueItems(z.array(z.enum(postgresPrivileges)).min(1).max(postgresPrivileges.length));
+const Schemas = uniqueItems(z.array(Identifier).min(1).max(64));
+const Tables = uniqueItems(z.array(QualifiedTable).min(1).max(256));
+
+export const PostgresScope = z
+  .strictObject({
+    privileges: Privileges,
+    schemas: Schemas,
+    /** Only these tables of the schemas; absent: all tables, views and sequences needed for the privileges. */
+    tables: Tables.optional(),
+  })
+  .refine((scope) => (scope.tables ?? []).every((table) => scope.schemas.includes(schemaOf(table))), {
+    error: 'every table must be in one of the schemas',
+    path: ['tables'],
+  });
+export type PostgresScope = z.infer<typeof PostgresScope>;
+
+const PostgresScopeRequest = z.strictObject({
+  privileges: Privileges.optional(),
+  schemas: Schemas.optional(),
+  tables: Tables.optional(),
+});
+
+/** A statement template; `{{name}}`, `{{verifier}}`, `{{expiration}}` and `{{group}}` stand for safely quoted values. */
+const StatementTemplate = z.string().min(1).max(4096);
+
+export const PostgresIntegrationSettings = z.strictObject({
+  /** Reference to a connection URL of a role that may create roles and grant what the scopes name. */
+  admin: SecretReference,
+  /** Further databases of the same server in which ended leases' objects are dropped; the URL's own is always one. */
+  databases: z.array(Identifier).max(64).optional(),
+  /** Host and port that agents connect to, when they differ from the admin URL's. */
+  agent_host: text(255).optional(),
+  agent_port: z.int().min(1).max(65_535).optional(),
+  /** `sslmode` told to agents (libpq). */
+  sslmode: z.enum(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']).optional(),
+  /** PBKDF2 iterations of the SCRAM-SHA-256 verifier (RFC 5802 §5.1). A random password of 192 bits gains nothing from more; some drivers refuse less than 4096. */
+  scram_iterations: z.int().min(1).max(1_000_000).optional(),
+});
+export type PostgresIntegrationSettings = z.infer<typeof PostgresIntegrationSettings>;
+
+export const PostgresCredentialSettings = z.strictObject({
+  /** Simultaneous connections of one lease (`CONNECTION LIMIT`). Default 5. */
+  connection_limit: z.int().min(1).max(1000).optional(),
+  /** Statements that replace the creation of the login role. */
+  creation_statements: z.array(StatementTemplate).min(1).max(32).optional(),
+  /** Statements run before the login role is dropped. */
+  revocation_statements: z.array(StatementTemplate).min(1).max(32).optional(),
+});
+export type PostgresCredentialSettings = z.infer<typeof PostgresCredentialSettings>;
+
+export const PostgresSecret = z.strictObject({
+  host: z.string(),
+  port: z.int(),
+  database: z.string(),
+  username: z.string(),
+  password: z.string(),
+  sslmode: z.string().optional(),
+  /** The same as one URL (libpq connection URI). */
+  url: z.string(),
+});
+export type PostgresSecret = z.infer<typeof PostgresSecret>;
+
+function schemaOf(table: string): string {
+  return table.slice(0, table.indexOf('.'));
+}
+
+/** Each part that is asked for must lie within the bounds; a part that is not asked for is the bounds' own, cut to what was. */
+function narrow(requested: unknown, bounds: PostgresScope): NarrowResult<PostgresScope> {
+  if (requested === undefined) return { outcome: 'narrowed', scope: bounds };
+  const parsed = PostgresScopeRequest.safeParse(requested);
+  if (!parsed.success) return { outcome: 'malformed', reason: describeRequestProblem(parsed.error) };
+  const privileges = parsed.data.privileges ?? bounds.privileges;
+  if (!isSubset(privileges, bounds.privileges))
+    return { outcome: 'exceeded', reason: 'the scope asks for privileges beyond those of the credential' };
+  const schemas = parsed.data.schemas ?? bounds.schemas;
+  if (!isSubset(schemas, bounds.schemas))
+    return { outcome: 'exceeded', reason: 'the scope asks for schemas beyond those of the credential' };
+  const tables = parsed.data.tables ?? bounds.tables?.filter((table) => schemas.includes(schemaOf(table)));
+  if (tables === undefined) return { outcome: 'narrowed', scope: { privileges, schemas } };
+  if (tables.length === 0 || (bounds.tables !== undefined && !isSubset(tables, bounds.tables))) {
+    return { outcome: 'exceeded', reason: 'the scope asks for tables beyond those of the credential' };
+  }
+  if (!tables.every((table) => schemas.includes(schemaOf(table)))) {
+    return { outcome: 'exceeded', reason: 'the scope asks for tables outside its schemas' };
+  }
+  return { outcome: 'narrowed', scope: { privileges, schemas, tables } };
+}
+
+export const postgresDefinition: ProviderDefinition<
+  PostgresIntegrationSettings,
+  PostgresCredentialSettings,
+  PostgresScope
+> = {
+  name: 'postgres',
+  integrationSettings: PostgresIntegrationSettings,
+  credentialSettings: PostgresCredentialSettings,
+  scope: PostgresScope,
+  secret: PostgresSecret,
+  secretReferences: (settings) => [settings.admin],
+  narrow,
+  writes: (scope) => scope.privileges.some((privilege) => privilege !== 'SELECT'),
+  revocability: () => ({ kind: 'immediate' }),
+};

@@ -1,0 +1,27 @@
+/** Parts that the definitions of several providers are made of. */
+import { text } from '@mayfly/contracts';
+import { z } from 'zod';
+
+/** Where a secret is, never the secret: `env:NAME` or `file:/absolute/path`. Resolved by minting alone. */
+export const SecretReference = text(512).regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:\/[^\0]+)$/, {
+  error: 'must be a secret reference such as env:NAME or file:/path, never the secret itself',
+});
+
+/** Refuses an array that names an item twice. */
+export function uniqueItems<T extends z.ZodArray<z.ZodType<string>>>(schema: T): T {
+  return schema.refine((items) => new Set(items as string[]).size === (items as string[]).length, {
+    error: 'must not name anything twice',
+  });
+}
+
+export function isSubset(part: readonly string[], whole: readonly string[]): boolean {
+  return part.every((item) => whole.includes(item));
+}
+
+/** One sentence about the first thing that is wrong with a requested scope. */
+export function describeRequestProblem(error: z.ZodError): string {
+  const issue = error.issues[0];
+  if (issue === undefined) return 'the scope is malformed';
+  const where = issue.path.length > 0 ? `scope.${issue.path.map(String).join('.')}` : 'scope';
+  return `${where}: ${issue.message}`.slice(0, 200);
+}
