@@ -1,0 +1,24 @@
+/**
+ * Telemetry of Mayfly's services: logs without secrets, metrics, and the spans of a lease's life. Tracing itself is
+ * started by `@mayfly/telemetry/register`, before the service loads.
+ */
+export { LeaseSpan, SpanAttribute } from './attributes.ts';
+export { errorKind, errorType, type ErrorKind } from './error-type.ts';
+export {
+  currentTraceId,
+  currentTraceparent,
+  inTrace,
+  recordFailure,
+  traceIdOf,
+  withSpan,
+  type SpanSettings,
+} from './lease-trace.ts';
+export { createLogger, type Logger, type LoggerSettings } from './logger.ts';
+export { NestLogger } from './nest-logger.ts';
+export { redactFields, redactText } from './redaction.ts';
+export { shutdownTelemetry } from './running.ts';
+export { assertSupportedNode } from './supported-node.ts';
+export { createMetrics } from './metrics/registry.ts';
+export { issuanceDuration, issuances, unknownCredential, type IssuanceLabel } from './metrics/issuance.ts';
+export { dueLag, liveLeases, revocationFailures, type Collect } from './metrics/leases.ts';
+export { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './metrics/messages.ts';

@@ -1,0 +1,46 @@
+/** Metrics of the lease register, owned by revocation. */
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+/** Reads the value at each scrape, so that nothing needs to be kept up to date in between. */
+export type Collect<Label extends string> = (gauge: Gauge<Label>) => void | Promise<void>;
+
+/** `mayfly_live_leases{state}`: leases that have not ended, by lease state. Not by organization: that is unbounded. */
+export function liveLeases(registry: Registry, collect?: Collect<'state'>): Gauge<'state'> {
+  return new Gauge({
+    name: 'mayfly_live_leases',
+    help: 'Leases that have not ended, by state',
+    labelNames: ['state'],
+    registers: [registry],
+    ...collecting(collect),
+  });
+}
+
+/** `mayfly_due_lag_seconds`: how long the most overdue lease has been due, in seconds; 0 when none is. */
+export function dueLag(registry: Registry, collect?: Collect<string>): Gauge {
+  return new Gauge({
+    name: 'mayfly_due_lag_seconds',
+    help: 'How long the most overdue lease has been due',
+    registers: [registry],
+    ...collecting(collect),
+  });
+}
+
+/** `mayfly_revocation_failures_total{provider}`: attempts to end a lease at its provider that failed. */
+export function revocationFailures(registry: Registry): Counter<'provider'> {
+  return new Counter({
+    name: 'mayfly_revocation_failures_total',
+    help: 'Failed attempts to end a lease at its provider',
+    labelNames: ['provider'],
+    registers: [registry],
+  });
+}
+
+/** prom-client calls `collect` with the gauge as `this`. */
+export function collecting<Label extends string>(collect: Collect<Label> | undefined) {
+  if (collect === undefined) return {};
+  return {
+    collect(this: Gauge<Label>): void | Promise<void> {
+      return collect(this);
+    },
+  };
+}

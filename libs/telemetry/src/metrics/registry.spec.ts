@@ -1,0 +1,42 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import type { Registry } from 'prom-client';
+import { issuanceDuration, issuances } from './issuance.ts';
+import { dueLag, liveLeases, revocationFailures } from './leases.ts';
+import { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './messages.ts';
+import { createMetrics } from './registry.ts';
+
+describe('createMetrics', () => {
+  let registry: Registry;
+  afterEach(() => registry.clear());
+
+  it('serves the process metrics and the ones registered, with the service on each', async () => {
+    registry = createMetrics('revocation');
+    issuances(registry).inc({ credential: 'orders-db/readonly', outcome: 'issued' });
+    issuanceDuration(registry).observe({ credential: 'orders-db/readonly', outcome: 'issued' }, 0.01);
+    liveLeases(registry, (gauge) => gauge.set({ state: 'active' }, 3));
+    dueLag(registry, async (gauge) => gauge.set(await Promise.resolve(1.5)));
+    revocationFailures(registry).inc({ provider: 'postgres' });
+    streamLag(registry).set({ stream: 'MAYFLY_EVENTS', consumer: 'audit' }, 2);
+    deadLetters(registry).inc({ consumer: 'audit' });
+    signalsLost(registry).inc();
+    outboxPending(registry).set(4);
+    rpcDuration(registry).observe({ operation: 'revocation.activate', code: 'ok' }, 0.002);
+
+    const text = await registry.metrics();
+    expect(text).toContain('process_cpu_seconds_total{service="revocation"}');
+    for (const series of [
+      'mayfly_issuances_total{credential="orders-db/readonly",outcome="issued",service="revocation"} 1',
+      'mayfly_live_leases{state="active",service="revocation"} 3',
+      'mayfly_due_lag_seconds{service="revocation"} 1.5',
+      'mayfly_revocation_failures_total{provider="postgres",service="revocation"} 1',
+      'mayfly_stream_lag_messages{stream="MAYFLY_EVENTS",consumer="audit",service="revocation"} 2',
+      'mayfly_dead_letters_total{consumer="audit",service="revocation"} 1',
+      'mayfly_signals_lost_total{service="revocation"} 1',
+      'mayfly_outbox_pending{service="revocation"} 4',
+    ]) {
+      expect(text).toContain(series);
+    }
+    expect(text).toMatch(/mayfly_rpc_duration_seconds_count\{.*operation="revocation.activate".*\} 1/);
+    expect(text).toMatch(/mayfly_issuance_duration_seconds_count\{.*\} 1/);
+  });
+});
