@@ -1,0 +1,140 @@
+/** The public keys of the issuers that an organization trusts, from their JWKS address or from a file. */
+import { MayflyError } from '@mayfly/contracts';
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type FetchImplementation,
+  type JSONWebKeySet,
+  type JWTVerifyGetKey,
+} from 'jose';
+import { hasPrivateMember } from './jwk.ts';
+import { KeyFileError, WatchedFile, type WatchOptions } from './watched-file.ts';
+
+export type IssuerKeySource = { readonly url: string } | { readonly file: string };
+
+/** Most addresses and files that are remembered; the one unused for longest is forgotten. */
+const maxSources = 1024;
+/** Longest answer of a JWKS address, in bytes, and most keys in it. */
+const maxJwksBytes = 262_144;
+const maxJwksKeys = 100;
+const fetchTimeoutMs = 5_000;
+/** After a fetch, an unknown `kid` causes no other for this long: strangers can't make Mayfly hammer an issuer. */
+const refetchCooldownMs = 30_000;
+const cacheMaxAgeMs = 600_000;
+
+/** `https`, or `http` to this machine itself (an issuer for development). */
+export function isAcceptableJwksUrl(url: string): boolean {
+  if (!URL.canParse(url)) return false;
+  const { protocol, hostname, username, password } = new URL(url);
+  if (username !== '' || password !== '') return false;
+  if (protocol === 'https:') return true;
+  return protocol === 'http:' && /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(hostname);
+}
+
+export class IssuerKeys {
+  /** In the order of last use. */
+  readonly #sources = new Map<string, JWTVerifyGetKey>();
+
+  constructor(private readonly options: WatchOptions = {}) {}
+
+  /** A resolver that throws `dependency_unavailable` when the keys can't be had, and jose's errors for an unknown key. */
+  of(source: IssuerKeySource): JWTVerifyGetKey {
+    const name = 'url' in source ? `url ${source.url}` : `file ${source.file}`;
+    const resolver = this.#sources.get(name) ?? this.#open(source);
+    this.#sources.delete(name);
+    this.#sources.set(name, resolver);
+    for (const oldest of this.#sources.keys()) {
+      if (this.#sources.size <= maxSources) break;
+      this.#sources.delete(oldest);
+    }
+    return resolver;
+  }
+
+  #open(source: IssuerKeySource): JWTVerifyGetKey {
+    return 'url' in source ? keysAt(source.url) : keysIn(source.file, this.options);
+  }
+}
+
+function keysAt(url: string): JWTVerifyGetKey {
+  if (!isAcceptableJwksUrl(url)) throw unavailable(new Error('the JWKS address is neither https nor local'));
+  const remote = createRemoteJWKSet(new URL(url), {
+    timeoutDuration: fetchTimeoutMs,
+    cooldownDuration: refetchCooldownMs,
+    cacheMaxAge: cacheMaxAgeMs,
+    [customFetch]: fetchBounded,
+  });
+  return async (header, token) => {
+    try {
+      return await remote(header, token);
+    } catch (error) {
+      throw error instanceof errors.JWKSInvalid ? unavailable(error) : error;
+    }
+  };
+}
+
+/** Everything that can go wrong with a fetch is `dependency_unavailable`; redirects are not followed. */
+const fetchBounded: FetchImplementation = async (url, options) => {
+  try {
+    const response = await fetch(url, options);
+    if (response.status !== 200) {
+      await response.body?.cancel();
+      throw new Error(`the JWKS address answered with status ${response.status}`);
+    }
+    const body = await readBounded(response);
+    assertPublicSet(JSON.parse(body));
+    return new Response(body);
+  } catch (error) {
+    throw unavailable(error);
+  }
+};
+
+async function readBounded(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  // Leaving the loop by an exception cancels the body.
+  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    length += chunk.byteLength;
+    if (length > maxJwksBytes) throw new Error('the JWKS is too large');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function keysIn(path: string, options: WatchOptions): JWTVerifyGetKey {
+  let file: Promise<WatchedFile<JWTVerifyGetKey>> | undefined;
+  return async (header, token) => {
+    file ??= WatchedFile.open(path, { private: false, parse: parseFile }, options);
+    const opened = await file.catch((cause: unknown) => {
+      file = undefined;
+      throw unavailable(cause);
+    });
+    const resolver = await opened.current();
+    return resolver(header, token);
+  };
+}
+
+function parseFile(path: string, content: string): JWTVerifyGetKey {
+  try {
+    const set: unknown = JSON.parse(content);
+    assertPublicSet(set);
+    return createLocalJWKSet(set);
+  } catch {
+    throw new KeyFileError(`${path} is not a JWK Set of at most ${maxJwksKeys} public keys.`);
+  }
+}
+
+function assertPublicSet(value: unknown): asserts value is JSONWebKeySet {
+  const keys = typeof value === 'object' && value !== null && 'keys' in value ? value.keys : undefined;
+  if (!Array.isArray(keys) || keys.length > maxJwksKeys) throw new Error('not a JWK Set, or too many keys');
+  if (keys.some((key: unknown) => typeof key !== 'object' || key === null || hasPrivateMember(key))) {
+    throw new Error('a key of the JWK Set is not a public key');
+  }
+}
+
+function unavailable(cause: unknown): MayflyError {
+  return new MayflyError('dependency_unavailable', 'The keys of the token’s issuer cannot be fetched.', {
+    cause,
+  });
+}
