@@ -1,1 +1,42 @@
-export {};
+/** The gateway: the edge of Mayfly. HTTP, admission, translation to the bus. */
+import { loadSettings, startService } from '@mayfly/service';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { Admission } from './admission/admission.ts';
+import { GatewayModule } from './gateway.module.ts';
+import { documentLimitBytes, registerBodyParsers } from './http/body-parsers.ts';
+import { ErrorFilter } from './http/error-filter.ts';
+import { openApiDocument } from './openapi/openapi.ts';
+import { GatewaySettings } from './settings.ts';
+import { version } from './version.ts';
+
+const settings = loadSettings(GatewaySettings);
+const publicUrl = (
+  settings.MAYFLY_PUBLIC_URL ?? `http://${settings.MAYFLY_BIND}:${settings.MAYFLY_SERVICE_PORT}`
+).replace(/\/$/, '');
+const admission = new Admission(settings);
+
+await startService({
+  service: 'gateway',
+  settings,
+  module: (host) => GatewayModule.register(host, admission, publicUrl),
+  httpAdapter: () => {
+    const adapter = new FastifyAdapter({
+      bodyLimit: documentLimitBytes,
+      requestTimeout: settings.MAYFLY_REQUEST_TIMEOUT_MS,
+      http: { maxHeaderSize: 32_768 },
+      routerOptions: { maxParamLength: 256 },
+      ...(settings.MAYFLY_TRUSTED_PROXIES === undefined
+        ? {}
+        : { trustProxy: settings.MAYFLY_TRUSTED_PROXIES.split(',') }),
+    });
+    registerBodyParsers(adapter);
+    return adapter;
+  },
+  configureHttp: (app, host) => {
+    const fastify = app.getHttpAdapter().getInstance();
+    admission.register(fastify);
+    app.useGlobalFilters(new ErrorFilter(host.logger));
+    const document = openApiDocument(publicUrl, version);
+    fastify.get('/openapi.json', (_request, reply) => reply.send(document));
+  },
+});

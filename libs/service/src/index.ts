@@ -1,1 +1,14 @@
-export {};
+/** How every Mayfly service is configured, started, watched and stopped. */
+export { BackgroundLoop, type BackgroundLoopOptions } from './background-loop.ts';
+export { Readiness, type ReadinessCheck } from './readiness.ts';
+export type { ServiceHost } from './service-host.ts';
+export {
+  loadSettings,
+  milliseconds,
+  seconds,
+  secretText,
+  serviceSettings,
+  type ServiceSettings,
+} from './settings.ts';
+export { startService, type ServiceDefinition } from './start-service.ts';
+export { KEY_FILES, LOGGER, METRICS, NATS_CONNECTION } from './tokens.ts';

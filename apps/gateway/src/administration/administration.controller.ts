@@ -1,0 +1,56 @@
+/** What administrators and auditors call. Policy decides whether the caller is one; the answering service checks its assertion. */
+import { Controller } from '@nestjs/common';
+import { bus, http, type InputOf, type OutputOf } from '@mayfly/contracts';
+import { BusClient } from '@mayfly/messaging';
+import { AuthenticatedCaller, Input, Route, type Caller } from '../http/route.ts';
+import { PolicyGate } from '../policy-gate.ts';
+
+const { auditLease, getConfig, putConfig, queryAudit, revoke } = http.administration;
+
+@Controller()
+export class AdministrationController {
+  constructor(
+    private readonly gate: PolicyGate,
+    private readonly client: BusClient,
+  ) {}
+
+  @Route(revoke)
+  async revoke(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() request: InputOf<typeof revoke>,
+  ): Promise<OutputOf<typeof revoke>> {
+    const assertion = await this.gate.assertionFor(caller, { action: 'revoke', ...request });
+    return this.client.call(bus.revocation.revoke, { assertion });
+  }
+
+  @Route(putConfig)
+  putConfig(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() request: InputOf<typeof putConfig>,
+  ): Promise<OutputOf<typeof putConfig>> {
+    return this.gate.applyConfig(caller, request);
+  }
+
+  @Route(getConfig)
+  getConfig(@AuthenticatedCaller() caller: Caller): Promise<OutputOf<typeof getConfig>> {
+    return this.gate.getConfig(caller);
+  }
+
+  @Route(queryAudit)
+  async queryAudit(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() query: InputOf<typeof queryAudit>,
+  ): Promise<OutputOf<typeof queryAudit>> {
+    const assertion = await this.gate.assertionFor(caller, { action: 'read_audit' });
+    return this.client.call(bus.audit.queryEvents, { assertion, ...query });
+  }
+
+  @Route(auditLease)
+  async auditLease(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() { lease_id }: InputOf<typeof auditLease>,
+  ): Promise<OutputOf<typeof auditLease>> {
+    const assertion = await this.gate.assertionFor(caller, { action: 'read_audit' });
+    return this.client.call(bus.audit.leaseTimeline, { assertion, lease_id });
+  }
+}

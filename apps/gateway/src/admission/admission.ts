@@ -1,0 +1,88 @@
+/**
+ * What is turned away before any work is done: too many requests at once, or from one source, or for one organization.
+ * An organization's bucket is drained only by calls whose token policy has verified, so a stranger who writes an
+ * organization's name into a token of his own stops nobody (I12).
+ */
+import { MayflyError } from '@mayfly/contracts';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { sendProblem } from '../http/error-filter.ts';
+import { sourceIpOf } from '../http/route.ts';
+import type { GatewaySettings } from '../settings.ts';
+import { TokenBuckets } from './token-bucket.ts';
+
+/** Paths of probes and scrapers, which must get through when all else is busy. */
+const exempt = new Set(['/healthz', '/readyz', '/metrics']);
+
+export class Admission {
+  readonly #sources: TokenBuckets;
+  readonly #organizations: TokenBuckets;
+  readonly #maxInFlight: number;
+  #inFlight = 0;
+
+  constructor(settings: GatewaySettings) {
+    this.#sources = new TokenBuckets({
+      ratePerSecond: settings.MAYFLY_SOURCE_RATE,
+      burst: settings.MAYFLY_SOURCE_BURST,
+      maxKeys: 50_000,
+    });
+    this.#organizations = new TokenBuckets({
+      ratePerSecond: settings.MAYFLY_ORGANIZATION_RATE,
+      burst: settings.MAYFLY_ORGANIZATION_BURST,
+      maxKeys: 10_000,
+    });
+    this.#maxInFlight = settings.MAYFLY_MAX_IN_FLIGHT;
+  }
+
+  register(fastify: FastifyInstance): void {
+    fastify.addHook('onRequest', (request, reply, done) => {
+      void reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
+      if (exempt.has(request.routeOptions.url ?? '')) return done();
+      const refusal = this.#refusal(request);
+      if (refusal !== undefined) return sendProblem(reply, { code: 'rate_limited', reason: refusal });
+      this.#inFlight++;
+      // `close` comes once for every response, also for one whose client has gone.
+      reply.raw.once('close', () => this.#inFlight--);
+      done();
+    });
+  }
+
+  /** Runs a call that policy verifies, and charges the organization of its token once it has been verified. */
+  async charged<T>(token: string, call: () => Promise<T>): Promise<T> {
+    const organization = claimedOrganization(token);
+    if (organization !== undefined && !this.#organizations.has(organization, performance.now())) {
+      throw new MayflyError('rate_limited', 'the organization sends too many requests');
+    }
+    try {
+      const result = await call();
+      if (organization !== undefined) this.#organizations.take(organization, performance.now());
+      return result;
+    } catch (error) {
+      const verified =
+        error instanceof MayflyError &&
+        error.code !== 'unauthenticated' &&
+        error.code !== 'dependency_unavailable';
+      if (verified && organization !== undefined) this.#organizations.take(organization, performance.now());
+      throw error;
+    }
+  }
+
+  #refusal(request: FastifyRequest): string | undefined {
+    if (this.#inFlight >= this.#maxInFlight) return 'too many requests at once';
+    return this.#sources.take(sourceIpOf(request), performance.now())
+      ? undefined
+      : 'too many requests from this address';
+  }
+}
+
+/** The organization that a token names, unverified: fit for choosing a bucket to look into, for nothing else. */
+function claimedOrganization(token: string): string | undefined {
+  const payload = token.split('.', 2)[1];
+  if (payload === undefined) return undefined;
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'));
+    if (typeof claims !== 'object' || claims === null || !('organization' in claims)) return undefined;
+    return typeof claims.organization === 'string' ? claims.organization.slice(0, 63) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Every failure leaves the gateway in one of two forms: RFC 9457 problem details, or, at the OAuth endpoints, RFC 6749
+ * errors. What went wrong inside is logged under the trace id that the client gets, and told to nobody else.
+ */
+import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import {
+  errorTable,
+  httpOperations,
+  MayflyError,
+  type ErrorCode,
+  type OAuthError,
+  type Problem,
+} from '@mayfly/contracts';
+import { currentTraceId, type Logger } from '@mayfly/telemetry';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import { nestPath } from './route.ts';
+
+const oauthPaths = new Set(
+  httpOperations.filter(({ http }) => http.errors === 'oauth').map(({ http }) => nestPath(http.path)),
+);
+const tokenPath = '/v1/token';
+
+interface Failure {
+  readonly code: ErrorCode;
+  readonly reason: string;
+  /** Where HTTP has a more exact status than the code's own, such as 413. */
+  readonly status?: number;
+}
+
+@Catch()
+export class ErrorFilter implements ExceptionFilter {
+  constructor(private readonly logger: Logger) {}
+
+  catch(exception: unknown, host: ArgumentsHost): void {
+    const request = host.switchToHttp().getRequest<FastifyRequest>();
+    const reply = host.switchToHttp().getResponse<FastifyReply>();
+    const failure = failureOf(exception);
+    if (failure.code === 'internal') this.logger.error({ err: exception }, 'a request failed');
+    if (reply.sent || reply.raw.headersSent) return;
+    const path = request.routeOptions.url ?? '';
+    if (oauthPaths.has(path)) sendOAuthError(reply, failure, path);
+    else sendProblem(reply, failure);
+  }
+}
+
+/** Answers with problem details. */
+export function sendProblem(reply: FastifyReply, { code, reason, status }: Failure): void {
+  const entry = errorTable[code];
+  const traceId = currentTraceId();
+  const problem: Problem = {
+    type: `urn:mayfly:error:${code}`,
+    title: entry.title,
+    status: status ?? entry.status,
+    detail: reason,
+    code,
+    retryable: entry.retryable,
+    ...(traceId === undefined ? {} : { trace_id: traceId }),
+  };
+  challenge(reply, code);
+  void reply.status(problem.status).header('content-type', 'application/problem+json').send(problem);
+}
+
+function sendOAuthError(reply: FastifyReply, { code, reason, status }: Failure, path: string): void {
+  const entry = errorTable[code];
+  const traceId = currentTraceId();
+  const atTokenEndpoint = path === tokenPath;
+  // RFC 8693 §2.2.2: a subject token that is invalid or unacceptable is 400 invalid_request at the token endpoint.
+  const unacceptable = atTokenEndpoint && (code === 'unauthenticated' || code === 'policy_denied');
+  const unsupported = atTokenEndpoint && code === 'invalid_request' && reason.startsWith('grant_type');
+  const body: z.infer<typeof OAuthError> = {
+    error: unsupported ? 'unsupported_grant_type' : unacceptable ? 'invalid_request' : entry.oauth,
+    // RFC 6749 §5.2 allows printable ASCII without quotes and backslashes only.
+    error_description: reason.replace(/"/g, "'").replace(/[^\x20-\x21\x23-\x5B\x5D-\x7E]/g, '?'),
+    ...(traceId === undefined ? {} : { trace_id: traceId }),
+  };
+  if (!atTokenEndpoint) challenge(reply, code);
+  void reply.status(unacceptable ? 400 : (status ?? entry.status)).send(body);
+}
+
+/** RFC 6750 §3: a 401 names the scheme. Retry-After (RFC 9110 §10.2.3) tells clients not to hammer. */
+function challenge(reply: FastifyReply, code: ErrorCode): void {
+  if (code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer error="invalid_token"');
+  if (code === 'rate_limited' || code === 'dependency_unavailable' || code === 'provider_unavailable') {
+    void reply.header('retry-after', '1');
+  }
+}
+
+/** What Fastify says of a request it could not read, in Mayfly's words. */
+const unreadable: Record<string, Failure> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'invalid_request', reason: 'the body is too large', status: 413 },
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: {
+    code: 'invalid_request',
+    reason: 'this Content-Type is not accepted here',
+    status: 415,
+  },
+  FST_ERR_CTP_EMPTY_JSON_BODY: { code: 'invalid_request', reason: 'the body is empty' },
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: {
+    code: 'invalid_request',
+    reason: 'the Content-Length does not fit the body',
+  },
+  FST_ERR_MAX_PARAM_LENGTH: { code: 'invalid_request', reason: 'the path is too long', status: 414 },
+};
+
+export function failureOf(exception: unknown): Failure {
+  if (exception instanceof MayflyError) return { code: exception.code, reason: exception.reason };
+  const fastifyCode =
+    typeof exception === 'object' && exception !== null && 'code' in exception ? String(exception.code) : '';
+  const known = unreadable[fastifyCode];
+  if (known !== undefined) return known;
+  const status = statusOf(exception);
+  if (status === 404)
+    return {
+      code: 'not_found',
+      reason: 'there is nothing at this path; GET /openapi.json lists what there is',
+    };
+  if (status !== undefined && status >= 400 && status < 500)
+    return { code: 'invalid_request', reason: 'the request can not be read', status };
+  return { code: 'internal', reason: 'internal error; the trace id leads to what happened' };
+}
+
+function statusOf(exception: unknown): number | undefined {
+  if (exception instanceof HttpException) return exception.getStatus();
+  if (
+    typeof exception === 'object' &&
+    exception !== null &&
+    'statusCode' in exception &&
+    typeof exception.statusCode === 'number'
+  ) {
+    return exception.statusCode;
+  }
+  return undefined;
+}

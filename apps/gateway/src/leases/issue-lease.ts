@@ -1,0 +1,118 @@
+/**
+ * One mint, as the gateway sees it: decide, issue, hand over. The gateway never holds a secret that a session sealed to a
+ * key of its own; for the others it opens the answer with a key that exists for this one request.
+ */
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import {
+  bus,
+  JsonObject,
+  MayflyError,
+  type http,
+  type InputOf,
+  type IssuedLease,
+  type OutputOf,
+} from '@mayfly/contracts';
+import { BusClient } from '@mayfly/messaging';
+import type { Logger } from '@mayfly/telemetry';
+import { generateSealingKeyPair } from '@mayfly/tokens';
+import type { Caller } from '../http/route.ts';
+import { PolicyGate } from '../policy-gate.ts';
+
+type LeaseRequest = InputOf<typeof http.leases.createLease>;
+type Allowed = Extract<OutputOf<typeof bus.policy.decide>, { decision: 'allow' }>;
+
+@Injectable()
+export class IssueLease {
+  constructor(
+    private readonly gate: PolicyGate,
+    private readonly client: BusClient,
+    private readonly logger: Logger,
+  ) {}
+
+  /**
+   * @param isGone whether the client has gone; then the lease is ended as `undelivered`.
+   * @throws MayflyError with the code of the refusal.
+   */
+  async execute(
+    caller: Caller,
+    request: LeaseRequest,
+    idempotencyKey: string | undefined,
+    isGone: () => boolean,
+  ): Promise<IssuedLease & { giveBack: () => void }> {
+    const replyKey = await generateSealingKeyPair();
+    const { task, ...asked } = request;
+    const decision = await this.gate.decide(caller, {
+      ...asked,
+      ...(task === undefined ? {} : { claimed_task: task }),
+      ...(idempotencyKey === undefined
+        ? {}
+        : { idempotency: { key: idempotencyKey, body_sha256: digest(request) } }),
+      reply_key: replyKey.publicJwk,
+    });
+    if (decision.decision === 'deny') throw new MayflyError(decision.code, decision.reason);
+    if (decision.decision === 'pending')
+      throw new MayflyError(
+        'policy_denied',
+        'this credential needs approval, which can not be asked for yet',
+      );
+    if (decision.supersedes !== undefined) {
+      await this.client.call(bus.revocation.endLease, { assertion: decision.supersedes.assertion });
+    }
+    const issued = await this.#issue(decision);
+    const giveBack = () => this.#endUndelivered(decision);
+    if (isGone()) {
+      giveBack();
+      throw new MayflyError('lease_ended', 'the client was gone before the answer');
+    }
+    const { sealed, ...lease } = issued;
+    return {
+      ...lease,
+      status: 'active',
+      ...(decision.ttl_adjusted === undefined ? {} : { ttl_adjusted: decision.ttl_adjusted }),
+      ...(decision.recipient === 'session'
+        ? { sealed }
+        : { secret: JsonObject.parse(JSON.parse(await replyKey.open(sealed))) }),
+      giveBack,
+    };
+  }
+
+  async #issue(decision: Allowed): Promise<OutputOf<typeof bus.minting.issue>> {
+    try {
+      return await this.client.call(bus.minting.issue, { grant: decision.grant });
+    } catch (error) {
+      // No answer is not a no: the lease may have become active, and nobody would ever hold its secret.
+      if (!(error instanceof MayflyError) || error.code === 'dependency_unavailable')
+        this.#endUndelivered(decision);
+      throw error;
+    }
+  }
+
+  /** Ends a lease whose secret nobody got. Not waited for; what fails here ends at its TTL. */
+  #endUndelivered({ lease_id, give_back }: Allowed): void {
+    this.client.call(bus.revocation.endLease, { assertion: give_back }).catch((error: unknown) => {
+      if (error instanceof MayflyError && error.code === 'not_found') return;
+      this.logger.warn(
+        { err: error, lease_id },
+        'an undelivered lease could not be ended now; it ends at its TTL',
+      );
+    });
+  }
+}
+
+/** Requests with equal fields are the same request, in whatever order they were written. */
+function digest(request: LeaseRequest): string {
+  return createHash('sha256')
+    .update(JSON.stringify(sorted(request)))
+    .digest('hex');
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, child]) => [key, sorted(child)]),
+  );
+}

@@ -1,0 +1,120 @@
+/** The OpenAPI 3.1 page, made from the contracts and from nothing else. */
+import { errorTable, httpOperations, OAuthError, Problem, type HttpOperation } from '@mayfly/contracts';
+import { z } from 'zod';
+
+/** Codes that any operation may answer with. */
+const everywhere = ['invalid_request', 'dependency_unavailable', 'internal'] as const;
+
+export function openApiDocument(publicUrl: string, version: string): object {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const operation of httpOperations) {
+    (paths[operation.http.path] ??= {})[operation.http.method.toLowerCase()] = describeOperation(operation);
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Mayfly',
+      version,
+      description: 'Credentials for agents: scoped by policy, alive for minutes, sealed to the asker.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: publicUrl }],
+    paths,
+    components: {
+      securitySchemes: {
+        session: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description: 'Session token of POST /v1/token',
+        },
+      },
+      schemas: { Problem: jsonSchema(Problem, 'output'), OAuthError: jsonSchema(OAuthError, 'output') },
+    },
+  };
+}
+
+function describeOperation(operation: HttpOperation): object {
+  const { http } = operation;
+  const input = jsonSchema(operation.input, 'input') as {
+    properties?: Record<string, object>;
+    required?: string[];
+  };
+  const inPath = [...http.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
+  const readsQuery = http.method === 'GET' || http.method === 'DELETE';
+  const properties = Object.entries(input.properties ?? {});
+  const required = new Set(input.required ?? []);
+  const parameters = properties
+    .filter(([name]) => inPath.includes(name) || readsQuery)
+    .map(([name, schema]) => ({
+      name,
+      in: inPath.includes(name) ? 'path' : 'query',
+      required: inPath.includes(name) || required.has(name),
+      schema,
+    }));
+  const bodyFields = properties.filter(([name]) => !inPath.includes(name));
+  const mediaType = http.body === 'form' ? 'application/x-www-form-urlencoded' : 'application/json';
+  return {
+    operationId: operation.name,
+    summary: operation.summary,
+    ...(operation.description === undefined ? {} : { description: operation.description }),
+    tags: [http.tag],
+    security: http.auth === 'session' ? [{ session: [] }] : [],
+    ...(parameters.length > 0 ? { parameters } : {}),
+    ...(readsQuery || bodyFields.length === 0
+      ? {}
+      : {
+          requestBody: {
+            required: true,
+            content: {
+              [mediaType]: {
+                schema: {
+                  type: 'object',
+                  properties: Object.fromEntries(bodyFields),
+                  required: bodyFields.map(([name]) => name).filter((name) => required.has(name)),
+                  additionalProperties: false,
+                },
+              },
+            },
+          },
+        }),
+    responses: {
+      [http.status]: {
+        description: 'Success',
+        content: { 'application/json': { schema: jsonSchema(operation.output, 'output') } },
+      },
+      ...errorResponses(operation),
+    },
+  };
+}
+
+function errorResponses(operation: HttpOperation): Record<string, object> {
+  const oauth = operation.http.errors === 'oauth';
+  const byStatus = new Map<number, string[]>();
+  for (const code of [...everywhere, ...operation.errors]) {
+    const { status } = errorTable[code];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, codes]) => [
+      status,
+      {
+        description: codes.join(', '),
+        content: {
+          [oauth ? 'application/json' : 'application/problem+json']: {
+            schema: { $ref: `#/components/schemas/${oauth ? 'OAuthError' : 'Problem'}` },
+          },
+        },
+      },
+    ]),
+  );
+}
+
+function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): object {
+  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    target: 'draft-2020-12',
+  });
+  return rest;
+}

@@ -1,0 +1,70 @@
+/**
+ * The gateway's way to policy. Tokens travel sealed to policy's key, so the bus never carries one in the clear; what
+ * another service is to answer goes there with policy's signed assertion, never with the gateway's word.
+ */
+import { Injectable } from '@nestjs/common';
+import { bus, type Act, type OutputOf, type RawInputOf } from '@mayfly/contracts';
+import { BusClient } from '@mayfly/messaging';
+import { loadSealingPublicKey, sealTo } from '@mayfly/tokens';
+import { Admission } from './admission/admission.ts';
+import type { Caller } from './http/route.ts';
+
+type SealedCall<Op> = Omit<RawInputOf<Op>, 'token' | 'source_ip'>;
+
+@Injectable()
+export class PolicyGate {
+  constructor(
+    private readonly client: BusClient,
+    private readonly admission: Admission,
+    /** File with policy's public sealing key. */
+    private readonly sealingKeyFile: string,
+  ) {}
+
+  /** Seals a token or platform identity to policy. */
+  async seal(token: string): Promise<string> {
+    return sealTo(await loadSealingPublicKey(this.sealingKeyFile), token);
+  }
+
+  decide(
+    caller: Caller,
+    request: SealedCall<typeof bus.policy.decide>,
+  ): Promise<OutputOf<typeof bus.policy.decide>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.decide, { ...request, ...identity }),
+    );
+  }
+
+  listCredentials(caller: Caller): Promise<OutputOf<typeof bus.policy.listCredentials>> {
+    return this.#charged(caller, (identity) => this.client.call(bus.policy.listCredentials, identity));
+  }
+
+  applyConfig(
+    caller: Caller,
+    request: SealedCall<typeof bus.policy.applyConfig>,
+  ): Promise<OutputOf<typeof bus.policy.applyConfig>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.applyConfig, { ...request, ...identity }),
+    );
+  }
+
+  getConfig(caller: Caller): Promise<OutputOf<typeof bus.policy.getConfig>> {
+    return this.#charged(caller, (identity) => this.client.call(bus.policy.getConfig, identity));
+  }
+
+  /** Policy's assertion that this caller may do this, for the service that answers. */
+  async assertionFor(caller: Caller, act: Act): Promise<string> {
+    const { assertion } = await this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.authorize, { ...identity, act }),
+    );
+    return assertion;
+  }
+
+  async #charged<T>(
+    caller: Caller,
+    call: (identity: { token: string; source_ip: string }) => Promise<T>,
+  ): Promise<T> {
+    return this.admission.charged(caller.token, async () =>
+      call({ token: await this.seal(caller.token), source_ip: caller.sourceIp }),
+    );
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * How every service starts and stops. Start: bus, modules, NATS handlers and consumers, then the HTTP listener. Stop:
+ * not ready any more, listeners closed, loops finished, telemetry flushed, bus drained.
+ */
+import 'reflect-metadata';
+import type { Server } from 'node:http';
+import type { DynamicModule } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { ServiceName } from '@mayfly/contracts';
+import {
+  BusClient,
+  connectBus,
+  EventPublisher,
+  JetStreamServer,
+  RpcServer,
+  topologyReady,
+} from '@mayfly/messaging';
+import {
+  assertSupportedNode,
+  createLogger,
+  createMetrics,
+  deadLetters,
+  NestLogger,
+  rpcDuration,
+  shutdownTelemetry,
+  signalsLost,
+  streamLag,
+} from '@mayfly/telemetry';
+import { keyFiles } from '@mayfly/tokens';
+import { HostModule } from './host.module.ts';
+import { Readiness } from './readiness.ts';
+import type { ServiceHost } from './service-host.ts';
+import type { ServiceSettings } from './settings.ts';
+
+export interface ServiceDefinition<Settings extends ServiceSettings> {
+  readonly service: ServiceName;
+  readonly settings: Settings;
+  /** Builds the service's own module. */
+  readonly module: (host: ServiceHost) => DynamicModule | Promise<DynamicModule>;
+  /** The gateway brings its own; the others serve just health and metrics. */
+  readonly httpAdapter?: () => FastifyAdapter;
+  /** Called on the HTTP application before it listens: filters, hooks, the OpenAPI page. */
+  readonly configureHttp?: (app: NestFastifyApplication, host: ServiceHost) => void | Promise<void>;
+}
+
+/** A request to health or metrics has no body to speak of. */
+const healthBodyLimitBytes = 1024;
+
+export async function startService<Settings extends ServiceSettings>(
+  definition: ServiceDefinition<Settings>,
+): Promise<void> {
+  assertSupportedNode();
+  const { service, settings } = definition;
+  const logger = createLogger({ service, level: settings.MAYFLY_LOG_LEVEL });
+  crashLoudly(logger);
+  const readiness = new Readiness();
+  const metrics = createMetrics(service);
+  const signalLosses = signalsLost(metrics);
+  const connection = await connectBus({
+    servers: settings.MAYFLY_NATS_URL.split(','),
+    service,
+    ...(settings.MAYFLY_NATS_SEED_FILE === undefined ? {} : { seedFile: settings.MAYFLY_NATS_SEED_FILE }),
+    ...(settings.MAYFLY_NATS_CA === undefined ? {} : { caFile: settings.MAYFLY_NATS_CA }),
+  });
+  const host: ServiceHost = {
+    service,
+    logger,
+    metrics,
+    connection,
+    client: new BusClient(connection),
+    publisher: new EventPublisher(connection, { service, onSignalLost: () => signalLosses.inc() }),
+    keys: keyFiles(settings.MAYFLY_KEYS),
+    addReadinessCheck: (name, check) => readiness.add(name, check),
+  };
+  readiness.add('nats', () => Promise.resolve(isConnected(connection)));
+  readiness.add('streams', () => topologyReady(connection, service));
+
+  const ownModule = await definition.module(host);
+  const root = { module: class RootModule {}, imports: [HostModule.register(host, readiness), ownModule] };
+  const app = await NestFactory.create<NestFastifyApplication>(
+    root,
+    definition.httpAdapter?.() ?? new FastifyAdapter({ bodyLimit: healthBodyLimitBytes }),
+    { logger: new NestLogger(logger), abortOnError: false },
+  );
+  const durations = rpcDuration(metrics);
+  const lag = streamLag(metrics);
+  const dead = deadLetters(metrics);
+  app.connectMicroservice({
+    strategy: new RpcServer({
+      connection,
+      service,
+      logger,
+      onHandled: (operation, code, handledSeconds) => durations.observe({ operation, code }, handledSeconds),
+    }),
+  });
+  app.connectMicroservice({
+    strategy: new JetStreamServer({
+      connection,
+      service,
+      logger,
+      onLag: (consumer, pending) => lag.set({ stream: consumers[consumer].stream, consumer }, pending),
+      onDeadLetter: (consumer) => dead.inc({ consumer }),
+      onGap: (_consumer, count) => signalLosses.inc(count),
+    }),
+  });
+  await definition.configureHttp?.(app, host);
+  await app.startAllMicroservices();
+  await app.listen({ port: settings.MAYFLY_SERVICE_PORT, host: settings.MAYFLY_BIND });
+  stopOnSignals(async () => {
+    readiness.stop();
+    await app.close();
+    await connection.drain().catch(() => undefined);
+    await shutdownTelemetry();
+  }, logger);
+  logger.info({ url: addressOf(app, settings.MAYFLY_BIND), node: process.version }, 'listening');
+}
+
+function addressOf(app: NestFastifyApplication, host: string): string {
+  const address = (app.getHttpServer() as Server).address();
+  return typeof address === 'object' && address !== null ? `http://${host}:${address.port}` : String(address);
+}
+
+interface ExitLogger {
+  info(message: string): void;
+  fatal(fields: object, message: string): void;
+}
+
+/** After what nobody caught the state is unknown: say it and end; the supervisor starts anew. */
+function crashLoudly(logger: ExitLogger): void {
+  const end = (error: unknown) => {
+    logger.fatal({ err: error }, 'ending after an error that nobody caught');
+    process.exit(1);
+  };
+  process.on('uncaughtException', end);
+  process.on('unhandledRejection', end);
+}
+
+/** Longest that an orderly stop may take before the process ends all the same, in milliseconds. */
+const stopDeadlineMs = 15_000;
+
+function stopOnSignals(stop: () => Promise<void>, logger: ExitLogger): void {
+  let stopping = false;
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stopping) return;
+    stopping = true;
+    logger.info(`stopping on ${signal}`);
+    setTimeout(() => process.exit(1), stopDeadlineMs).unref();
+    stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        logger.fatal({ err: error }, 'the stop failed');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}
