@@ -1,8 +1,11 @@
-/** Starts one throwaway Postgres for all integration specs (Jest globalSetup). */
-import { mkdtempSync } from 'node:fs';
+/**
+ * Starts one throwaway Postgres for all integration specs (Jest globalSetup). Jest loads this file outside its sandbox,
+ * where @mayfly/stack is its build, so `npm run build` comes first; the narrow entry loads nothing but what it takes.
+ */
+import { chmodSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { OwnPostgres } from '@mayfly/stack';
+import { startPostgres, type OwnPostgres } from '@mayfly/stack/postgres';
 
 /** Where the server is kept for the teardown: both run in Jest's own process. */
 export interface IntegrationGlobals {
@@ -12,9 +15,15 @@ export interface IntegrationGlobals {
 /** Sets MAYFLY_TEST_POSTGRES_URL (superuser); a server named there already is used as it is. */
 export default async function setUp(): Promise<void> {
   if (process.env['MAYFLY_TEST_POSTGRES_URL'] !== undefined) return;
-  const { startPostgres } = await import('@mayfly/stack');
   const dataDirectory = mkdtempSync(join(tmpdir(), 'mayfly-integration-'));
-  const postgres = await startPostgres({ dataDirectory, throwaway: true });
+  // Postgres' user must be able to pass through.
+  chmodSync(dataDirectory, 0o711);
+  const postgres = await startPostgres({
+    dataDirectory,
+    removeOnStop: true,
+    // Nothing of this outlives the tests.
+    settings: { fsync: 'off', full_page_writes: 'off' },
+  });
   (globalThis as IntegrationGlobals).mayflyTestPostgres = postgres;
   process.env['MAYFLY_TEST_POSTGRES_URL'] = postgres.adminUrl;
 }

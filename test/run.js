@@ -31,7 +31,11 @@ function runJest(outputFile) {
   const root = dirname(import.meta.dirname);
   // Not exported by the package, so found from its manifest.
   const jest = join(dirname(createRequire(import.meta.url).resolve('jest/package.json')), 'bin', 'jest.js');
-  const nodeOptions = [process.env.NODE_OPTIONS, '--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
+  const nodeOptions = [
+    process.env.NODE_OPTIONS,
+    '--experimental-vm-modules',
+    '--disable-warning=ExperimentalWarning',
+  ];
   const { status } = spawnSync(
     process.execPath,
     [jest, '--json', `--outputFile=${outputFile}`, ...process.argv.slice(2)],
