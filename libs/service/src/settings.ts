@@ -37,8 +37,7 @@ export const serviceSettings = {
   MAYFLY_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 } as const;
 
-const ServiceSettings = z.object(serviceSettings);
-export type ServiceSettings = z.infer<typeof ServiceSettings>;
+export type ServiceSettings = z.infer<z.ZodObject<typeof serviceSettings>>;
 
 /** The exit status for a wrong configuration (sysexits.h: EX_CONFIG). */
 const exitConfiguration = 78;

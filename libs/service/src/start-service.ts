@@ -3,7 +3,6 @@
  * not ready any more, listeners closed, loops finished, telemetry flushed, bus drained.
  */
 import 'reflect-metadata';
-import type { Server } from 'node:http';
 import type { DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -11,7 +10,9 @@ import type { ServiceName } from '@mayfly/contracts';
 import {
   BusClient,
   connectBus,
+  consumers,
   EventPublisher,
+  isConnected,
   JetStreamServer,
   RpcServer,
   topologyReady,
@@ -117,7 +118,7 @@ export async function startService<Settings extends ServiceSettings>(
 }
 
 function addressOf(app: NestFastifyApplication, host: string): string {
-  const address = (app.getHttpServer() as Server).address();
+  const address = app.getHttpServer().address();
   return typeof address === 'object' && address !== null ? `http://${host}:${address.port}` : String(address);
 }
 

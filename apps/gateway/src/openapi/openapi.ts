@@ -110,11 +110,13 @@ function errorResponses(operation: HttpOperation): Record<string, object> {
   );
 }
 
+/** A schema inside the page needs no dialect of its own: OpenAPI 3.1 speaks 2020-12. */
 function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): object {
-  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, {
+  const described: Record<string, unknown> = z.toJSONSchema(schema, {
     io,
     unrepresentable: 'any',
     target: 'draft-2020-12',
   });
-  return rest;
+  delete described['$schema'];
+  return described;
 }
