@@ -61,3 +61,10 @@ export { openBus, prepareBus, type BusOptions } from './services/prepare-bus.ts'
 export { prepareDatabase, type DatabaseUrls } from './services/prepare-database.ts';
 export { startStack } from './stack.ts';
 export { DEFAULT_DATABASE, DEFAULT_GATEWAY_PORT, type Stack, type StackOptions } from './stack-options.ts';
+export { prepareOrdersDatabase, ORDERS_DATABASE } from './development/orders-database.ts';
+export type { StackFile } from './development/stack-file.ts';
+export {
+  DEVELOPMENT_CONFIGURATION,
+  startDevelopmentStack,
+  type DevelopmentStack,
+} from './development/start-development-stack.ts';

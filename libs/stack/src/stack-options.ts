@@ -31,6 +31,11 @@ export interface StackOptions {
   readonly natsCaFile?: string | undefined;
   /** More environment for single services. Secret references belong in `mintingSecrets`. */
   readonly env?: Partial<Readonly<Record<ServiceName, Readonly<Record<string, string>>>>>;
+  /** Called when the database is up and before any service starts; what it answers is added to these options. */
+  readonly prepare?: (parts: { adminUrl: string; dataDirectory: string }) => Promise<{
+    readonly configFile?: string;
+    readonly mintingSecrets?: Readonly<Record<string, string>>;
+  }>;
   /** What `env:NAME` references in the configuration mean; minting alone gets it. */
   readonly mintingSecrets?: Readonly<Record<string, string>>;
   /** OTEL_* and the system's variables are taken from here; default `process.env`. */

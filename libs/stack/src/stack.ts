@@ -36,8 +36,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   }
 }
 
-async function start(options: StackOptions, cleanUp: CleanUp): Promise<Stack> {
-  const dataDirectory = openDataDirectory(options.dataDirectory, cleanUp);
+async function start(given: StackOptions, cleanUp: CleanUp): Promise<Stack> {
+  const dataDirectory = openDataDirectory(given.dataDirectory, cleanUp);
   const lock = await lockDataFolder(dataDirectory);
   cleanUp.add(() => {
     lock.release();
@@ -45,13 +45,15 @@ async function start(options: StackOptions, cleanUp: CleanUp): Promise<Stack> {
   const parts = new RecordedProcesses(lock);
   // Everything that needs nothing of the others, at the same time.
   const starting = [
-    openDatabase(options, dataDirectory, cleanUp, parts),
-    openKeysAndBus(options, dataDirectory, cleanUp, parts),
-    openIdentities(options, dataDirectory, cleanUp),
+    openDatabase(given, dataDirectory, cleanUp, parts),
+    openKeysAndBus(given, dataDirectory, cleanUp, parts),
+    openIdentities(given, dataDirectory, cleanUp),
   ] as const;
   // A failure waits for the others, so that nothing is still starting when the clean-up runs.
   await Promise.allSettled(starting);
   const [database, bus, identities] = await Promise.all(starting);
+  const prepared = await given.prepare?.({ adminUrl: database.server.adminUrl, dataDirectory });
+  const options = { ...given, ...prepared };
   options.signal?.throwIfAborted();
   const checkpointFile = join(dataDirectory, 'checkpoints', 'checkpoints.jsonl');
   ensurePrivateFolder(join(dataDirectory, 'checkpoints'));

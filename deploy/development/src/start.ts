@@ -1,0 +1,70 @@
+/** `npm start`: the whole of Mayfly in the foreground, until Ctrl-C. */
+import { resolve } from 'node:path';
+import { startDevelopmentStack } from '@mayfly/stack';
+import { assertNodeOfTheLockFile } from './node-version.ts';
+import { fact, failed, title } from './terminal.ts';
+
+assertNodeOfTheLockFile();
+
+const started = performance.now();
+const stopping = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
+}
+
+try {
+  await run();
+} catch (error) {
+  if (!stopping.signal.aborted) {
+    failed(error instanceof Error ? error.message : String(error));
+    process.exitCode = 1;
+  }
+}
+
+async function run(): Promise<void> {
+  const stack = await startDevelopmentStack({
+    dataDirectory: resolve(process.env['MAYFLY_DATA_DIR'] ?? '.mayfly'),
+    postgresUrl: process.env['MAYFLY_POSTGRES_URL'],
+    natsUrl: process.env['MAYFLY_NATS_URL'],
+    natsCaFile: process.env['MAYFLY_NATS_CA'],
+    signal: stopping.signal,
+    log: (line) => console.log(line),
+  });
+  try {
+    title(`Mayfly is ready (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+    fact('gateway', stack.gatewayUrl);
+    fact('API', `${stack.gatewayUrl}/openapi.json`);
+    fact('Postgres', `psql "${stack.postgres.auditorUrl}"  (auditor)`);
+    fact('NATS', stack.natsUrl);
+    fact('data', stack.dataDirectory);
+    fact('identities', `${stack.dataDirectory}/identities/{agent,administrator,auditor}.jwt`);
+    fact('logs', `${stack.dataDirectory}/logs/`);
+    for (const [service, { url }] of Object.entries(stack.services)) fact(service, `${url}/metrics`);
+    title('Try it, in another terminal');
+    console.log('  npx mayfly credentials');
+    console.log('  npx mayfly exec orders-db/readonly -- psql -c "select count(*) from orders"');
+    console.log('  npx mayfly audit --since 5m\n');
+    console.log('Ctrl-C stops everything.');
+    await aborted(stopping.signal);
+    console.log('\nStopping …');
+  } finally {
+    await stack.stop();
+  }
+  console.log('Stopped.');
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((done) => {
+    // A signal handler alone keeps no process alive.
+    const alive = setInterval(() => undefined, 60_000);
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearInterval(alive);
+        done();
+      },
+      { once: true },
+    );
+  });
+}
