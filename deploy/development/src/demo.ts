@@ -3,9 +3,16 @@
  * of its own that is gone afterwards, so it never meets a running `npm start`.
  */
 import { readFileSync } from 'node:fs';
-import { startDevelopmentStack, waitUntil, type DevelopmentStack } from '@mayfly/stack';
+import type { PostgresSecret } from '@mayfly/domain';
+import {
+  AgentApi,
+  Refused,
+  startDevelopmentStack,
+  waitUntil,
+  type DevelopmentStack,
+  type OpenedLease,
+} from '@mayfly/stack';
 import pg from 'pg';
-import { MayflyApi, Refused, type PostgresLease } from './mayfly-api.ts';
 import { assertNodeOfTheLockFile } from './node-version.ts';
 import { done, fact, failed, table, title } from './terminal.ts';
 
@@ -38,7 +45,7 @@ async function demo(): Promise<void> {
 async function play(stack: DevelopmentStack): Promise<void> {
   title('An agent proves who it is');
   const identity = readFileSync(stack.identityFiles.agent, 'utf8').trim();
-  const agent = await MayflyApi.openSession(stack.gatewayUrl, identity);
+  const agent = await AgentApi.openSession(stack.gatewayUrl, identity);
   done(`session ${agent.sessionId}; its secrets will be sealed to a key that only it holds`);
 
   title('It looks at what it may ask for');
@@ -67,7 +74,7 @@ async function play(stack: DevelopmentStack): Promise<void> {
   );
 
   title(`It asks for orders-db/readonly, for ${ttlSeconds} seconds`);
-  const lease = await agent.lease('orders-db/readonly', { ttl_seconds: ttlSeconds });
+  const lease = await agent.postgresLease('orders-db/readonly', { ttl_seconds: ttlSeconds });
   done(`lease ${lease.lease_id} until ${lease.expires_at}`);
   done(`Postgres role ${lease.secret.username}`);
   await useUntilItEnds(stack, agent, lease);
@@ -76,8 +83,8 @@ async function play(stack: DevelopmentStack): Promise<void> {
 
 async function useUntilItEnds(
   stack: DevelopmentStack,
-  agent: MayflyApi,
-  lease: PostgresLease,
+  agent: AgentApi,
+  lease: OpenedLease<PostgresSecret>,
 ): Promise<void> {
   title('It uses it with an ordinary Postgres client');
   const open = new pg.Client({ connectionString: lease.secret.url });
@@ -132,7 +139,7 @@ interface TimelineRow {
   detail: string | null;
 }
 
-async function timeline(stack: DevelopmentStack, lease: PostgresLease): Promise<void> {
+async function timeline(stack: DevelopmentStack, lease: OpenedLease<PostgresSecret>): Promise<void> {
   title('What an auditor finds, in SQL');
   const sql = `SELECT time, type, trace_id, coalesce(reason, data->>'action_context') AS detail
   FROM audit.events WHERE lease_id = $1 ORDER BY seq`;

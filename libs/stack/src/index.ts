@@ -68,3 +68,4 @@ export {
   startDevelopmentStack,
   type DevelopmentStack,
 } from './development/start-development-stack.ts';
+export { AgentApi, Refused, type OpenedLease, type SessionOptions } from './development/agent-api.ts';

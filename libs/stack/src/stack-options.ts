@@ -32,9 +32,11 @@ export interface StackOptions {
   /** More environment for single services. Secret references belong in `mintingSecrets`. */
   readonly env?: Partial<Readonly<Record<ServiceName, Readonly<Record<string, string>>>>>;
   /** Called when the database is up and before any service starts; what it answers is added to these options. */
-  readonly prepare?: (parts: { adminUrl: string; dataDirectory: string }) => Promise<{
+  readonly prepare?: (parts: { adminUrl: string; natsUrl: string; dataDirectory: string }) => Promise<{
     readonly configFile?: string;
     readonly mintingSecrets?: Readonly<Record<string, string>>;
+    /** Where the services find the bus, when not directly (tests listen in between). */
+    readonly servicesNatsUrl?: string;
   }>;
   /** What `env:NAME` references in the configuration mean; minting alone gets it. */
   readonly mintingSecrets?: Readonly<Record<string, string>>;

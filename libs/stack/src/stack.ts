@@ -52,13 +52,17 @@ async function start(given: StackOptions, cleanUp: CleanUp): Promise<Stack> {
   // A failure waits for the others, so that nothing is still starting when the clean-up runs.
   await Promise.allSettled(starting);
   const [database, bus, identities] = await Promise.all(starting);
-  const prepared = await given.prepare?.({ adminUrl: database.server.adminUrl, dataDirectory });
+  const prepared = await given.prepare?.({
+    adminUrl: database.server.adminUrl,
+    natsUrl: bus.nats.url,
+    dataDirectory,
+  });
   const options = { ...given, ...prepared };
   options.signal?.throwIfAborted();
   const checkpointFile = join(dataDirectory, 'checkpoints', 'checkpoints.jsonl');
   ensurePrivateFolder(join(dataDirectory, 'checkpoints'));
   const services = await startServices(options, dataDirectory, cleanUp, parts, {
-    natsUrl: bus.nats.url,
+    natsUrl: prepared?.servicesNatsUrl ?? bus.nats.url,
     natsCaFile: options.natsCaFile,
     natsSeedFile: bus.keys.natsSeedFile,
     postgresUrls: database.urls.services,

@@ -19,17 +19,19 @@ export interface DevelopmentStack extends Stack {
 
 /** Starts the stack; the rows are there and the configuration applied when it returns. */
 export async function startDevelopmentStack(
-  options: Omit<StackOptions, 'prepare'> & { readonly configuration?: string } = {},
+  options: StackOptions & { readonly configuration?: string } = {},
 ): Promise<DevelopmentStack> {
   const { configuration = readFileSync(DEVELOPMENT_CONFIGURATION, 'utf8'), ...stackOptions } = options;
   let ordersAdminUrl = '';
   const stack = await startStack({
     ...stackOptions,
-    prepare: async ({ adminUrl, dataDirectory }) => {
+    prepare: async (parts) => {
+      const { adminUrl, dataDirectory } = parts;
       ordersAdminUrl = await prepareOrdersDatabase(adminUrl, randomBytes(24).toString('base64url'));
       const configFile = join(dataDirectory, 'mayfly.yaml');
       writeFileSync(configFile, configuration.replaceAll('${MAYFLY_DATA}', dataDirectory));
       return {
+        ...(await stackOptions.prepare?.(parts)),
         configFile,
         mintingSecrets: { ORDERS_ADMIN_URL: ordersAdminUrl, ...options.mintingSecrets },
       };

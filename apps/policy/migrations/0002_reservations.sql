@@ -1,0 +1,152 @@
+-- Reservations: what counts against limits, and what a repeated Idempotency-Key finds.
+CREATE TABLE policy.reservations (
+  lease_id uuid PRIMARY KEY,
+  organization text NOT NULL,
+  session_id uuid NOT NULL,
+  credential text NOT NULL,
+  reserved_at timestamptz NOT NULL,
+  grant_expires_at timestamptz NOT NULL,
+  held_until timestamptz,
+  issued_at timestamptz,
+  ended_at timestamptz,
+  idempotency_key text,
+  idempotency_body text,
+  replaced_by uuid,
+  CHECK ((idempotency_key IS NULL) = (idempotency_body IS NULL))
+);
+
+COMMENT ON TABLE policy.reservations IS 'One row per granted lease. It counts against limits while ended_at is null and held_until is null or ahead. No reference to sessions: a lease that cannot be ended counts for longer than its session is kept.';
+COMMENT ON COLUMN policy.reservations.lease_id IS 'jti of the grant';
+COMMENT ON COLUMN policy.reservations.organization IS 'The organization of the session';
+COMMENT ON COLUMN policy.reservations.session_id IS 'The session that asked';
+COMMENT ON COLUMN policy.reservations.credential IS '<integration>/<name>';
+COMMENT ON COLUMN policy.reservations.reserved_at IS 'When the decision was made; iat of the grant';
+COMMENT ON COLUMN policy.reservations.grant_expires_at IS 'Until then the grant may be redeemed';
+COMMENT ON COLUMN policy.reservations.held_until IS 'Until then it counts without having been issued; null once issued: it counts until it has ended';
+COMMENT ON COLUMN policy.reservations.issued_at IS 'When credential.issued was seen';
+COMMENT ON COLUMN policy.reservations.ended_at IS 'When any end of the lease was seen; it counts no longer';
+COMMENT ON COLUMN policy.reservations.idempotency_key IS 'Idempotency-Key of the request; unique within its session';
+COMMENT ON COLUMN policy.reservations.idempotency_body IS 'SHA-256 of the body of the request, hex';
+COMMENT ON COLUMN policy.reservations.replaced_by IS 'The lease that a repeat of the same key was granted in place of this one';
+
+-- Serves both limits: concurrent by its first two columns, per_session by all three.
+CREATE INDEX reservations_live ON policy.reservations (organization, credential, session_id) WHERE ended_at IS NULL;
+CREATE UNIQUE INDEX reservations_idempotency ON policy.reservations (session_id, idempotency_key)
+  WHERE idempotency_key IS NOT NULL AND replaced_by IS NULL;
+CREATE INDEX reservations_lapsing ON policy.reservations (held_until) WHERE ended_at IS NULL AND held_until IS NOT NULL;
+CREATE INDEX reservations_ended ON policy.reservations (ended_at) WHERE ended_at IS NOT NULL;
+
+-- The whole of an allowed decision that touches tables, in one round trip and one transaction. A function rather than
+-- one statement, because each of its statements sees what was committed while it waited for a lock; the parts of one
+-- statement all see what was there before.
+--
+-- Locks are taken only where something must be counted or found, and always in this order: the session's row (a limit
+-- per session, or an idempotency key), then the credential (a limit of concurrent leases). Whoever ends a session
+-- takes its row alone, so nothing can deadlock.
+--
+-- outcome: reserved | session_ended | limit_per_session | limit_concurrent | still_running | other_body
+CREATE FUNCTION policy.reserve_lease(
+  p_lease_id uuid,
+  p_session_id uuid,
+  p_organization text,
+  p_credential text,
+  p_per_session integer,
+  p_concurrent integer,
+  p_grant_seconds integer,
+  p_hold_seconds integer,
+  p_idempotency_key text,
+  p_idempotency_body text,
+  OUT outcome text,
+  OUT decided_at timestamptz,
+  OUT session_expires_at timestamptz,
+  OUT superseded_lease_id uuid
+) LANGUAGE plpgsql AS $$
+DECLARE
+  first_lease policy.reservations%ROWTYPE;
+  held integer;
+BEGIN
+  IF p_per_session IS NOT NULL OR p_idempotency_key IS NOT NULL THEN
+    SELECT s.expires_at INTO session_expires_at FROM policy.sessions s
+      WHERE s.id = p_session_id AND s.organization = p_organization AND s.kind = 'agent' AND s.ended_at IS NULL
+      FOR NO KEY UPDATE;
+  ELSE
+    SELECT s.expires_at INTO session_expires_at FROM policy.sessions s
+      WHERE s.id = p_session_id AND s.organization = p_organization AND s.kind = 'agent' AND s.ended_at IS NULL;
+  END IF;
+
+  IF p_concurrent IS NOT NULL THEN
+    PERFORM pg_advisory_xact_lock(hashtextextended('mayfly concurrent ' || p_organization || ' ' || p_credential, 0));
+  END IF;
+
+  -- Not now(), which is when the transaction began: it may have waited for a lock since.
+  decided_at := clock_timestamp();
+
+  -- A second of life at least, since no lease is shorter.
+  IF session_expires_at IS NULL OR session_expires_at < decided_at + interval '1 second' THEN
+    outcome := 'session_ended';
+    RETURN;
+  END IF;
+
+  IF p_idempotency_key IS NOT NULL THEN
+    SELECT * INTO first_lease FROM policy.reservations r
+      WHERE r.session_id = p_session_id AND r.idempotency_key = p_idempotency_key AND r.replaced_by IS NULL;
+    IF FOUND THEN
+      IF first_lease.idempotency_body <> p_idempotency_body THEN
+        outcome := 'other_body';
+        RETURN;
+      END IF;
+      IF first_lease.ended_at IS NULL THEN
+        IF first_lease.issued_at IS NULL AND first_lease.grant_expires_at > decided_at THEN
+          outcome := 'still_running';
+          RETURN;
+        END IF;
+        superseded_lease_id := first_lease.lease_id;
+      END IF;
+    END IF;
+  END IF;
+
+  -- What is superseded does not stand in the way of its own replacement. It counts for every later request until it
+  -- has really ended. Counting stops at the limit.
+  IF p_per_session IS NOT NULL THEN
+    SELECT count(*) INTO held FROM (
+      SELECT FROM policy.reservations r
+        WHERE r.organization = p_organization AND r.credential = p_credential AND r.session_id = p_session_id
+          AND r.ended_at IS NULL AND (r.held_until IS NULL OR r.held_until > decided_at)
+          AND r.lease_id IS DISTINCT FROM superseded_lease_id
+        LIMIT p_per_session
+    ) live;
+    IF held >= p_per_session THEN
+      outcome := 'limit_per_session';
+      RETURN;
+    END IF;
+  END IF;
+  IF p_concurrent IS NOT NULL THEN
+    SELECT count(*) INTO held FROM (
+      SELECT FROM policy.reservations r
+        WHERE r.organization = p_organization AND r.credential = p_credential
+          AND r.ended_at IS NULL AND (r.held_until IS NULL OR r.held_until > decided_at)
+          AND r.lease_id IS DISTINCT FROM superseded_lease_id
+        LIMIT p_concurrent
+    ) live;
+    IF held >= p_concurrent THEN
+      outcome := 'limit_concurrent';
+      RETURN;
+    END IF;
+  END IF;
+
+  IF first_lease.lease_id IS NOT NULL THEN
+    UPDATE policy.reservations SET replaced_by = p_lease_id WHERE lease_id = first_lease.lease_id;
+  END IF;
+  INSERT INTO policy.reservations
+    (lease_id, organization, session_id, credential, reserved_at, grant_expires_at, held_until,
+     idempotency_key, idempotency_body)
+  VALUES
+    (p_lease_id, p_organization, p_session_id, p_credential, decided_at,
+     decided_at + make_interval(secs => p_grant_seconds),
+     decided_at + make_interval(secs => p_grant_seconds + p_hold_seconds),
+     p_idempotency_key, p_idempotency_body);
+  outcome := 'reserved';
+END
+$$;
+
+COMMENT ON FUNCTION policy.reserve_lease IS 'Checks that a session lives and that limits hold, and reserves one lease, all at one instant';

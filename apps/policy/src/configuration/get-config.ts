@@ -1,0 +1,33 @@
+/** The running document, as it was applied. */
+import type { bus, InputOf, OutputOf } from '@mayfly/contracts';
+import type { Pool } from 'pg';
+import type { SignalReporter } from '../reporting/events.ts';
+import type { SessionGate } from '../sessions/session-gate.ts';
+import { actorOf } from '../sessions/session.ts';
+import { findConfigVersion } from '../store/config-versions.ts';
+import { requirePlatformAdministrator } from './platform-administrator.ts';
+
+export interface GetConfigParts {
+  readonly gate: SessionGate;
+  readonly signals: SignalReporter;
+  readonly pool: Pool;
+}
+
+export class GetConfig {
+  constructor(private readonly parts: GetConfigParts) {}
+
+  /** From Postgres, so that it is the newest whichever replica answers. Throws `unauthenticated`, `policy_denied`. */
+  async run(input: InputOf<typeof bus.policy.getConfig>): Promise<OutputOf<typeof bus.policy.getConfig>> {
+    const session = await this.parts.gate.liveSession(input.token);
+    const about = { ...actorOf(session), source_ip: input.source_ip };
+    await requirePlatformAdministrator(session, 'get_config', about, this.parts.signals);
+    const stored = await findConfigVersion(this.parts.pool);
+    if (stored === undefined) return { version: 0, document: '' };
+    return {
+      version: stored.version,
+      document: stored.document,
+      applied_at: stored.appliedAt.toISOString(),
+      applied_by: stored.appliedBy,
+    };
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The configuration that this replica decides by: the newest applied version, compiled. Other replicas' versions are
+ * found by asking Postgres once a second.
+ */
+import { MayflyError } from '@mayfly/contracts';
+import { parseConfiguration, PolicyEvaluator, type Configuration } from '@mayfly/configuration';
+import type { Pool } from 'pg';
+import { findConfigVersion, newestVersionNumber, type ConfigVersion } from '../store/config-versions.ts';
+
+export interface RunningVersion extends ConfigVersion {
+  readonly configuration: Configuration;
+  readonly evaluator: Pick<PolicyEvaluator, 'evaluate'>;
+}
+
+export interface ConfigurationLogger {
+  info(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Earlier versions that are kept parsed for reconciliation. */
+const mostKept = 4;
+
+export class RunningConfiguration {
+  #running: RunningVersion | undefined;
+  /** The newest version, when it can't be used. Deciding by an older one would undo what an administrator has done. */
+  #unusable: number | undefined;
+  /** In the order of last use. */
+  readonly #earlier = new Map<number, Configuration>();
+
+  constructor(
+    private readonly pool: Pool,
+    private readonly logger: ConfigurationLogger,
+  ) {}
+
+  /** The version to decide by. Throws `dependency_unavailable` while there is none, or the newest can't be used. */
+  current(): RunningVersion {
+    if (this.#running === undefined || this.#unusable !== undefined) {
+      throw new MayflyError('dependency_unavailable', 'No usable configuration is applied.');
+    }
+    return this.#running;
+  }
+
+  isLoaded(): boolean {
+    return this.#running !== undefined && this.#unusable === undefined;
+  }
+
+  /** Looks for a newer version and takes it up. */
+  async refresh(): Promise<void> {
+    const newest = await newestVersionNumber(this.pool);
+    if (newest === 0 || newest <= Math.max(this.#running?.version ?? 0, this.#unusable ?? 0)) return;
+    const stored = await findConfigVersion(this.pool);
+    if (stored !== undefined) this.takeUp(stored);
+  }
+
+  /** Makes a stored version the running one, unless a newer one is. `parsed` saves parsing what the caller has parsed. */
+  takeUp(stored: ConfigVersion, parsed?: Configuration): void {
+    if (stored.version <= (this.#running?.version ?? 0)) return;
+    const configuration = parsed ?? this.#parse(stored);
+    if (configuration === undefined) {
+      this.#unusable = stored.version;
+      return;
+    }
+    this.#running = { ...stored, configuration, evaluator: PolicyEvaluator.compile(configuration) };
+    this.#unusable = undefined;
+    this.logger.info({ config_version: stored.version }, 'running a new configuration version');
+  }
+
+  /** An earlier (or the running) version as it was. Undefined for one that never was; throws `internal` when it can't be read any more. */
+  async versionOf(version: number): Promise<Configuration | undefined> {
+    if (version === this.#running?.version) return this.#running.configuration;
+    const kept = this.#earlier.get(version);
+    if (kept !== undefined) return this.#keep(version, kept);
+    const stored = await findConfigVersion(this.pool, version);
+    if (stored === undefined) return undefined;
+    const configuration = this.#parse(stored);
+    if (configuration === undefined) {
+      throw new MayflyError('internal', `Configuration version ${version} is not valid in this release.`);
+    }
+    return this.#keep(version, configuration);
+  }
+
+  #keep(version: number, configuration: Configuration): Configuration {
+    this.#earlier.delete(version);
+    this.#earlier.set(version, configuration);
+    for (const oldest of this.#earlier.keys()) {
+      if (this.#earlier.size <= mostKept) break;
+      this.#earlier.delete(oldest);
+    }
+    return configuration;
+  }
+
+  #parse({ version, document }: ConfigVersion): Configuration | undefined {
+    const parsed = parseConfiguration(document);
+    if (parsed.outcome === 'ok') return parsed.configuration;
+    this.logger.error(
+      { config_version: version, problems: parsed.problems.slice(0, 10) },
+      'the applied configuration is not valid in this release; apply a corrected one with the release that wrote it',
+    );
+    return undefined;
+  }
+}

@@ -1,0 +1,216 @@
+/** Decides on a request for a credential and, when it is allowed, reserves and signs the grant. */
+import {
+  MayflyError,
+  type AssertionClaims,
+  type bus,
+  type GrantClaims,
+  type InputOf,
+  type OutputOf,
+} from '@mayfly/contracts';
+import type { TokenSigner } from '@mayfly/tokens';
+import type { Pool } from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import { signAssertion } from '../authorization/sign-assertion.ts';
+import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
+import type { SignalReporter } from '../reporting/events.ts';
+import { sessionEnded, type SessionGate } from '../sessions/session-gate.ts';
+import { actorOf, type Session } from '../sessions/session.ts';
+import { reserveLease, type ReservationOutcome } from '../store/reservations.ts';
+import { decideRequest, deny, type CredentialRequest, type Decision, type Denial } from './decide-request.ts';
+
+type Input = InputOf<typeof bus.policy.decide>;
+type Output = OutputOf<typeof bus.policy.decide>;
+type Allowed = Extract<Decision, { decision: 'allow' }>;
+type Reserved = Extract<ReservationOutcome, { outcome: 'reserved' }>;
+
+export interface DecideParts {
+  readonly gate: SessionGate;
+  readonly running: RunningConfiguration;
+  readonly grants: TokenSigner<GrantClaims>;
+  readonly assertions: TokenSigner<AssertionClaims>;
+  readonly signals: SignalReporter;
+  readonly pool: Pool;
+  /** How long a grant may be redeemed, in seconds. */
+  readonly grantSeconds: number;
+  /** How long a reservation outlives its grant when nothing is heard of the lease, in seconds. */
+  readonly holdSeconds: number;
+}
+
+export class Decide {
+  constructor(private readonly parts: DecideParts) {}
+
+  /**
+   * An allowed request costs one round trip to Postgres: session, limits and reservation in one call. Throws
+   * `unauthenticated`, and `conflict` for an Idempotency-Key that is in use.
+   */
+  async run(input: Input): Promise<Output> {
+    const session = await this.parts.gate.readToken(input.token);
+    const running = this.parts.running.current();
+    const request = requestOf(input);
+    const decision = decideRequest(request, session, running, new Date());
+    if (decision.decision === 'deny') {
+      // A session that has ended is told nothing but that.
+      await this.parts.gate.stillLive(session);
+      return this.#refuse(decision, request, session, running);
+    }
+
+    const leaseId = uuidv7();
+    const { credential } = decision;
+    const reservation = await reserveLease(this.parts.pool, {
+      leaseId,
+      sessionId: session.id,
+      organization: session.organization,
+      credential: credential.name,
+      limits: credential.limits,
+      grantSeconds: this.parts.grantSeconds,
+      holdSeconds: this.parts.holdSeconds,
+      ...(input.idempotency === undefined
+        ? {}
+        : { idempotency: { key: input.idempotency.key, bodySha256: input.idempotency.body_sha256 } }),
+    });
+    switch (reservation.outcome) {
+      case 'reserved':
+        return this.#grant(leaseId, decision, reservation, input, session, running);
+      case 'session_ended':
+        throw sessionEnded();
+      case 'still_running':
+        throw new MayflyError('conflict', 'The first request with this Idempotency-Key is still under way.');
+      case 'other_body':
+        throw new MayflyError('conflict', 'This Idempotency-Key was used for another request.');
+      case 'limit_per_session':
+      case 'limit_concurrent':
+        return this.#refuse(limitReached(decision, reservation.outcome), request, session, running);
+    }
+  }
+
+  async #grant(
+    leaseId: string,
+    decision: Allowed,
+    reserved: Reserved,
+    input: Input,
+    session: Session,
+    running: RunningVersion,
+  ): Promise<Output> {
+    const { ttlSeconds, adjusted } = withinSession(decision, reserved);
+    const claims = grantClaims(leaseId, decision, ttlSeconds, input, session, running);
+    const now = reserved.decidedAt;
+    const endLease = (lease: string, reason: string) =>
+      signAssertion(this.parts.assertions, session, { action: 'end_lease', lease_id: lease, reason }, { now });
+    const { supersededLeaseId } = reserved;
+    const [grant, giveBack, superseded] = await Promise.all([
+      this.parts.grants.sign(claims, { now, ttlSeconds: this.parts.grantSeconds }),
+      endLease(leaseId, 'undelivered'),
+      supersededLeaseId === undefined ? undefined : endLease(supersededLeaseId, 'superseded'),
+    ]);
+    return {
+      decision: 'allow',
+      lease_id: leaseId,
+      grant,
+      recipient: session.recipientKey === undefined ? 'gateway' : 'session',
+      ...(adjusted === undefined
+        ? {}
+        : { ttl_adjusted: { requested_seconds: adjusted.requestedSeconds, reason: adjusted.reason } }),
+      give_back: giveBack,
+      ...(supersededLeaseId === undefined || superseded === undefined
+        ? {}
+        : { supersedes: { lease_id: supersededLeaseId, assertion: superseded } }),
+    };
+  }
+
+  async #refuse(
+    denial: Denial,
+    request: CredentialRequest,
+    session: Session,
+    running: RunningVersion,
+  ): Promise<Output> {
+    const { credential } = denial;
+    await this.parts.signals.report(
+      'request.denied',
+      {
+        ...actorOf(session),
+        credential: request.credential,
+        ...(credential === undefined
+          ? {}
+          : { integration: credential.integration.name, provider: credential.provider }),
+        ...(request.scope === undefined ? {} : { scope: request.scope }),
+        ...(request.ttlSeconds === undefined ? {} : { ttl_seconds: request.ttlSeconds }),
+        ...(request.claimedTask === undefined ? {} : { claimed_task: request.claimedTask }),
+        ...(request.justification === undefined ? {} : { justification: request.justification }),
+        source_ip: request.sourceIp,
+        reason: denial.why,
+        policy_ids: [...denial.policyIds],
+        config_version: running.version,
+        outcome: denial.code,
+      },
+      { subject: session.id },
+    );
+    return { decision: 'deny', code: denial.code, reason: denial.reason.slice(0, 500) };
+  }
+}
+
+function requestOf(input: Input): CredentialRequest {
+  return {
+    credential: input.credential,
+    ...(input.ttl_seconds === undefined ? {} : { ttlSeconds: input.ttl_seconds }),
+    ...(input.scope === undefined ? {} : { scope: input.scope }),
+    ...(input.claimed_task === undefined ? {} : { claimedTask: input.claimed_task }),
+    ...(input.justification === undefined ? {} : { justification: input.justification }),
+    sourceIp: input.source_ip,
+  };
+}
+
+/** Cuts once more at the session's end, now that Postgres has told the time; its clock decides. */
+function withinSession(decision: Allowed, { decidedAt, sessionExpiresAt }: Reserved) {
+  const remaining = Math.floor((sessionExpiresAt.getTime() - decidedAt.getTime()) / 1000);
+  if (decision.ttlSeconds <= remaining) {
+    return { ttlSeconds: decision.ttlSeconds, adjusted: decision.ttlAdjusted };
+  }
+  const requestedSeconds = decision.ttlAdjusted?.requestedSeconds ?? decision.ttlSeconds;
+  return { ttlSeconds: Math.max(1, remaining), adjusted: { requestedSeconds, reason: 'the session ends before' } };
+}
+
+function grantClaims(
+  leaseId: string,
+  { credential, organization, scope, policyIds }: Allowed,
+  ttlSeconds: number,
+  input: Input,
+  session: Session,
+  running: RunningVersion,
+): GrantClaims {
+  return {
+    jti: leaseId,
+    actor: actorOf(session),
+    ...(input.claimed_task === undefined ? {} : { claimed_task: input.claimed_task }),
+    ...(input.justification === undefined ? {} : { justification: input.justification }),
+    source_ip: input.source_ip,
+    credential: credential.name,
+    provider: credential.provider,
+    integration: {
+      name: credential.integration.name,
+      settings: credential.integration.settings,
+      secret_references: [...organization.secretReferences],
+    },
+    settings: credential.settings,
+    bounds: credential.scope,
+    scope,
+    ttl_seconds: ttlSeconds,
+    recipient_key: session.recipientKey ?? input.reply_key,
+    policy_ids: policyIds.slice(0, 64),
+    config_version: running.version,
+  };
+}
+
+function limitReached(decision: Allowed, outcome: 'limit_per_session' | 'limit_concurrent'): Denial {
+  const { credential, policyIds } = decision;
+  const { perSession, concurrent } = credential.limits;
+  return outcome === 'limit_per_session'
+    ? deny('limit_exceeded', `this session may hold at most ${perSession ?? 0} leases of ${credential.name}`, {
+        credential,
+        policyIds,
+      })
+    : deny('limit_exceeded', `${credential.name} is held as often as it may be at a time`, {
+        credential,
+        policyIds,
+        why: `at most ${concurrent ?? 0} leases of ${credential.name} at a time`,
+      });
+}

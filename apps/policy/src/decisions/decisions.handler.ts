@@ -1,0 +1,37 @@
+/** Decisions on credentials, over the bus. */
+import { Controller } from '@nestjs/common';
+import { Payload } from '@nestjs/microservices';
+import { bus, type InputOf, type OutputOf } from '@mayfly/contracts';
+import { Handles } from '@mayfly/messaging';
+import { SpanAttribute } from '@mayfly/telemetry';
+import { trace } from '@opentelemetry/api';
+import { Decide } from './decide.ts';
+import { ListCredentials } from './list-credentials.ts';
+
+@Controller()
+export class DecisionsHandler {
+  constructor(
+    private readonly decisions: Decide,
+    private readonly listing: ListCredentials,
+  ) {}
+
+  @Handles(bus.policy.decide)
+  async decide(
+    @Payload() input: InputOf<typeof bus.policy.decide>,
+  ): Promise<OutputOf<typeof bus.policy.decide>> {
+    const output = await this.decisions.run(input);
+    trace.getActiveSpan()?.setAttributes({
+      [SpanAttribute.credential]: input.credential,
+      [SpanAttribute.decision]: output.decision,
+      ...(output.decision === 'allow' ? { [SpanAttribute.leaseId]: output.lease_id } : {}),
+    });
+    return output;
+  }
+
+  @Handles(bus.policy.listCredentials)
+  listCredentials(
+    @Payload() input: InputOf<typeof bus.policy.listCredentials>,
+  ): Promise<OutputOf<typeof bus.policy.listCredentials>> {
+    return this.listing.run(input);
+  }
+}

@@ -1,0 +1,29 @@
+/** What a batch of events tells about leases. Pure. */
+import { endingEventTypes, shortType, type MayflyEvent } from '@mayfly/contracts';
+import type { LeaseNews } from '../store/reservations.ts';
+
+const endings: readonly string[] = endingEventTypes;
+
+/**
+ * One entry per lease, in the order of lease ids, so that two replicas that store overlapping batches take their rows in
+ * the same order. What neither issues nor ends a lease, such as a failed revocation, changes nothing: such a lease may
+ * still work, so it still counts (I10).
+ */
+export function leaseNewsOf(events: readonly MayflyEvent[]): LeaseNews[] {
+  const told = new Map<string, LeaseNews>();
+  for (const event of events) {
+    const leaseId = event.data.lease_id;
+    if (leaseId === undefined) continue;
+    const type = shortType(event);
+    const issued = type === 'credential.issued';
+    const ended = endings.includes(type);
+    if (!issued && !ended) continue;
+    const before = told.get(leaseId);
+    told.set(leaseId, {
+      leaseId,
+      issued: issued || (before?.issued ?? false),
+      ended: ended || (before?.ended ?? false),
+    });
+  }
+  return [...told.values()].sort((a, b) => (a.leaseId < b.leaseId ? -1 : 1));
+}

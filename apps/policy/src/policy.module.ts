@@ -1,0 +1,169 @@
+/** Wiring of the policy service: keys, database, use cases, loops. */
+import { fileURLToPath } from 'node:url';
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { OutboxRelay } from '@mayfly/messaging';
+import { createPool, migrate } from '@mayfly/postgres';
+import { BackgroundLoop, type ServiceHost } from '@mayfly/service';
+import { outboxPending } from '@mayfly/telemetry';
+import {
+  IdentityVerifier,
+  loadSealingKey,
+  loadSigningKeys,
+  TokenSigner,
+  TokenVerifier,
+  tokenKinds,
+} from '@mayfly/tokens';
+import type { Pool } from 'pg';
+import { AuthorizationHandler } from './authorization/authorization.handler.ts';
+import { Authorize } from './authorization/authorize.ts';
+import { Background } from './background.ts';
+import { ApplyConfig } from './configuration/apply-config.ts';
+import { ConfigurationHandler } from './configuration/configuration.handler.ts';
+import { loadFirstDocument } from './configuration/first-document.ts';
+import { GetConfig } from './configuration/get-config.ts';
+import { OrderReconciliation } from './configuration/order-reconciliation.ts';
+import { RunningConfiguration } from './configuration/running-configuration.ts';
+import { Decide } from './decisions/decide.ts';
+import { DecisionsHandler } from './decisions/decisions.handler.ts';
+import { LeaseEventsHandler } from './decisions/lease-events.handler.ts';
+import { LeaseRegister } from './decisions/lease-register.ts';
+import { ListCredentials } from './decisions/list-credentials.ts';
+import { SignalReporter } from './reporting/events.ts';
+import { EndSession } from './sessions/end-session.ts';
+import { SessionGate } from './sessions/session-gate.ts';
+import { SessionsHandler } from './sessions/sessions.handler.ts';
+import { sweep } from './sessions/sweeper.ts';
+import type { PolicySettings } from './settings.ts';
+import { ExchangeToken } from './trust/exchange-token.ts';
+
+/** What the module needs of its host; tests give the same. */
+export type PolicyHost = Pick<ServiceHost, 'logger' | 'metrics' | 'publisher' | 'keys' | 'addReadinessCheck'>;
+export type PolicyModuleSettings = Pick<
+  PolicySettings,
+  | 'MAYFLY_POSTGRES_URL'
+  | 'MAYFLY_POSTGRES_POOL'
+  | 'MAYFLY_CONFIG'
+  | 'MAYFLY_CONFIG_POLL_MS'
+  | 'MAYFLY_RESERVATION_HOLD_SECONDS'
+  | 'MAYFLY_SESSION_SWEEP_MS'
+>;
+
+const migrationsDirectory = fileURLToPath(new URL('../migrations', import.meta.url));
+
+@Module({})
+export class PolicyModule {
+  static async register(host: PolicyHost, settings: PolicyModuleSettings): Promise<DynamicModule> {
+    const { logger } = host;
+    const keys = await loadKeys(host);
+    const pool = await openDatabase(host, settings);
+    const running = new RunningConfiguration(pool, logger);
+    if (settings.MAYFLY_CONFIG !== undefined) await loadFirstDocument(pool, settings.MAYFLY_CONFIG, logger);
+    await running.refresh();
+    if (!running.isLoaded()) {
+      logger.error({}, 'no usable configuration: not ready until one is applied; MAYFLY_CONFIG names the first');
+    }
+    host.addReadinessCheck('postgres', async () => (await pool.query('SELECT 1')).rowCount === 1);
+    host.addReadinessCheck('configuration', () => Promise.resolve(running.isLoaded()));
+
+    const pending = outboxPending(host.metrics);
+    const relay = new OutboxRelay({
+      pool,
+      schema: 'policy',
+      publisher: host.publisher,
+      logger,
+      onPending: (count) => pending.set(count),
+    });
+    const loops = [
+      relay,
+      new BackgroundLoop({
+        name: 'configuration versions',
+        intervalMs: settings.MAYFLY_CONFIG_POLL_MS,
+        pass: () => running.refresh().then(() => undefined),
+        logger,
+      }),
+      new BackgroundLoop({
+        name: 'session sweep',
+        intervalMs: settings.MAYFLY_SESSION_SWEEP_MS,
+        pass: async () => {
+          const more = await sweep(pool);
+          relay.nudge();
+          return more ? 0 : undefined;
+        },
+        logger,
+      }),
+    ];
+    const providers: Provider[] = [
+      { provide: Background, useValue: new Background(loops, pool) },
+      ...useCases({ host, settings, keys, pool, running, relay }),
+    ];
+    return {
+      module: PolicyModule,
+      controllers: [
+        SessionsHandler,
+        DecisionsHandler,
+        LeaseEventsHandler,
+        AuthorizationHandler,
+        ConfigurationHandler,
+      ],
+      providers,
+    };
+  }
+}
+
+async function loadKeys({ keys }: PolicyHost) {
+  const [sessionToken, grant, assertion, sealing] = await Promise.all([
+    loadSigningKeys(keys.policy.sessionToken),
+    loadSigningKeys(keys.policy.grant),
+    loadSigningKeys(keys.policy.assertion),
+    loadSealingKey(keys.policy.sealing),
+  ]);
+  return { sessionToken, grant, assertion, sealing };
+}
+
+async function openDatabase({ logger }: PolicyHost, settings: PolicyModuleSettings): Promise<Pool> {
+  const connectionString = settings.MAYFLY_POSTGRES_URL.reveal();
+  const ran = await migrate({ connectionString, schema: 'policy', directory: migrationsDirectory });
+  if (ran.length > 0) logger.info({ migrations: ran }, 'the schema is up to date');
+  return createPool({
+    connectionString,
+    applicationName: 'mayfly-policy',
+    max: settings.MAYFLY_POSTGRES_POOL,
+    statementTimeoutMs: 4_000,
+    connectionTimeoutMs: 3_000,
+    onIdleError: (error) => logger.warn({ err: error }, 'an idle connection to Postgres broke'),
+  });
+}
+
+interface Parts {
+  readonly host: PolicyHost;
+  readonly settings: PolicyModuleSettings;
+  readonly keys: Awaited<ReturnType<typeof loadKeys>>;
+  readonly pool: Pool;
+  readonly running: RunningConfiguration;
+  readonly relay: OutboxRelay;
+}
+
+/** One key per purpose: session tokens, assertions, and grants with the orders that stand in for them. */
+function useCases({ host, settings, keys, pool, running, relay }: Parts): Provider[] {
+  const gate = new SessionGate(keys.sealing, new TokenVerifier(tokenKinds.sessionToken, keys.sessionToken), pool);
+  const signals = new SignalReporter(host.publisher, host.logger);
+  const signer = new TokenSigner(tokenKinds.sessionToken, keys.sessionToken);
+  const assertions = new TokenSigner(tokenKinds.assertion, keys.assertion);
+  const grants = new TokenSigner(tokenKinds.grant, keys.grant);
+  const orders = new TokenSigner(tokenKinds.reconcileOrder, keys.grant);
+  const identities = new IdentityVerifier();
+  const grantSeconds = tokenKinds.grant.maxAgeSeconds;
+  const holdSeconds = settings.MAYFLY_RESERVATION_HOLD_SECONDS;
+  const instances = [
+    new ExchangeToken({ gate, identities, running, signer, signals, pool, relay }),
+    new EndSession({ gate, assertions, pool, relay }),
+    new Decide({ gate, running, grants, assertions, signals, pool, grantSeconds, holdSeconds }),
+    new ListCredentials({ gate, running }),
+    new LeaseRegister(pool),
+    new Authorize({ gate, assertions, signals }),
+    new ApplyConfig({ gate, running, signals, pool, relay }),
+    new GetConfig({ gate, signals, pool }),
+    new OrderReconciliation({ running, orders }),
+  ];
+  return instances.map((useValue) => ({ provide: useValue.constructor, useValue }));
+}

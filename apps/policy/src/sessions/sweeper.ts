@@ -1,0 +1,25 @@
+/** Marks sessions whose time has come, with an event each, and forgets what nobody can ask for any more. */
+import { appendToOutbox } from '@mayfly/messaging';
+import { inTransaction } from '@mayfly/postgres';
+import type { Pool } from 'pg';
+import { sessionEvent } from '../reporting/events.ts';
+import { pruneReservations } from '../store/reservations.ts';
+import { expireDueSessions, pruneSessions } from '../store/sessions.ts';
+
+/** Most rows of one transaction, so that nobody waits long behind a sweep. */
+const batch = 500;
+
+/** One pass. Answers whether there may be more to do at once. */
+export async function sweep(pool: Pool): Promise<boolean> {
+  const expired = await inTransaction(pool, async (client) => {
+    const sessions = await expireDueSessions(client, batch);
+    const events = sessions.map((session) =>
+      sessionEvent('session.expired', session, { expires_at: session.expiresAt.toISOString() }),
+    );
+    await appendToOutbox(client, 'policy', events);
+    return sessions.length;
+  });
+  const reservations = await pruneReservations(pool, batch);
+  const sessions = await pruneSessions(pool, batch);
+  return Math.max(expired, reservations, sessions) >= batch;
+}

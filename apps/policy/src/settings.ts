@@ -1,0 +1,20 @@
+/** Settings of policy, from the environment. */
+import { milliseconds, seconds, secretText, serviceSettings } from '@mayfly/service';
+import { z } from 'zod';
+
+export const PolicySettings = z.object({
+  ...serviceSettings,
+  /** Connection URL of the role that owns the schema `policy`. */
+  MAYFLY_POSTGRES_URL: secretText(),
+  /** Most connections to Postgres at once. */
+  MAYFLY_POSTGRES_POOL: z.coerce.number().int().min(2).max(200).default(16),
+  /** File with the configuration of the very first start; not looked at once a version is stored. */
+  MAYFLY_CONFIG: z.string().min(1).optional(),
+  /** How often a version that another replica applied is looked for. */
+  MAYFLY_CONFIG_POLL_MS: milliseconds(1_000),
+  /** How long a reservation outlives its grant when nothing is heard of the lease. */
+  MAYFLY_RESERVATION_HOLD_SECONDS: seconds(90),
+  /** How often sessions whose time has come are looked for. */
+  MAYFLY_SESSION_SWEEP_MS: milliseconds(2_000),
+});
+export type PolicySettings = z.infer<typeof PolicySettings>;

@@ -1,0 +1,86 @@
+/** Applied configuration documents in Postgres. */
+import { createHash } from 'node:crypto';
+import type { PoolClient } from 'pg';
+import { rowsOf, type Database } from './statement.ts';
+
+export interface ConfigVersion {
+  /** From 1. */
+  readonly version: number;
+  readonly document: string;
+  readonly appliedAt: Date;
+  /** SPIFFE ID, or `bootstrap`. */
+  readonly appliedBy: string;
+}
+
+/** 0 when none was ever applied. */
+export async function newestVersionNumber(database: Database): Promise<number> {
+  const [row] = await rowsOf<{ version: number }>(database, {
+    name: 'newest-config-version-number',
+    text: 'SELECT coalesce(max(version), 0) AS version FROM policy.config_versions',
+  });
+  return row?.version ?? 0;
+}
+
+/** Without a number, the newest. */
+export async function findConfigVersion(
+  database: Database,
+  version?: number,
+): Promise<ConfigVersion | undefined> {
+  const [row] = await rowsOf<VersionRow>(database, {
+    name: version === undefined ? 'newest-config-version' : 'config-version',
+    text: `SELECT version, document, sha256, applied_at, applied_by FROM policy.config_versions
+           ${version === undefined ? 'ORDER BY version DESC LIMIT 1' : 'WHERE version = $1'}`,
+    ...(version === undefined ? {} : { values: [version] }),
+  });
+  return row === undefined ? undefined : versionOf(row);
+}
+
+export type StoreOutcome =
+  | { readonly outcome: 'stored' | 'unchanged'; readonly stored: ConfigVersion }
+  | { readonly outcome: 'conflict'; readonly runningVersion: number };
+
+/**
+ * Makes a document the newest version, unless it is already or another version than the expected one is. Part of a
+ * transaction: one at a time may decide that, whichever replica it asks.
+ */
+export async function storeConfigVersion(
+  client: PoolClient,
+  wanted: { document: string; appliedBy: string; expectedVersion?: number },
+): Promise<StoreOutcome> {
+  await rowsOf(client, { text: "SELECT pg_advisory_xact_lock(hashtextextended('mayfly config versions', 0))" });
+  const [newest] = await rowsOf<VersionRow>(client, {
+    text: `SELECT version, document, sha256, applied_at, applied_by FROM policy.config_versions
+           ORDER BY version DESC LIMIT 1`,
+  });
+  const runningVersion = newest?.version ?? 0;
+  if (wanted.expectedVersion !== undefined && wanted.expectedVersion !== runningVersion) {
+    return { outcome: 'conflict', runningVersion };
+  }
+  const sha256 = createHash('sha256').update(wanted.document, 'utf8').digest('hex');
+  if (newest?.sha256 === sha256) return { outcome: 'unchanged', stored: versionOf(newest) };
+  const [row] = await rowsOf<VersionRow>(client, {
+    text: `INSERT INTO policy.config_versions (version, document, sha256, applied_at, applied_by)
+           VALUES ($1, $2, $3, now(), $4)
+           RETURNING version, document, sha256, applied_at, applied_by`,
+    values: [runningVersion + 1, wanted.document, sha256, wanted.appliedBy],
+  });
+  if (row === undefined) throw new Error('INSERT … RETURNING gave no row');
+  return { outcome: 'stored', stored: versionOf(row) };
+}
+
+interface VersionRow {
+  version: number;
+  document: string;
+  sha256: string;
+  applied_at: Date;
+  applied_by: string;
+}
+
+function versionOf(row: VersionRow): ConfigVersion {
+  return {
+    version: row.version,
+    document: row.document,
+    appliedAt: row.applied_at,
+    appliedBy: row.applied_by,
+  };
+}

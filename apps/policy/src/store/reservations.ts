@@ -1,0 +1,127 @@
+/** What counts against limits. The rules are in `migrations/0002_reservations.sql`. */
+import { rowsOf, type Database } from './statement.ts';
+
+export interface LeaseReservation {
+  readonly leaseId: string;
+  readonly sessionId: string;
+  readonly organization: string;
+  readonly credential: string;
+  readonly limits: { readonly perSession?: number; readonly concurrent?: number };
+  /** How long the grant may be redeemed. */
+  readonly grantSeconds: number;
+  /** How much longer the reservation counts when no event tells what became of it. */
+  readonly holdSeconds: number;
+  readonly idempotency?: { readonly key: string; readonly bodySha256: string };
+}
+
+export type ReservationOutcome =
+  | {
+      readonly outcome: 'reserved';
+      readonly decidedAt: Date;
+      readonly sessionExpiresAt: Date;
+      /** The lease that this one replaces, since the same Idempotency-Key was repeated. */
+      readonly supersededLeaseId?: string;
+    }
+  | {
+      readonly outcome:
+        | 'session_ended'
+        | 'limit_per_session'
+        | 'limit_concurrent'
+        /** The first request with the same Idempotency-Key is still under way. */
+        | 'still_running'
+        /** The Idempotency-Key belongs to another request. */
+        | 'other_body';
+    };
+
+/** Checks the session and the limits and reserves, in one round trip and one transaction. */
+export async function reserveLease(
+  database: Database,
+  reservation: LeaseReservation,
+): Promise<ReservationOutcome> {
+  const [row] = await rowsOf<ReservationRow>(database, {
+    name: 'reserve-lease',
+    text: 'SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+    values: [
+      reservation.leaseId,
+      reservation.sessionId,
+      reservation.organization,
+      reservation.credential,
+      reservation.limits.perSession ?? null,
+      reservation.limits.concurrent ?? null,
+      reservation.grantSeconds,
+      reservation.holdSeconds,
+      reservation.idempotency?.key ?? null,
+      reservation.idempotency?.bodySha256 ?? null,
+    ],
+  });
+  if (row === undefined) throw new Error('policy.reserve_lease gave no row');
+  if (row.outcome !== 'reserved') return { outcome: row.outcome };
+  return {
+    outcome: 'reserved',
+    decidedAt: row.decided_at,
+    sessionExpiresAt: row.session_expires_at,
+    ...(row.superseded_lease_id === null ? {} : { supersededLeaseId: row.superseded_lease_id }),
+  };
+}
+
+/** What the events of a batch tell about one lease. */
+export interface LeaseNews {
+  readonly leaseId: string;
+  readonly issued: boolean;
+  readonly ended: boolean;
+}
+
+/**
+ * Notes what became of leases. Safe to repeat and in any order: an end stays an end whatever is told later, and leases
+ * that policy does not know (any longer) are passed over.
+ */
+export async function recordLeaseNews(database: Database, news: readonly LeaseNews[]): Promise<void> {
+  await rowsOf(database, {
+    name: 'record-lease-news',
+    text: `UPDATE policy.reservations r SET
+             issued_at = CASE WHEN told.issued THEN coalesce(r.issued_at, now()) ELSE r.issued_at END,
+             held_until = NULL,
+             ended_at = CASE WHEN told.ended THEN now() END
+           FROM unnest($1::uuid[], $2::boolean[], $3::boolean[]) AS told (lease_id, issued, ended)
+           WHERE r.lease_id = told.lease_id AND r.ended_at IS NULL AND (told.issued OR told.ended)`,
+    values: [
+      news.map(({ leaseId }) => leaseId),
+      news.map(({ issued }) => issued),
+      news.map(({ ended }) => ended),
+    ],
+  });
+}
+
+/**
+ * Forgets at most `limit` reservations that ended more than two hours ago: by then the session that could repeat their
+ * Idempotency-Key has ended. Those of which no event ever told count as ended an hour after their time.
+ */
+export async function pruneReservations(database: Database, limit: number): Promise<number> {
+  const lapsed = await rowsOf(database, {
+    name: 'end-lapsed-reservations',
+    text: `UPDATE policy.reservations SET ended_at = now() WHERE lease_id IN (
+             SELECT lease_id FROM policy.reservations
+             WHERE ended_at IS NULL AND held_until < now() - interval '1 hour'
+             ORDER BY held_until LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+           )
+           RETURNING lease_id`,
+    values: [limit],
+  });
+  const pruned = await rowsOf(database, {
+    name: 'prune-reservations',
+    text: `DELETE FROM policy.reservations WHERE lease_id IN (
+             SELECT lease_id FROM policy.reservations WHERE ended_at < now() - interval '2 hours'
+             ORDER BY ended_at LIMIT $1 FOR UPDATE SKIP LOCKED
+           )
+           RETURNING lease_id`,
+    values: [limit],
+  });
+  return lapsed.length + pruned.length;
+}
+
+interface ReservationRow {
+  outcome: ReservationOutcome['outcome'];
+  decided_at: Date;
+  session_expires_at: Date;
+  superseded_lease_id: string | null;
+}

@@ -1,0 +1,128 @@
+/** Sessions in Postgres. All times by its clock. */
+import type { PersonRole, RecipientKey } from '@mayfly/contracts';
+import type { Session } from '../sessions/session.ts';
+import { rowsOf, type Database } from './statement.ts';
+
+export interface NewSession extends Omit<Session, 'expiresAt'> {
+  readonly trustRule: string;
+  /** At most 3600. */
+  readonly ttlSeconds: number;
+}
+
+export async function insertSession(
+  database: Database,
+  session: NewSession,
+): Promise<{ openedAt: Date; expiresAt: Date }> {
+  const [row] = await rowsOf<{ opened_at: Date; expires_at: Date }>(database, {
+    name: 'insert-session',
+    text: `INSERT INTO policy.sessions
+             (id, organization, agent_id, kind, agent_role, person_roles, user_name, task, recipient_key, trust_rule,
+              opened_at, expires_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now(), now() + make_interval(secs => $11))
+           RETURNING opened_at, expires_at`,
+    values: [
+      session.id,
+      session.organization,
+      session.agentId,
+      session.kind,
+      session.agentRole ?? null,
+      session.personRoles,
+      session.user ?? null,
+      session.task ?? null,
+      session.recipientKey === undefined ? null : JSON.stringify(session.recipientKey),
+      session.trustRule,
+      session.ttlSeconds,
+    ],
+  });
+  if (row === undefined) throw new Error('INSERT … RETURNING gave no row');
+  return { openedAt: row.opened_at, expiresAt: row.expires_at };
+}
+
+/** The session, if it has neither ended nor expired. */
+export async function findLiveSession(database: Database, id: string): Promise<Session | undefined> {
+  const [row] = await rowsOf<SessionRow>(database, {
+    name: 'find-live-session',
+    text: `SELECT ${columns} FROM policy.sessions WHERE id = $1 AND ended_at IS NULL AND expires_at > now()`,
+    values: [id],
+  });
+  return row === undefined ? undefined : sessionOf(row);
+}
+
+/**
+ * Ends a session that lives; `closed` tells whether this call did. A session that has ended before is found too, so that
+ * a caller whose first try broke half-way can finish it.
+ */
+export async function closeSession(
+  database: Database,
+  id: string,
+): Promise<{ session: Session; closed: boolean } | undefined> {
+  const [row] = await rowsOf<SessionRow & { closed: boolean }>(database, {
+    name: 'close-session',
+    text: `WITH closed AS (
+             UPDATE policy.sessions SET ended_at = now(), end_reason = 'closed' WHERE id = $1 AND ended_at IS NULL
+             RETURNING id
+           )
+           SELECT ${columns}, EXISTS (SELECT FROM closed) AS closed FROM policy.sessions WHERE id = $1`,
+    values: [id],
+  });
+  return row === undefined ? undefined : { session: sessionOf(row), closed: row.closed };
+}
+
+/** Marks at most `limit` sessions whose time has come. Replicas that sweep at the same time take different ones. */
+export async function expireDueSessions(database: Database, limit: number): Promise<Session[]> {
+  const rows = await rowsOf<SessionRow>(database, {
+    name: 'expire-due-sessions',
+    text: `UPDATE policy.sessions SET ended_at = now(), end_reason = 'expired'
+           WHERE id IN (
+             SELECT id FROM policy.sessions WHERE ended_at IS NULL AND expires_at <= now()
+             ORDER BY expires_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+           )
+           RETURNING ${columns}`,
+    values: [limit],
+  });
+  return rows.map(sessionOf);
+}
+
+/** Forgets at most `limit` sessions that ended more than 24 hours ago; answers with how many. */
+export async function pruneSessions(database: Database, limit: number): Promise<number> {
+  const rows = await rowsOf(database, {
+    name: 'prune-sessions',
+    text: `DELETE FROM policy.sessions WHERE id IN (
+             SELECT id FROM policy.sessions WHERE ended_at < now() - interval '24 hours'
+             ORDER BY ended_at LIMIT $1 FOR UPDATE SKIP LOCKED
+           )
+           RETURNING id`,
+    values: [limit],
+  });
+  return rows.length;
+}
+
+const columns = `id, organization, agent_id, kind, agent_role, person_roles, user_name, task, recipient_key, expires_at`;
+
+interface SessionRow {
+  id: string;
+  organization: string;
+  agent_id: string;
+  kind: 'agent' | 'person';
+  agent_role: string | null;
+  person_roles: PersonRole[];
+  user_name: string | null;
+  task: string | null;
+  recipient_key: RecipientKey | null;
+  expires_at: Date;
+}
+
+function sessionOf(row: SessionRow): Session {
+  return {
+    id: row.id,
+    organization: row.organization,
+    agentId: row.agent_id,
+    kind: row.kind,
+    ...(row.agent_role === null ? {} : { agentRole: row.agent_role }),
+    personRoles: row.person_roles,
+    ...(row.user_name === null ? {} : { user: row.user_name }),
+    ...(row.task === null ? {} : { task: row.task }),
+    ...(row.recipient_key === null ? {} : { recipientKey: row.recipient_key }),
+    expiresAt: row.expires_at,
+  };
+}

@@ -1,0 +1,163 @@
+/** Opens a session for a platform identity (RFC 8693). */
+import { MayflyError, type EventData, type InputOf, type OutputOf, type bus } from '@mayfly/contracts';
+import type { TrustRule } from '@mayfly/configuration';
+import { appendToOutbox, type OutboxRelay } from '@mayfly/messaging';
+import { inTransaction } from '@mayfly/postgres';
+import { sealTo, type IdentityVerifier, type TokenSigner } from '@mayfly/tokens';
+import type { SessionClaims } from '@mayfly/contracts';
+import { decodeJwt } from 'jose';
+import type { Pool } from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
+import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
+import type { SessionGate } from '../sessions/session-gate.ts';
+import { insertSession } from '../store/sessions.ts';
+import { fitsRequirements } from './claims.ts';
+import { deriveSession, type AttestedIdentity } from './derive-session.ts';
+
+type Input = InputOf<typeof bus.policy.exchangeToken>;
+type Output = OutputOf<typeof bus.policy.exchangeToken>;
+
+/** RFC 8693 §3: what is a JWT. */
+const acceptedTypes = [
+  'urn:ietf:params:oauth:token-type:jwt',
+  'urn:ietf:params:oauth:token-type:id_token',
+];
+
+export interface ExchangeTokenParts {
+  readonly gate: SessionGate;
+  readonly identities: IdentityVerifier;
+  readonly running: RunningConfiguration;
+  readonly signer: TokenSigner<SessionClaims>;
+  readonly signals: SignalReporter;
+  readonly pool: Pool;
+  readonly relay: Pick<OutboxRelay, 'nudge'>;
+}
+
+/** What becomes a session, or a refusal with the words for the asker and, where it says more, the words for auditors. */
+class Refused extends MayflyError {
+  constructor(
+    readonly why: string,
+    /** Known once a rule has verified the identity. */
+    readonly organization?: string,
+  ) {
+    // The same words for every reason: they don't tell which organizations or rules there are.
+    super('unauthenticated', 'No trust rule admits this identity.');
+  }
+}
+
+export class ExchangeToken {
+  constructor(private readonly parts: ExchangeTokenParts) {}
+
+  /** Throws `unauthenticated` with a short reason; the full one goes into the signal `session.rejected`. */
+  async run(input: Input): Promise<Output> {
+    if (!acceptedTypes.includes(input.subject_token_type)) {
+      throw new MayflyError('invalid_request', 'The subject token type must be a JWT or an ID token.');
+    }
+    // A key that can't be sealed to would fail only at the first mint.
+    if (input.recipient_key !== undefined) await sealTo(input.recipient_key, 'probe');
+    const running = this.parts.running.current();
+    try {
+      const { rule, identity } = await this.#attest(input, running);
+      return await this.#open(input, running, rule, identity);
+    } catch (error) {
+      if (error instanceof MayflyError && error.code === 'unauthenticated') {
+        await this.parts.signals.report('session.rejected', rejection(error, input, running));
+      }
+      throw error;
+    }
+  }
+
+  async #attest(
+    input: Input,
+    { configuration }: RunningVersion,
+  ): Promise<{ rule: TrustRule; identity: AttestedIdentity }> {
+    const token = await this.parts.gate.unseal(input.subject_token);
+    // Picks by what the token claims, so that no more signatures are checked than may matter. Nothing is believed yet.
+    const unverified = claimsOf(token);
+    const fitting = configuration.trust.filter((rule) => fitsRequirements(unverified, rule.require));
+    const now = new Date();
+    const candidates = fitting.some((rule) => rule.issuer === unverified['iss'])
+      ? fitting
+      : configuration.trust;
+    const { rule, claims } = await this.parts.identities.verify(token, candidates, { now });
+    if (!fitsRequirements(claims, rule.require)) throw new Refused('the claims fit no trust rule of the issuer');
+    const organization = configuration.organizations.get(rule.organization);
+    if (organization === undefined) throw new Refused(`trust rule ${rule.name} names no organization`);
+    const derived = deriveSession(rule, organization, claims);
+    if (derived.outcome === 'refused') throw new Refused(derived.why, organization.name);
+    return { rule, identity: derived.identity };
+  }
+
+  async #open(
+    input: Input,
+    running: RunningVersion,
+    rule: TrustRule,
+    identity: AttestedIdentity,
+  ): Promise<Output> {
+    const session = {
+      ...identity,
+      id: uuidv7(),
+      ...(input.recipient_key === undefined ? {} : { recipientKey: input.recipient_key }),
+    };
+    const ttlSeconds = rule.sessionTtlSeconds;
+    const { openedAt } = await inTransaction(this.parts.pool, async (client) => {
+      const opened = await insertSession(client, { ...session, trustRule: rule.name, ttlSeconds });
+      const event = sessionEvent('session.opened', session, {
+        source_ip: input.source_ip,
+        ttl_seconds: ttlSeconds,
+        expires_at: opened.expiresAt.toISOString(),
+        config_version: running.version,
+        action_context: {
+          kind: session.kind,
+          person_roles: [...session.personRoles],
+          trust_rule: rule.name,
+          recipient_key_registered: session.recipientKey !== undefined,
+        },
+      });
+      await appendToOutbox(client, 'policy', [event]);
+      return opened;
+    });
+    this.parts.relay.nudge();
+    const token = await this.parts.signer.sign(claimsFor(session), { now: openedAt, ttlSeconds });
+    return {
+      access_token: await sealTo(input.reply_key, token),
+      expires_in: ttlSeconds,
+      session_id: session.id,
+    };
+  }
+}
+
+function claimsFor(session: AttestedIdentity & { id: string; recipientKey?: Input['recipient_key'] }): SessionClaims {
+  return {
+    sub: session.agentId,
+    sid: session.id,
+    organization: session.organization,
+    kind: session.kind,
+    ...(session.agentRole === undefined ? {} : { agent_role: session.agentRole }),
+    ...(session.personRoles.length === 0 ? {} : { person_roles: [...session.personRoles] }),
+    ...(session.user === undefined ? {} : { user: session.user }),
+    ...(session.task === undefined ? {} : { task: session.task }),
+    ...(session.recipientKey === undefined ? {} : { recipient_key: session.recipientKey }),
+  };
+}
+
+/** Unverified. What cannot be read claims nothing; verifying it will say what is wrong. */
+function claimsOf(token: string): Record<string, unknown> {
+  try {
+    return token.length > 16_384 ? {} : decodeJwt(token);
+  } catch {
+    return {};
+  }
+}
+
+function rejection(error: MayflyError, input: Input, running: RunningVersion): EventData {
+  const refused = error instanceof Refused ? error : undefined;
+  return {
+    reason: refused?.why ?? error.reason,
+    outcome: error.code,
+    source_ip: input.source_ip,
+    config_version: running.version,
+    ...(refused?.organization === undefined ? {} : { organization: refused.organization }),
+  };
+}
