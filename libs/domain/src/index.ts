@@ -2,6 +2,7 @@
 export * from './agent-id.ts';
 export * from './lease-states.ts';
 export * from './secret.ts';
+export * from './secret-reference.ts';
 export * from './ttl.ts';
 export * from './providers/definition.ts';
 export * from './providers/jwt.ts';

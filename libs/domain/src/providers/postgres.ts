@@ -1,8 +1,9 @@
 /** Provider `postgres`: settings, scope and narrowing. A scope is a set of table privileges on schemas, or on named tables in them. */
 import { text } from '@mayfly/contracts';
 import { z } from 'zod';
+import { SecretReference } from '../secret-reference.ts';
 import type { NarrowResult, ProviderDefinition } from './definition.ts';
-import { describeRequestProblem, isSubset, SecretReference, uniqueItems } from './scope-parts.ts';
+import { describeRequestProblem, isSubset, uniqueItems } from './scope-parts.ts';
 
 /** Table privileges (PostgreSQL: "Privileges"), narrowest first. */
 export const postgresPrivileges = [

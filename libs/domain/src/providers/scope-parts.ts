@@ -1,11 +1,5 @@
 /** Parts that the definitions of several providers are made of. */
-import { text } from '@mayfly/contracts';
-import { z } from 'zod';
-
-/** Where a secret is, never the secret: `env:NAME` or `file:/absolute/path`. Resolved by minting alone. */
-export const SecretReference = text(512).regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:\/[^\0]+)$/, {
-  error: 'must be a secret reference such as env:NAME or file:/path, never the secret itself',
-});
+import type { z } from 'zod';
 
 /** Refuses an array that names an item twice. */
 export function uniqueItems<T extends z.ZodArray<z.ZodType<string>>>(schema: T): T {
