@@ -1,0 +1,283 @@
+/** `integrations:` and `credentials:`. Provider settings and scopes are checked by the provider's own schemas. */
+import type { JsonObject } from '@mayfly/contracts';
+import {
+  absoluteMaxTtlSeconds,
+  defaultTtlSeconds,
+  mayUseReference,
+  providerDefinitions,
+  type AnyProviderDefinition,
+  type TtlBounds,
+} from '@mayfly/domain';
+import type { z } from 'zod';
+import type { CredentialConfig, IntegrationConfig, OrganizationConfig, TrustRule } from './configuration.ts';
+import { CredentialBlock, IntegrationBlock } from './document/blocks.ts';
+import { showKey, type Path, type Problems } from './document/problems.ts';
+import { asMap, keysOf, parsePart, unknownKey } from './document/sentences.ts';
+import { didYouMean } from './document/suggest.ts';
+import type { PlainValue } from './document/yaml.ts';
+import type { Organizations } from './organizations.ts';
+import { checkRole } from './trust.ts';
+
+/** By organization, then by name. */
+export type ByOrganization<T> = ReadonlyMap<string, ReadonlyMap<string, T>>;
+
+export interface Integrations {
+  readonly all: ByOrganization<IntegrationConfig>;
+  /** Names written in the document, also of blocks that have problems of their own: what names them is not dangling. */
+  readonly written: ReadonlySet<string>;
+}
+
+/** Reads one after the other; a name is taken once per organization. */
+class Register<T extends { readonly organization: string; readonly name: string }> {
+  readonly all = new Map<string, Map<string, T>>();
+
+  add(item: T): boolean {
+    const names = this.all.get(item.organization) ?? new Map<string, T>();
+    this.all.set(item.organization, names);
+    if (names.has(item.name)) return false;
+    names.set(item.name, item);
+    return true;
+  }
+}
+
+export function readIntegrations(
+  blocks: readonly PlainValue[],
+  organizations: Organizations,
+  trust: readonly TrustRule[],
+  problems: Problems,
+): Integrations {
+  const register = new Register<IntegrationConfig>();
+  const written = new Set<string>();
+  const ownAudiences = new Set(trust.map((rule) => rule.audience));
+  blocks.forEach((block, index) => {
+    const path = ['integrations', index];
+    const name = asMap(block)?.['name'];
+    if (typeof name === 'string') written.add(name);
+    const definition = definitionOf(asMap(block)?.['provider'], [...path, 'provider'], problems);
+    const { own, rest } = split(block, IntegrationBlock);
+    const parsed = parsePart(IntegrationBlock, own, path, problems);
+    const settings =
+      definition && readRest(definition.integrationSettings, rest, IntegrationBlock, path, problems);
+    if (!parsed || !definition || !settings) return;
+    const organization = organizations.resolve(parsed.organization, path, problems);
+    if (!organization) return;
+    checkReferences(definition, settings, organization, path, problems);
+    checkAudience(settings, ownAudiences, path, problems);
+    const integration = {
+      organization: organization.name,
+      name: parsed.name,
+      provider: definition.name,
+      settings,
+    };
+    if (!register.add(integration)) {
+      problems.add(
+        [...path, 'name'],
+        `the integration "${parsed.name}" stands twice in the organization "${organization.name}"; names must be unique`,
+      );
+    }
+  });
+  return { all: register.all, written };
+}
+
+export function readCredentials(
+  blocks: readonly PlainValue[],
+  organizations: Organizations,
+  integrations: Integrations,
+  roles: ReadonlyMap<string, ReadonlySet<string>>,
+  problems: Problems,
+): ByOrganization<CredentialConfig> {
+  const register = new Register<CredentialConfig>();
+  blocks.forEach((block, index) => {
+    const path = ['credentials', index];
+    const { own, rest } = split(block, CredentialBlock);
+    const parsed = parsePart(CredentialBlock, own, path, problems);
+    if (!parsed) return;
+    const organization = organizations.resolve(parsed.organization, path, problems);
+    if (!organization) return;
+    const integration = integrationOf(parsed.name, organization, integrations, path, problems);
+    const definition = integration && providerDefinitions.get(integration.provider);
+    if (!integration || !definition) {
+      reportUnknownKeys(rest, [...keysOf(CredentialBlock), ...everyCredentialKey], path, problems);
+      return;
+    }
+
+    const settings = readRest(definition.credentialSettings, rest, CredentialBlock, path, problems);
+    const scope = parsePart(definition.scope, parsed.scope, [...path, 'scope'], problems);
+    const ttl = readTtl(parsed.ttl, [...path, 'ttl'], problems);
+    (parsed.roles ?? []).forEach((role, position) => {
+      const problem = checkRole(role, roles.get(organization.name) ?? new Set());
+      if (problem !== undefined) problems.add([...path, 'roles', position], problem);
+    });
+    if (!settings || !scope || !ttl) return;
+
+    // JSON by the provider's schema.
+    const bounds = scope as JsonObject;
+    const writes = definition.writes(bounds);
+    const credential: CredentialConfig = {
+      organization: organization.name,
+      name: parsed.name,
+      integration,
+      provider: definition.name,
+      ...(parsed.description !== undefined && { description: parsed.description }),
+      scope: bounds,
+      settings,
+      ttl,
+      limits: {
+        ...(parsed.limits?.per_session !== undefined && { perSession: parsed.limits.per_session }),
+        ...(parsed.limits?.concurrent !== undefined && { concurrent: parsed.limits.concurrent }),
+      },
+      roles: [...new Set(parsed.roles ?? [])],
+      approval: parsed.approval ?? (writes ? 'required' : 'off'),
+      writes,
+      revocability: definition.revocability({ integration: integration.settings, credential: settings }),
+      ...(definition.nativeMinimumSeconds !== undefined && {
+        nativeMinimumSeconds: definition.nativeMinimumSeconds,
+      }),
+    };
+    if (!register.add(credential)) {
+      problems.add(
+        [...path, 'name'],
+        `the credential "${parsed.name}" stands twice in the organization "${organization.name}"; names must be unique`,
+      );
+    }
+  });
+  return register.all;
+}
+
+function definitionOf(
+  provider: PlainValue | undefined,
+  path: Path,
+  problems: Problems,
+): AnyProviderDefinition | undefined {
+  if (typeof provider !== 'string') return undefined;
+  const definition = providerDefinitions.get(provider);
+  if (!definition) {
+    const known = [...providerDefinitions.keys()];
+    problems.add(
+      path,
+      `there is no provider ${showKey(provider)}${didYouMean(provider, known) || `; use one of: ${known.join(', ')}`}`,
+    );
+  }
+  return definition;
+}
+
+/** The keys that every block of a kind has, and the rest, which is the provider's to judge. */
+function split(block: PlainValue, common: z.ZodType): { own: PlainValue; rest: Record<string, PlainValue> } {
+  const map = asMap(block);
+  if (!map) return { own: block, rest: {} };
+  const keys = new Set(keysOf(common));
+  const entries = Object.entries(map);
+  return {
+    own: Object.fromEntries(entries.filter(([key]) => keys.has(key))),
+    rest: Object.fromEntries(entries.filter(([key]) => !keys.has(key))),
+  };
+}
+
+function readRest(
+  schema: z.ZodType<object>,
+  rest: Record<string, PlainValue>,
+  common: z.ZodType,
+  path: Path,
+  problems: Problems,
+): JsonObject | undefined {
+  const own = keysOf(schema);
+  const unknown = reportUnknownKeys(rest, [...keysOf(common), ...own], path, problems);
+  const known = Object.fromEntries(Object.entries(rest).filter(([key]) => own.includes(key)));
+  const parsed = parsePart(schema, known, path, problems);
+  return unknown === 0 && parsed ? (parsed as JsonObject) : undefined;
+}
+
+/** What a credential may have besides the common keys, of whatever provider: for one whose provider is not known. */
+const everyCredentialKey = [...providerDefinitions.values()].flatMap((definition) =>
+  keysOf(definition.credentialSettings),
+);
+
+/** The number of keys of `rest` that nothing reads. */
+function reportUnknownKeys(
+  rest: Record<string, PlainValue>,
+  known: readonly string[],
+  path: Path,
+  problems: Problems,
+): number {
+  const unknown = Object.keys(rest).filter((key) => !known.includes(key));
+  for (const key of unknown) problems.add([...path, key], unknownKey(key, known));
+  return unknown.length;
+}
+
+/** I5: an organization's integrations use its own secrets only. The reference itself is never repeated. */
+function checkReferences(
+  definition: AnyProviderDefinition,
+  settings: JsonObject,
+  organization: OrganizationConfig,
+  path: Path,
+  problems: Problems,
+): void {
+  for (const reference of definition.secretReferences(settings)) {
+    if (mayUseReference(reference, organization.secretReferences)) continue;
+    const key = Object.keys(settings).find((name) => settings[name] === reference);
+    const allowed = organization.secretReferences.slice(0, 8).join(', ');
+    problems.add(
+      key === undefined ? path : [...path, key],
+      allowed === ''
+        ? `the organization "${organization.name}" may use no secret references; list prefixes under its "secret_references"`
+        : `the secret reference must begin with one of the prefixes of the organization "${organization.name}": ${allowed}`,
+    );
+  }
+}
+
+/** A tool token must never pass for a token that opens a session, or for one of Mayfly's own. */
+function checkAudience(
+  settings: JsonObject,
+  ownAudiences: ReadonlySet<string>,
+  path: Path,
+  problems: Problems,
+): void {
+  const audience = settings['audience'];
+  if (typeof audience !== 'string') return;
+  if (ownAudiences.has(audience) || /^mayfly(?:$|[-:/.])/i.test(audience)) {
+    problems.add(
+      [...path, 'audience'],
+      '"audience" must be the tool’s own, neither Mayfly’s nor that of a trust rule',
+    );
+  }
+}
+
+function integrationOf(
+  credential: string,
+  organization: OrganizationConfig,
+  integrations: Integrations,
+  path: Path,
+  problems: Problems,
+): IntegrationConfig | undefined {
+  const name = credential.slice(0, credential.indexOf('/'));
+  const own = integrations.all.get(organization.name);
+  const found = own?.get(name);
+  // Another organization's integration of that name does not count, and is not mentioned.
+  const isBroken = integrations.written.has(name) && !existsElsewhere(name, integrations.all);
+  if (!found && !isBroken) {
+    problems.add(
+      [...path, 'name'],
+      `the organization "${organization.name}" has no integration "${name}"${didYouMean(name, own?.keys() ?? integrations.written)}`,
+    );
+  }
+  return found;
+}
+
+function existsElsewhere(name: string, all: ByOrganization<IntegrationConfig>): boolean {
+  return [...all.values()].some((names) => names.has(name));
+}
+
+/** `ttl:` left out means 5 minutes; with `max` alone the default is 5 minutes or less; with `default` alone that is the maximum too. */
+function readTtl(
+  written: { default?: number | undefined; max?: number | undefined } | undefined,
+  path: Path,
+  problems: Problems,
+): TtlBounds | undefined {
+  const maxSeconds = written?.max ?? written?.default ?? defaultTtlSeconds;
+  const defaultSeconds = written?.default ?? Math.min(defaultTtlSeconds, maxSeconds);
+  if (defaultSeconds > maxSeconds || maxSeconds > absoluteMaxTtlSeconds) {
+    problems.add([...path, 'default'], '"default" must not be longer than "max"');
+    return undefined;
+  }
+  return { defaultSeconds, maxSeconds };
+}

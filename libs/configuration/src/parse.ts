@@ -1,0 +1,115 @@
+/** Reads a configuration document: YAML, blocks, names, policies, in that order; everything that is wrong comes at once. */
+import type { ConfigProblem } from '@mayfly/contracts';
+import { z } from 'zod';
+import { checkPolicies } from './cedar/policies.ts';
+import type { Configuration } from './configuration.ts';
+import { readCredentials, readIntegrations } from './credentials.ts';
+import type { Problems } from './document/problems.ts';
+import { asMap, parsePart } from './document/sentences.ts';
+import { readYaml, type PlainValue } from './document/yaml.ts';
+import { readOrganizations } from './organizations.ts';
+import { readTrust, rolesGiven } from './trust.ts';
+
+export type ParsedConfiguration =
+  | { readonly outcome: 'ok'; readonly configuration: Configuration }
+  | { readonly outcome: 'rejected'; readonly problems: ConfigProblem[] };
+
+const Document = z.strictObject({
+  organizations: z.unknown().optional(),
+  trust: z.unknown().optional(),
+  integrations: z.unknown().optional(),
+  credentials: z.unknown().optional(),
+  policies: z.string().optional(),
+});
+
+/** How many blocks of each kind a document may have. */
+const maxBlocks = { organizations: 1_000, trust: 1_000, integrations: 10_000, credentials: 20_000 } as const;
+
+/** Checks a whole document; answers with what it means, or with all that is wrong with it (at most 100 problems). Never throws. */
+export function parseConfiguration(document: string): ParsedConfiguration {
+  const source = readYaml(document);
+  const { problems } = source;
+  const top = asMap(source.value);
+  if (problems.any && !top) return { outcome: 'rejected', problems: problems.list() };
+  if (!top) {
+    problems.add(
+      [],
+      'the document must be a map with "organizations:" and more; it is empty or something else',
+    );
+    return { outcome: 'rejected', problems: problems.list() };
+  }
+
+  const shell = parsePart(Document, top, [], problems);
+  const organizations = readOrganizations(blocksOf('organizations', top, problems), problems);
+  const trustBlocks = blocksOf('trust', top, problems);
+  const trust = readTrust(trustBlocks, organizations, problems);
+  // With a rule dropped for its own problems, a role that it would give must not be reported as unknown.
+  const roles = trust.length === trustBlocks.length ? rolesGiven(trust) : new Map<string, Set<string>>();
+  const integrationBlocks = blocksOf('integrations', top, problems);
+  const integrations = readIntegrations(integrationBlocks, organizations, trust, problems);
+  const credentialBlocks = blocksOf('credentials', top, problems);
+  const credentials = readCredentials(credentialBlocks, organizations, integrations, roles, problems);
+  const policies = checkPolicies(
+    {
+      general: shell?.policies,
+      byOrganization: organizations.policies,
+      names: {
+        organizations: organizations.all,
+        integrations: integrations.all,
+        credentials,
+        dropped: problems.any
+          ? namesIn(top['organizations'], integrationBlocks, credentialBlocks)
+          : new Set(),
+        roles,
+        allRoles: new Set([...roles.values()].flatMap((given) => [...given])),
+      },
+    },
+    source,
+  );
+  if (problems.any || !policies) return { outcome: 'rejected', problems: problems.list() };
+
+  return {
+    outcome: 'ok',
+    configuration: {
+      organizations: organizations.all,
+      trust,
+      policies,
+      credential: (organization, name) => credentials.get(organization)?.get(name),
+      credentialsOf: (organization) => credentials.get(organization)?.values() ?? [],
+      integration: (organization, name) => integrations.all.get(organization)?.get(name),
+    },
+  };
+}
+
+function blocksOf(
+  key: keyof typeof maxBlocks,
+  top: Record<string, PlainValue>,
+  problems: Problems,
+): readonly PlainValue[] {
+  const value = top[key];
+  if (value === undefined && key !== 'organizations') return [];
+  if (!Array.isArray(value) || (key === 'organizations' && value.length === 0)) {
+    problems.add(
+      [key],
+      value === undefined
+        ? `"${key}" is missing; add a list with at least one entry`
+        : `"${key}" must be a list${key === 'organizations' ? ' with at least one entry' : '; write [] or leave it out for none'}`,
+    );
+    return [];
+  }
+  if (value.length > maxBlocks[key]) {
+    problems.add([key], `"${key}" must have at most ${maxBlocks[key]} entries`);
+    return [];
+  }
+  return value;
+}
+
+function namesIn(...lists: (PlainValue | readonly PlainValue[] | undefined)[]): Set<string> {
+  const blocks = lists.flatMap((list) => (Array.isArray(list) ? list : []));
+  return new Set(
+    blocks.flatMap((block) => {
+      const name = asMap(block)?.['name'];
+      return typeof name === 'string' ? [name] : [];
+    }),
+  );
+}
