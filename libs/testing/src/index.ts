@@ -1,1 +1,18 @@
-export {};
+/** What tests are made with: receivers, taps, sweeps and conformance suites. Imported from tests only. */
+export { BusTap } from './bus-tap.ts';
+export { OtlpReceiver, type ReceivedSpan } from './otlp-receiver.ts';
+export {
+  encodingsOf,
+  filesBelow,
+  sweep,
+  type Finding,
+  type SweptPlace,
+  type SweptSecret,
+} from './secret-sweep.ts';
+export {
+  describeProviderConformance,
+  type ConformanceMint,
+  type ConformanceMintRequest,
+  type ConformanceOptions,
+  type ConformanceSubject,
+} from './provider-conformance.ts';
