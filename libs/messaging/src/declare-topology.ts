@@ -1,0 +1,122 @@
+/** Creates the streams and consumers of `topology.ts`, and tells whether they are there. */
+import type { ServiceName } from '@mayfly/contracts';
+import {
+  AckPolicy,
+  DeliverPolicy,
+  DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+} from '@nats-io/jetstream';
+import type { ConsumerConfig, JetStreamManager, StreamConfig } from '@nats-io/jetstream';
+import { nanos } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { request } from './request.ts';
+import { parseJson } from './rpc/wire.ts';
+import { ackWaitMs, consumers, consumersOf, streams, streamsOf } from './topology.ts';
+import type { ConsumerDefinition, StreamDefinition, StreamName } from './topology.ts';
+
+export interface TopologyOptions {
+  /** Sizes in bytes instead of the defaults. */
+  maxBytes?: Partial<Record<StreamName, number>>;
+  /** Copies of every stream in a cluster (1, 3 or 5). Default 1. */
+  replicas?: number;
+}
+
+/** Creates what is missing and changes what differs. Idempotent; run as user `setup` before any service starts. */
+export async function declareTopology(
+  connection: NatsConnection,
+  options: TopologyOptions = {},
+): Promise<void> {
+  const manager = await jetstreamManager(connection, { checkAPI: false });
+  for (const [name, definition] of Object.entries(streams) as [StreamName, StreamDefinition][]) {
+    await declareStream(manager, name, definition, options);
+  }
+  for (const [name, definition] of Object.entries<ConsumerDefinition>(consumers)) {
+    await declareConsumer(manager, name, definition);
+  }
+}
+
+async function declareStream(
+  manager: JetStreamManager,
+  name: StreamName,
+  definition: StreamDefinition,
+  options: TopologyOptions,
+): Promise<void> {
+  const changeable = {
+    subjects: [definition.subject],
+    discard: definition.discard === 'new' ? DiscardPolicy.New : DiscardPolicy.Old,
+    max_bytes: options.maxBytes?.[name] ?? definition.maxBytes,
+    max_age: nanos(definition.maxAgeMs),
+    duplicate_window: nanos(definition.duplicateWindowMs),
+    num_replicas: options.replicas ?? 1,
+  } satisfies Partial<StreamConfig>;
+  try {
+    await manager.streams.info(name);
+  } catch (error) {
+    if (!isCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
+    await manager.streams.add({
+      ...changeable,
+      name,
+      storage: StorageType.File,
+      retention: definition.retention === 'interest' ? RetentionPolicy.Interest : RetentionPolicy.Limits,
+    });
+    return;
+  }
+  await manager.streams.update(name, changeable);
+}
+
+async function declareConsumer(
+  manager: JetStreamManager,
+  name: string,
+  definition: ConsumerDefinition,
+): Promise<void> {
+  const changeable = {
+    ack_wait: nanos(ackWaitMs),
+    max_ack_pending: definition.maxAckPending,
+    max_deliver: -1,
+    ...(definition.filter === undefined ? {} : { filter_subject: definition.filter }),
+  } satisfies Partial<ConsumerConfig>;
+  try {
+    await manager.consumers.info(definition.stream, name);
+  } catch (error) {
+    if (!isCode(error, JetStreamApiCodes.ConsumerNotFound)) throw error;
+    await manager.consumers.add(definition.stream, {
+      ...changeable,
+      durable_name: name,
+      ack_policy: AckPolicy.Explicit,
+      deliver_policy: DeliverPolicy.All,
+    });
+    return;
+  }
+  await manager.consumers.update(definition.stream, name, changeable);
+}
+
+function isCode(error: unknown, code: number): boolean {
+  return error instanceof JetStreamApiError && error.code === code;
+}
+
+/** How long one look takes at most, in milliseconds. */
+const lookTimeoutMs = 2_000;
+
+/** Whether the streams that a service uses and its own consumers exist. Never throws: what cannot be asked is not ready. */
+export async function topologyReady(connection: NatsConnection, service: ServiceName): Promise<boolean> {
+  const subjects = [
+    ...streamsOf(service).map((stream) => `$JS.API.STREAM.INFO.${stream}`),
+    ...consumersOf(service).map(([name, { stream }]) => `$JS.API.CONSUMER.INFO.${stream}.${name}`),
+  ];
+  const found = await Promise.all(subjects.map((subject) => exists(connection, subject)));
+  return found.every(Boolean);
+}
+
+async function exists(connection: NatsConnection, subject: string): Promise<boolean> {
+  try {
+    const reply = await request(connection, subject, '', { what: 'the event log', timeoutMs: lookTimeoutMs });
+    const answer = parseJson(reply.data);
+    return typeof answer === 'object' && answer !== null && !('error' in answer);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,250 @@
+/** One consumer's endless loop: take a batch, hand it over, settle every message of it. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MessageHandler } from '@nestjs/microservices';
+import { NatsContext } from '@nestjs/microservices';
+import { firstValueFrom, isObservable } from 'rxjs';
+import { request } from '../request.ts';
+import { parseJson } from '../rpc/wire.ts';
+import { ackWaitMs, consumers } from '../topology.ts';
+import type { ConsumerDefinition, ConsumerName } from '../topology.ts';
+import type { JetStreamServerOptions } from './consumer.ts';
+import { traceBatch } from './batch-spans.ts';
+import { storeDeadLetter } from './dead-letter.ts';
+import { HeldMessage, PoisonMessage, redeliveryDelayMs } from './delivery.ts';
+import type { Delivery } from './delivery.ts';
+import { Pull } from './pull.ts';
+
+/** When so many messages in a row fail alone, it is not the messages: the rest of the batch waits. */
+const failuresInARow = 5;
+const closeGraceMs = 10_000;
+
+interface Opened {
+  held: HeldMessage;
+  delivery: Delivery;
+}
+
+export class ConsumerLoop {
+  private readonly definition: ConsumerDefinition;
+  private readonly pull: Pull;
+  private readonly closing = new AbortController();
+  private inHand: HeldMessage[] = [];
+  private ready = false;
+  private running: Promise<void> | undefined;
+  /** Stream sequence minus consumer sequence of the last first delivery: it grows by what the stream dropped. */
+  private offset: number | undefined;
+  private failedBatches = 0;
+
+  constructor(
+    private readonly name: ConsumerName,
+    private readonly handler: MessageHandler,
+    private readonly options: JetStreamServerOptions,
+  ) {
+    this.definition = consumers[name];
+    this.pull = new Pull({
+      connection: options.connection,
+      service: options.service,
+      stream: this.definition.stream,
+      durable: name,
+      batch: this.definition.batch,
+      onMissing: () => void this.bind(),
+    });
+  }
+
+  isReady(): boolean {
+    return this.ready;
+  }
+
+  run(): Promise<void> {
+    this.running ??= this.loop();
+    return this.running;
+  }
+
+  async close(): Promise<void> {
+    this.closing.abort();
+    await this.pull.close();
+    await Promise.race([this.running, sleep(closeGraceMs, undefined, { ref: false })]);
+    for (const held of this.inHand) held.nak(0);
+  }
+
+  private async loop(): Promise<void> {
+    // Everything held, taken or not, is kept from being delivered to another replica meanwhile.
+    const extend = setInterval(() => {
+      for (const held of this.inHand) held.extend();
+      for (const held of this.pull.waiting()) held.extend();
+    }, ackWaitMs / 3);
+    extend.unref();
+    void this.bind();
+    while (!this.closing.signal.aborted) {
+      this.inHand = await this.pull.take();
+      if (this.inHand.length === 0) continue;
+      try {
+        this.watchForGap(this.inHand);
+        await this.process(this.inHand);
+      } catch (error) {
+        // Not the handler's: those are dealt with. Whatever is unsettled comes again.
+        this.options.logger.error({ err: error, consumer: this.name }, 'batch failed unexpectedly');
+        this.giveBack(this.inHand);
+      }
+      this.options.onLag?.(this.name, (this.inHand.at(-1)?.pending ?? 0) + this.pull.waiting().length);
+      this.inHand = [];
+      if (this.failedBatches > 0)
+        await this.pause(Math.min(5_000, 100 * 2 ** Math.min(this.failedBatches, 6)));
+    }
+    clearInterval(extend);
+  }
+
+  /** Waits until the consumer exists, then pulls from it. */
+  private async bind(): Promise<void> {
+    this.ready = false;
+    for (let attempt = 0; !this.closing.signal.aborted; attempt++) {
+      const subject = `$JS.API.CONSUMER.INFO.${this.definition.stream}.${this.name}`;
+      try {
+        const reply = await request(this.options.connection, subject, '', {
+          what: 'the event log',
+          timeoutMs: 2_000,
+        });
+        const info = parseJson(reply.data) as {
+          error?: unknown;
+          delivered?: { stream_seq: number; consumer_seq: number };
+        };
+        if (info.error === undefined && info.delivered) {
+          this.offset ??= info.delivered.stream_seq - info.delivered.consumer_seq;
+          this.ready = true;
+          this.pull.start();
+          return;
+        }
+        if (attempt % 10 === 0)
+          this.options.logger.warn({ consumer: this.name }, 'consumer does not exist yet');
+      } catch (error) {
+        if (attempt % 10 === 0) {
+          this.options.logger.warn({ err: error, consumer: this.name }, 'consumer cannot be reached');
+        }
+      }
+      await this.pause(Math.min(5_000, 100 * 2 ** Math.min(attempt, 6)));
+    }
+  }
+
+  private async process(batch: HeldMessage[]): Promise<void> {
+    const opened: Opened[] = [];
+    for (const held of batch) {
+      try {
+        opened.push({ held, delivery: held.open() });
+      } catch (error) {
+        await this.bury(held, error instanceof PoisonMessage ? error.reason : 'cannot be read');
+      }
+    }
+    if (opened.length === 0) return;
+    const error = await this.attempt(opened);
+    if (error === undefined) {
+      this.failedBatches = 0;
+      for (const { held } of opened) await this.settle(held);
+    } else if (opened.length === 1) {
+      this.failedBatches += (await this.settleFailed(opened, error)) ? 0 : 1;
+    } else {
+      await this.oneByOne(opened, error);
+    }
+  }
+
+  /** After a failed batch: each message alone, so that a bad one holds up no other. */
+  private async oneByOne(opened: Opened[], batchError: unknown): Promise<void> {
+    this.options.logger.warn(
+      { err: batchError, consumer: this.name, messages: opened.length },
+      'batch failed; trying its messages one by one',
+    );
+    let failures = 0;
+    for (const [index, one] of opened.entries()) {
+      if (failures >= failuresInARow || this.closing.signal.aborted) {
+        this.giveBack(opened.slice(index).map(({ held }) => held));
+        this.failedBatches++;
+        return;
+      }
+      const error = await this.attempt([one]);
+      if (error === undefined) await this.settle(one.held);
+      failures = error === undefined || (await this.settleFailed([one], error)) ? 0 : failures + 1;
+    }
+    this.failedBatches = 0;
+  }
+
+  /** Hands a batch to the handler. Resolves to what it threw. */
+  private attempt(opened: Opened[]): Promise<unknown> {
+    for (const { held } of opened) held.rejected = undefined;
+    const deliveries = opened.map(({ delivery }) => delivery);
+    return traceBatch(this.name, this.definition.stream, opened, async () => {
+      try {
+        const result: unknown = await this.handler(deliveries, new NatsContext([this.name, undefined]));
+        if (isObservable(result)) await firstValueFrom(result, { defaultValue: undefined });
+        return undefined;
+      } catch (error) {
+        return error ?? new Error('handler threw nothing');
+      }
+    });
+  }
+
+  private async settle(held: HeldMessage): Promise<void> {
+    if (held.rejected === undefined) held.ack();
+    else await this.bury(held, held.rejected);
+  }
+
+  /** Settles the one message that its handler failed on. Whether it was the message's own fault. */
+  private async settleFailed([one]: Opened[], error: unknown): Promise<boolean> {
+    if (!one) return false;
+    if (error instanceof PoisonMessage) {
+      await this.bury(one.held, error.reason);
+      return true;
+    }
+    this.options.logger.error(
+      { err: error, consumer: this.name, event: one.delivery.event.id, redeliveries: one.held.redeliveries },
+      'event could not be processed; it will be delivered again',
+    );
+    this.giveBack([one.held]);
+    return false;
+  }
+
+  /** Into `MAYFLY_DEAD`, then acknowledged; if it cannot be stored, it comes again. */
+  private async bury(held: HeldMessage, reason: string): Promise<void> {
+    const { connection, service, logger } = this.options;
+    const { message, stream, sequence } = held;
+    try {
+      await storeDeadLetter(connection, service, {
+        data: message.data,
+        reason,
+        messageId: `${stream}.${sequence}.${this.name}`,
+        origin: {
+          'Mayfly-Stream': stream,
+          'Mayfly-Sequence': String(sequence),
+          'Mayfly-Subject': message.subject,
+          'Mayfly-Consumer': this.name,
+        },
+        headers: message.headers,
+      });
+    } catch (error) {
+      logger.error({ err: error, consumer: this.name, sequence }, 'dead letter could not be stored');
+      this.giveBack([held]);
+      return;
+    }
+    held.ack();
+    logger.error({ consumer: this.name, stream, sequence, reason }, 'message put into MAYFLY_DEAD');
+    this.options.onDeadLetter?.(this.name, reason);
+  }
+
+  private giveBack(messages: HeldMessage[]): void {
+    for (const held of messages) held.nak(redeliveryDelayMs(held.redeliveries));
+  }
+
+  private watchForGap(batch: HeldMessage[]): void {
+    if (this.definition.stream !== 'MAYFLY_SIGNALS') return;
+    for (const held of batch) {
+      if (held.redeliveries > 0) continue;
+      const offset = held.sequence - held.consumerSequence;
+      const lost = offset - (this.offset ?? offset);
+      this.offset = offset;
+      if (lost <= 0) continue;
+      this.options.logger.warn({ consumer: this.name, lost }, 'signals were dropped by their full stream');
+      this.options.onGap?.(this.name, lost);
+    }
+  }
+
+  private async pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.closing.signal }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * Pulls a durable consumer's messages into a small buffer: one long-lived pull request at a time, renewed when it ends, so
+ * that an idle consumer gets a message within milliseconds and a busy one never holds more than two batches.
+ *
+ * The client library's `consume()` is not used: it refills as messages arrive, however slow the handler is, up to
+ * `max_ack_pending`, and asks the server about the consumer at every turn.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createInbox, nanos } from '@nats-io/transport-node';
+import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
+import { watch } from '../connection.ts';
+import { HeldMessage } from './delivery.ts';
+
+/** A pull request's life and the server's sign of life during it, in milliseconds. */
+const expiresMs = 30_000;
+const heartbeatMs = 5_000;
+/** Wait after the server ended a request for a reason of its own. */
+const retryMs = 250;
+/** How long `close` waits for what is on its way. */
+const drainMs = 2_000;
+
+export interface PullOptions {
+  connection: NatsConnection;
+  service: string;
+  stream: string;
+  durable: string;
+  batch: number;
+  /** The consumer does not answer: it may not exist. Pulling has stopped until `start`. */
+  onMissing: () => void;
+}
+
+export class Pull {
+  private readonly inbox: string;
+  private readonly subscription: Subscription;
+  private readonly buffer: HeldMessage[] = [];
+  private active = false;
+  private closed = false;
+  /** The outstanding pull request: its number, how many messages it still brings, when it last showed life. */
+  private request: { id: number; remaining: number; seenAt: number } | undefined;
+  private requests = 0;
+  private wake: (() => void) | undefined;
+  private readonly watchdog: NodeJS.Timeout;
+  private retryTimer: NodeJS.Timeout | undefined;
+  private readonly onDisconnect = () => (this.request = undefined);
+  private readonly onReconnect = () => this.refill();
+
+  constructor(private readonly options: PullOptions) {
+    this.inbox = createInbox(`_INBOX_${options.service}`);
+    this.subscription = options.connection.subscribe(`${this.inbox}.*`, {
+      callback: (error, message) => {
+        if (error) this.missing();
+        else this.receive(message);
+      },
+    });
+    // Two missed heartbeats: the request is lost (a server restart, a leader that moved).
+    this.watchdog = setInterval(() => {
+      if (this.request && performance.now() - this.request.seenAt > 2.5 * heartbeatMs) {
+        this.request = undefined;
+        this.refill();
+      }
+    }, heartbeatMs);
+    this.watchdog.unref();
+    const state = watch(options.connection);
+    state.onDisconnect.add(this.onDisconnect);
+    state.onReconnect.add(this.onReconnect);
+  }
+
+  start(): void {
+    this.active = true;
+    this.refill();
+  }
+
+  /** Everything that has arrived, at most a batch, in order; waits for the first. Empty only when closed. */
+  async take(): Promise<HeldMessage[]> {
+    while (this.buffer.length === 0 && !this.closed) {
+      await new Promise<void>((resolve) => (this.wake = resolve));
+    }
+    if (this.closed) return [];
+    const taken = this.buffer.splice(0, this.options.batch);
+    this.refill();
+    return taken;
+  }
+
+  /** What has arrived and was not taken yet. */
+  waiting(): readonly HeldMessage[] {
+    return this.buffer;
+  }
+
+  /** Stops; gives back what was not taken, and what the server had already sent. */
+  async close(): Promise<void> {
+    this.active = false;
+    this.closed = true;
+    this.wake?.();
+    clearInterval(this.watchdog);
+    clearTimeout(this.retryTimer);
+    const state = watch(this.options.connection);
+    state.onDisconnect.delete(this.onDisconnect);
+    state.onReconnect.delete(this.onReconnect);
+    // Draining waits for the server's word that nothing more is on its way; that never comes over a lost connection.
+    if (watch(this.options.connection).connected) {
+      const drained = this.subscription.drain().catch(() => undefined);
+      await Promise.race([drained, sleep(drainMs, undefined, { ref: false })]);
+    }
+    this.subscription.unsubscribe();
+    for (const message of this.buffer.splice(0)) message.nak(0);
+  }
+
+  private receive(message: Msg): void {
+    if (message.subject.startsWith(this.inbox)) {
+      this.status(message);
+      return;
+    }
+    this.buffer.push(new HeldMessage(message));
+    this.wake?.();
+    this.wake = undefined;
+    if (!this.request) return;
+    this.request.seenAt = performance.now();
+    if (--this.request.remaining <= 0) {
+      this.request = undefined;
+      this.refill();
+    }
+  }
+
+  /** Status messages come on the request's own subject (ADR-13 of NATS: 100 heartbeat, 404/408 over, 409 ended, 503 nobody). */
+  private status(message: Msg): void {
+    if (!this.request || message.subject !== `${this.inbox}.${this.request.id}`) return;
+    const code = message.headers?.code ?? 0;
+    if (code === 100) {
+      this.request.seenAt = performance.now();
+      return;
+    }
+    this.request = undefined;
+    if (code === 408 || code === 404) this.refill();
+    else if (code === 503 || /deleted/i.test(message.headers?.description ?? '')) this.missing();
+    else this.retryLater();
+  }
+
+  private refill(): void {
+    const { connection, stream, durable, batch } = this.options;
+    if (!this.active || this.request || this.buffer.length > batch / 2) return;
+    if (connection.isClosed() || !watch(connection).connected) return;
+    const id = ++this.requests;
+    const wanted = batch - this.buffer.length;
+    this.request = { id, remaining: wanted, seenAt: performance.now() };
+    connection.publish(
+      `$JS.API.CONSUMER.MSG.NEXT.${stream}.${durable}`,
+      JSON.stringify({ batch: wanted, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) }),
+      { reply: `${this.inbox}.${id}` },
+    );
+  }
+
+  private retryLater(): void {
+    clearTimeout(this.retryTimer);
+    this.retryTimer = setTimeout(() => this.refill(), retryMs);
+    this.retryTimer.unref();
+  }
+
+  private missing(): void {
+    if (!this.active) return;
+    this.active = false;
+    this.request = undefined;
+    this.options.onMissing();
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * How Mayfly's services talk: typed requests over NATS, events and signals over JetStream with explicit acknowledgement,
+ * the outbox, and the one declaration of streams, consumers and permissions.
+ */
+export { type BusLogger, type BusSettings, connectBus, isConnected } from './connection.ts';
+export { remainingMs, withDeadline, withoutDeadline } from './deadline.ts';
+export { BusClient, type BusClientOptions } from './rpc/client.ts';
+export { Handles } from './rpc/handles.ts';
+export { RpcServer, type RpcServerOptions } from './rpc/server.ts';
+export { newEvent } from './events/new-event.ts';
+export { EventPublisher, type EventPublisherOptions, type PublishOptions } from './events/publisher.ts';
+export { Consumes } from './events/consumes.ts';
+export { type Delivery, PoisonMessage } from './events/delivery.ts';
+export { JetStreamServer, type JetStreamServerOptions } from './events/consumer.ts';
+export {
+  type ConsumerDefinition,
+  type ConsumerName,
+  consumers,
+  eventPublishers,
+  type StreamDefinition,
+  type StreamName,
+  streams,
+} from './topology.ts';
+export { declareTopology, type TopologyOptions, topologyReady } from './declare-topology.ts';
+export { type NatsPermissions, natsPermissions } from './permissions.ts';
+export { appendToOutbox, type OutboxClient, outboxTableSql } from './outbox/table.ts';
+export { OutboxRelay, type OutboxRelayOptions } from './outbox/relay.ts';

@@ -1,0 +1,57 @@
+/** The NATS permissions of every user, derived from the contracts and the topology: least privilege (I9). */
+import { busOperations, eventSubject, serviceNames, subjectOf } from '@mayfly/contracts';
+import type { ServiceName } from '@mayfly/contracts';
+import { consumers, consumersOf, deadSubject, eventPublishers, streams, streamsOf } from './topology.ts';
+import type { ConsumerDefinition } from './topology.ts';
+
+/** One user's allow lists, as a server's configuration takes them; everything else is refused. */
+export interface NatsPermissions {
+  publish: string[];
+  /** An entry `subject queue` allows the subject only in that queue group. */
+  subscribe: string[];
+  /** `allow_responses`: may answer the reply subject of a request, once. */
+  allowResponses: boolean;
+}
+
+export function natsPermissions(): Record<ServiceName | 'setup', NatsPermissions> {
+  const users: Partial<Record<ServiceName | 'setup', NatsPermissions>> = { setup: setupPermissions() };
+  for (const service of serviceNames) users[service] = servicePermissions(service);
+  return users as Record<ServiceName | 'setup', NatsPermissions>;
+}
+
+function servicePermissions(service: ServiceName): NatsPermissions {
+  const answers = busOperations.some((operation) => operation.bus.service === service);
+  const own = consumersOf(service);
+  return {
+    publish: [
+      ...busOperations.filter((operation) => operation.bus.callers.includes(service)).map(subjectOf),
+      ...eventPublishers[service].map(eventSubject),
+      ...own.flatMap(([name, { stream }]) => [
+        `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`,
+        `$JS.API.CONSUMER.INFO.${stream}.${name}`,
+        `$JS.ACK.${stream}.${name}.>`,
+      ]),
+      ...streamsOf(service).map((stream) => `$JS.API.STREAM.INFO.${stream}`),
+      ...(own.length > 0 ? [deadSubject(service)] : []),
+    ],
+    subscribe: [`_INBOX_${service}.>`, ...(answers ? [`mayfly.rpc.${service}.> ${service}`] : [])],
+    allowResponses: answers,
+  };
+}
+
+/** May create and change the streams and consumers, but neither read, publish nor delete. */
+function setupPermissions(): NatsPermissions {
+  return {
+    publish: [
+      ...Object.keys(streams).flatMap((stream) =>
+        ['INFO', 'CREATE', 'UPDATE'].map((verb) => `$JS.API.STREAM.${verb}.${stream}`),
+      ),
+      ...Object.entries<ConsumerDefinition>(consumers).flatMap(([name, { stream, filter }]) => [
+        `$JS.API.CONSUMER.INFO.${stream}.${name}`,
+        `$JS.API.CONSUMER.CREATE.${stream}.${name}${filter === undefined ? '' : `.${filter}`}`,
+      ]),
+    ],
+    subscribe: ['_INBOX_setup.>'],
+    allowResponses: false,
+  };
+}

@@ -1,0 +1,253 @@
+/**
+ * Answers the bus' operations: a transport of Nest's, so handlers are ordinary controllers, with Mayfly's wire format.
+ *
+ * The server itself parses every input with the operation's schema before the handler runs. Nest's
+ * `StandardSchemaValidationPipe` is not used: it lets pass what has no schema, where this refuses to start, and an input
+ * would be parsed once more.
+ */
+import { busOperations, MayflyError, subjectOf } from '@mayfly/contracts';
+import type { BusOperation, ErrorCode, ServiceName } from '@mayfly/contracts';
+import { NatsContext, ServerNats } from '@nestjs/microservices';
+import type { MessageHandler } from '@nestjs/microservices';
+import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
+import { context, SpanKind, trace } from '@opentelemetry/api';
+import type { Attributes } from '@opentelemetry/api';
+import { firstValueFrom, isObservable } from 'rxjs';
+import type { BusLogger } from '../connection.ts';
+import { withDeadline } from '../deadline.ts';
+import { endSpan, extractTrace, messagingAttributes, tracer } from '../tracing.ts';
+import { timeAllowed } from './time-allowed.ts';
+import type { HandlesExtras } from './handles.ts';
+import { describeIssues, errorReply, okReply, parseJson } from './wire.ts';
+
+export interface RpcServerOptions {
+  /** Shared with whatever else the service does on the bus; the server never closes it. */
+  connection: NatsConnection;
+  /** Also the queue group: each request goes to one replica. */
+  service: ServiceName;
+  /** Where failures go that are not told on the wire. Default Nest's logger. */
+  logger?: Pick<BusLogger, 'error'>;
+  /** Most requests handled at once; more are refused. Default 256. */
+  maxConcurrent?: number;
+  /** Told once per request, for metrics. */
+  onHandled?: (operation: string, code: ErrorCode | 'ok', seconds: number) => void;
+}
+
+/** A handler and what is asked of it with every request, made once. */
+interface Bound {
+  readonly operation: BusOperation;
+  readonly subject: string;
+  readonly handler: MessageHandler;
+  readonly attributes: Attributes;
+}
+
+/** How long `close` waits for requests that are being handled, in milliseconds. */
+const closeGraceMs = 10_000;
+
+export class RpcServer extends ServerNats {
+  private readonly own: RpcServerOptions;
+  private readonly maxConcurrent: number;
+  private readonly bound: Subscription[] = [];
+  private inFlight = 0;
+  private idle: (() => void) | undefined;
+
+  constructor(options: RpcServerOptions) {
+    super({ queue: options.service });
+    this.own = options;
+    this.maxConcurrent = options.maxConcurrent ?? 256;
+  }
+
+  /** The operations of this service that no controller handles; a service's own test expects none. */
+  unhandledOperations(): BusOperation[] {
+    return busOperations.filter(
+      (operation) =>
+        operation.bus.service === this.own.service && !this.messageHandlers.has(subjectOf(operation)),
+    );
+  }
+
+  /** Refuses a second handler for an operation: Nest would let the last one win. */
+  override addHandler(
+    pattern: unknown,
+    handler: MessageHandler,
+    isEventHandler?: boolean,
+    extras?: Record<string, unknown>,
+  ): void {
+    if (this.messageHandlers.has(this.normalizePattern(pattern as string))) {
+      throw new Error(`two handlers for ${String(pattern)}`);
+    }
+    super.addHandler(pattern, handler, isEventHandler, extras);
+  }
+
+  override createNatsClient(): Promise<NatsConnection> {
+    return Promise.resolve(this.own.connection);
+  }
+
+  /** Called by `listen`; what it throws keeps the service from starting. */
+  override bindEvents(): void {
+    // All are checked before the first is subscribed: a service answers completely or not at all.
+    const all = [...this.messageHandlers].map(([pattern, handler]) => this.bind(pattern, handler));
+    for (const bound of all) {
+      this.bound.push(
+        this.own.connection.subscribe(bound.subject, {
+          queue: this.own.service,
+          callback: (error, message) => {
+            if (error) this.fail(error, `subscription to ${bound.subject} ended`);
+            else this.receive(bound, message);
+          },
+        }),
+      );
+    }
+  }
+
+  /** Stops taking requests and waits, up to 10 s, for those being handled. The connection stays open. */
+  override async close(): Promise<void> {
+    const connection = this.own.connection;
+    if (!connection.isClosed())
+      await Promise.allSettled(this.bound.map((subscription) => subscription.drain()));
+    this.bound.length = 0;
+    if (this.inFlight === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([
+      new Promise<void>((resolve) => (this.idle = resolve)),
+      new Promise<void>((resolve) => (timer = setTimeout(resolve, closeGraceMs))),
+    ]);
+    clearTimeout(timer);
+  }
+
+  private bind(pattern: string, handler: MessageHandler): Bound {
+    const { operation } = (handler.extras ?? {}) as HandlesExtras;
+    if (handler.isEventHandler || operation === undefined || subjectOf(operation) !== pattern) {
+      throw new Error(`the handler of ${pattern} has no operation: use @Handles (and @Consumes for events)`);
+    }
+    if (operation.bus.service !== this.own.service) {
+      throw new Error(`${operation.name} belongs to ${operation.bus.service}, not to ${this.own.service}`);
+    }
+    return {
+      operation,
+      subject: pattern,
+      handler,
+      attributes: messagingAttributes('process', pattern, {
+        'rpc.system': 'nats',
+        'rpc.service': operation.bus.service,
+        'rpc.method': operation.bus.operation,
+      }),
+    };
+  }
+
+  private receive(bound: Bound, message: Msg): void {
+    // Nobody waits for an answer, so nobody may have it done.
+    if (!message.reply) return;
+    if (this.inFlight >= this.maxConcurrent) {
+      message.respond(errorReply('dependency_unavailable', `${this.own.service} is overloaded`));
+      this.own.onHandled?.(bound.operation.name, 'dependency_unavailable', 0);
+      return;
+    }
+    this.inFlight++;
+    void this.answer(bound, message).finally(() => {
+      this.inFlight--;
+      if (this.inFlight === 0) this.idle?.();
+    });
+  }
+
+  /** Replies exactly once, whatever happens. Never rejects. */
+  private async answer(bound: Bound, message: Msg): Promise<void> {
+    const started = performance.now();
+    const parent = extractTrace(message.headers);
+    const span = tracer().startSpan(
+      `process ${bound.subject}`,
+      { kind: SpanKind.SERVER, attributes: bound.attributes },
+      parent,
+    );
+    let outcome: ErrorCode | 'ok' = 'ok';
+    let reply: string;
+    try {
+      reply = await context.with(trace.setSpan(parent, span), () => this.handle(bound, message));
+    } catch (error) {
+      [outcome, reply] = this.refuse(bound, error);
+    }
+    try {
+      message.respond(reply);
+    } catch (error) {
+      // Larger than the bus carries, or the connection is closed.
+      [outcome, reply] = this.refuse(bound, error);
+      this.lastWord(message, reply);
+    }
+    endSpan(span, outcome);
+    this.own.onHandled?.(bound.operation.name, outcome, (performance.now() - started) / 1000);
+  }
+
+  private async handle(bound: Bound, message: Msg): Promise<string> {
+    const { operation } = bound;
+    const allowedMs = timeAllowed(message.headers, operation.bus.timeoutMs);
+    if (allowedMs <= 0) throw new MayflyError('dependency_unavailable', 'deadline passed');
+    const input = parseInput(operation, message.data);
+    const output = await withDeadline(allowedMs, () => this.run(bound, input, message));
+    // A handler's defect must not leak a field that the contract does not know.
+    const checked = operation.output.safeParse(output);
+    if (!checked.success) {
+      throw new Error(`output of ${operation.name} breaks its contract: ${describeIssues(checked.error)}`);
+    }
+    return okReply(checked.data);
+  }
+
+  /** Calls the controller, through Nest's guards and interceptors, between Nest's hooks. */
+  private run(bound: Bound, input: unknown, message: Msg): Promise<unknown> {
+    const natsContext = new NatsContext([message.subject, message.headers]);
+    return new Promise((resolve, reject) => {
+      this.runWithProcessingHooks(natsContext, async (end) => {
+        try {
+          const result: unknown = await bound.handler(input, natsContext);
+          // A plain value needs no rxjs; Nest answers an error, and an interceptor anything, with an observable.
+          resolve(isObservable(result) ? await firstValueFrom(result, { defaultValue: undefined }) : result);
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error('a handler threw no error', { cause: error }));
+        } finally {
+          end();
+        }
+      });
+    });
+  }
+
+  /** What the caller may know of a failure. Anything but a `MayflyError` is a defect: logged, and told as `internal`. */
+  private refuse(bound: Bound, error: unknown): [ErrorCode, string] {
+    if (error instanceof MayflyError) {
+      if (error.cause !== undefined) this.fail(error, `${bound.operation.name} answered ${error.code}`);
+      return [error.code, errorReply(error.code, error.reason)];
+    }
+    this.fail(error, `${bound.operation.name} failed`);
+    return ['internal', errorReply('internal', 'internal error')];
+  }
+
+  private lastWord(message: Msg, reply: string): void {
+    try {
+      message.respond(reply);
+    } catch {
+      // The connection is gone, and the caller's request with it.
+    }
+  }
+
+  private fail(error: unknown, message: string): void {
+    if (this.own.logger) this.own.logger.error({ err: error }, message);
+    else this.logger.error(message, error instanceof Error ? error.stack : error);
+  }
+}
+
+/** Throws `invalid_request` with what is wrong and where, without the values. */
+function parseInput(operation: BusOperation, data: Uint8Array): unknown {
+  let json: unknown;
+  try {
+    json = parseJson(data);
+  } catch {
+    throw new MayflyError('invalid_request', 'not JSON');
+  }
+  let parsed;
+  try {
+    parsed = operation.input.safeParse(json);
+  } catch (cause) {
+    // zod walks free JSON recursively; only the sender can have made it that deep.
+    if (cause instanceof RangeError) throw new MayflyError('invalid_request', 'nested too deeply');
+    throw cause;
+  }
+  if (!parsed.success) throw new MayflyError('invalid_request', describeIssues(parsed.error));
+  return parsed.data;
+}

@@ -1,0 +1,54 @@
+/** The bus' wire format: a request is the operation's input as JSON, a reply is `{"ok": …}` or `{"error": {code, reason}}`. */
+import type { ErrorCode } from '@mayfly/contracts';
+import { BusError } from '@mayfly/contracts';
+import type { Msg } from '@nats-io/transport-node';
+import type { z } from 'zod';
+
+/** Absolute deadline, epoch milliseconds by the caller's clock. */
+export const deadlineHeader = 'mayfly-deadline';
+/** What the caller had left when it sent, in milliseconds: needs no common clock. */
+export const timeoutHeader = 'mayfly-timeout';
+
+/** Throws `SyntaxError` for what is not JSON. */
+export function parseJson(data: Uint8Array): unknown {
+  return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8'));
+}
+
+export function okReply(output: unknown): string {
+  return JSON.stringify({ ok: output });
+}
+
+export function errorReply(code: ErrorCode, reason: string): string {
+  return JSON.stringify({ error: { code, reason: reason.slice(0, 500) } });
+}
+
+/** Reads a reply; `undefined` when it is neither form. */
+export function readReply(message: Msg): { ok: unknown } | { error: BusError } | undefined {
+  let reply: unknown;
+  try {
+    reply = parseJson(message.data);
+  } catch {
+    return undefined;
+  }
+  if (typeof reply !== 'object' || reply === null) return undefined;
+  if ('ok' in reply) return { ok: reply.ok };
+  const error = BusError.safeParse('error' in reply ? reply.error : undefined);
+  return error.success ? { error: error.data } : undefined;
+}
+
+/** What is wrong with an input, short and without its values: `scope.schemas[0]: must be …`. At most 300 characters. */
+export function describeIssues(error: z.core.$ZodError): string {
+  const told = error.issues.slice(0, 3).map((issue) => {
+    const path = issue.path.reduce<string>(
+      (before, key) =>
+        typeof key === 'number' ? `${before}[${key}]` : `${before}${before === '' ? '' : '.'}${String(key)}`,
+      '',
+    );
+    return path === '' ? issue.message : `${path}: ${issue.message}`;
+  });
+  const more = error.issues.length > 3 ? ` (and ${error.issues.length - 3} more)` : '';
+  return `${told
+    .join('; ')
+    .replaceAll(/\p{Cc}/gu, ' ')
+    .slice(0, 280)}${more}`;
+}
