@@ -19,8 +19,12 @@ export function agentId(trustDomain: string, name: AgentName): string | undefine
   return parts.every(isSegment) ? `spiffe://${trustDomain}/agent/${parts.join('/')}` : undefined;
 }
 
-/** `spiffe://<trust domain>/person/<name>`. An `@` becomes `.at.`, because a SPIFFE path knows no `@`. */
+/**
+ * `spiffe://<trust domain>/person/<name>`. An `@` becomes `.at.`, because a SPIFFE path knows no `@`. The first `.at.` of an
+ * ID always stands for the `@`; a name for which that would not be so is refused, so two people never share an ID.
+ */
 export function personId(trustDomain: string, name: string): string | undefined {
   const part = name.replace('@', '.at.');
-  return isSegment(part) ? `spiffe://${trustDomain}/person/${part}` : undefined;
+  const isUnambiguous = part.indexOf('.at.') === name.indexOf('@');
+  return isUnambiguous && isSegment(part) ? `spiffe://${trustDomain}/person/${part}` : undefined;
 }

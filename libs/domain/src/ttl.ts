@@ -30,10 +30,11 @@ export function decideTtl(
 ): TtlDecision {
   const maxSeconds = Math.min(bounds.maxSeconds, absoluteMaxTtlSeconds);
   const wanted = requestedSeconds ?? Math.min(bounds.defaultSeconds, maxSeconds);
-  if (wanted > maxSeconds) return { outcome: 'exceeded', maxSeconds };
+  // Written so that what is not a number is refused.
+  if (!(wanted <= maxSeconds)) return { outcome: 'exceeded', maxSeconds };
   const remaining = Math.floor(sessionRemainingSeconds);
   if (wanted <= remaining) return { outcome: 'granted', ttlSeconds: wanted };
-  if (remaining < 1) return { outcome: 'exceeded', maxSeconds: 0 };
+  if (!(remaining >= 1)) return { outcome: 'exceeded', maxSeconds: 0 };
   return {
     outcome: 'granted',
     ttlSeconds: remaining,

@@ -12,10 +12,16 @@ export function isSubset(part: readonly string[], whole: readonly string[]): boo
   return part.every((item) => whole.includes(item));
 }
 
-/** One sentence about the first thing that is wrong with a requested scope. */
+/**
+ * One sentence about the first thing that is wrong with a requested scope. It may repeat a key of the request, so what
+ * may not stand in a reason (control characters, halves of surrogate pairs) is replaced.
+ */
 export function describeRequestProblem(error: z.ZodError): string {
   const issue = error.issues[0];
   if (issue === undefined) return 'the scope is malformed';
   const where = issue.path.length > 0 ? `scope.${issue.path.map(String).join('.')}` : 'scope';
-  return `${where}: ${issue.message}`.slice(0, 200);
+  return `${where}: ${issue.message}`
+    .slice(0, 200)
+    .toWellFormed()
+    .replaceAll(/\p{Cc}/gu, '\uFFFD');
 }

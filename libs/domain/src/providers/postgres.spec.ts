@@ -1,0 +1,66 @@
+import { describe, expect, it } from '@jest/globals';
+import { postgresDefinition, PostgresIntegrationSettings, PostgresScope } from './postgres.ts';
+
+const bounds: PostgresScope = {
+  privileges: ['SELECT', 'INSERT'],
+  schemas: ['public', 'sales'],
+  tables: ['public.orders', 'sales.orders'],
+};
+
+describe('the postgres scope', () => {
+  it.each([
+    ['nothing asked', undefined, bounds],
+    ['an empty request', {}, bounds],
+    ['fewer privileges', { privileges: ['SELECT'] }, { ...bounds, privileges: ['SELECT'] }],
+    [
+      'one schema keeps its tables',
+      { schemas: ['sales'] },
+      { ...bounds, schemas: ['sales'], tables: ['sales.orders'] },
+    ],
+    [
+      'one table',
+      { schemas: ['sales'], tables: ['sales.orders'] },
+      { ...bounds, schemas: ['sales'], tables: ['sales.orders'] },
+    ],
+  ])('%s', (_name, requested, scope) => {
+    expect(postgresDefinition.narrow(requested, bounds)).toEqual({ outcome: 'narrowed', scope });
+  });
+
+  it.each([
+    ['a privilege beyond', { privileges: ['SELECT', 'DELETE'] }, 'exceeded'],
+    ['a schema beyond', { schemas: ['secrets'] }, 'exceeded'],
+    ['a table beyond', { tables: ['public.users'] }, 'exceeded'],
+    ['a table outside the schemas asked for', { schemas: ['public'], tables: ['sales.orders'] }, 'exceeded'],
+    ['a schema without any table of the bounds', { schemas: [] }, 'malformed'],
+    ['an unknown privilege', { privileges: ['ALL'] }, 'malformed'],
+    ['a lower-case privilege', { privileges: ['select'] }, 'malformed'],
+    ['a text', 'SELECT', 'malformed'],
+    ['null', null, 'malformed'],
+    ['an unknown key', { schema: ['public'] }, 'malformed'],
+    ['a NUL', { schemas: ['public\0'] }, 'malformed'],
+  ])('%s is refused', (_name, requested, outcome) => {
+    expect(postgresDefinition.narrow(requested, bounds).outcome).toBe(outcome);
+  });
+
+  it.each([
+    [['SELECT'], false],
+    [['SELECT', 'INSERT'], true],
+    [['REFERENCES'], true],
+  ] as const)('%j writes: %s', (privileges, writes) => {
+    expect(postgresDefinition.writes({ privileges: [...privileges], schemas: ['public'] })).toBe(writes);
+  });
+
+  it.each([
+    ['a table outside of the schemas', { privileges: ['SELECT'], schemas: ['public'], tables: ['sales.x'] }],
+    ['an identifier of more than 63 bytes', { privileges: ['SELECT'], schemas: ['é'.repeat(32)] }],
+    ['a privilege twice', { privileges: ['SELECT', 'SELECT'], schemas: ['public'] }],
+  ])('bounds with %s are no bounds', (_name, scope) => {
+    expect(PostgresScope.safeParse(scope).success).toBe(false);
+  });
+
+  it('takes the admin credential by reference only', () => {
+    const parsed = PostgresIntegrationSettings.safeParse({ admin: 'postgres://admin:hunter2@db/orders' });
+    expect(parsed.success).toBe(false);
+    expect(parsed.error?.message).not.toContain('hunter2');
+  });
+});
