@@ -64,6 +64,10 @@ export async function startService<Settings extends ServiceSettings>(
     ...(settings.MAYFLY_NATS_SEED_FILE === undefined ? {} : { seedFile: settings.MAYFLY_NATS_SEED_FILE }),
     ...(settings.MAYFLY_NATS_CA === undefined ? {} : { caFile: settings.MAYFLY_NATS_CA }),
   });
+  void connection.closed().then((error) => {
+    // The bus has refused this service for good, such as for a revoked key: a supervisor must see it end.
+    if (error instanceof Error) endLoudly(logger, error);
+  });
   const host: ServiceHost = {
     service,
     logger,
@@ -129,12 +133,13 @@ interface ExitLogger {
 
 /** After what nobody caught the state is unknown: say it and end; the supervisor starts anew. */
 function crashLoudly(logger: ExitLogger): void {
-  const end = (error: unknown) => {
-    logger.fatal({ err: error }, 'ending after an error that nobody caught');
-    process.exit(1);
-  };
-  process.on('uncaughtException', end);
-  process.on('unhandledRejection', end);
+  process.on('uncaughtException', (error) => endLoudly(logger, error));
+  process.on('unhandledRejection', (error) => endLoudly(logger, error));
+}
+
+function endLoudly(logger: ExitLogger, error: unknown): void {
+  logger.fatal({ err: error }, 'ending after an error that nobody handled');
+  process.exit(1);
 }
 
 /** Longest that an orderly stop may take before the process ends all the same, in milliseconds. */
