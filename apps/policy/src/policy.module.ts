@@ -60,7 +60,10 @@ export class PolicyModule {
     if (settings.MAYFLY_CONFIG !== undefined) await loadFirstDocument(pool, settings.MAYFLY_CONFIG, logger);
     await running.refresh();
     if (!running.isLoaded()) {
-      logger.error({}, 'no usable configuration: not ready until one is applied; MAYFLY_CONFIG names the first');
+      logger.error(
+        {},
+        'no usable configuration: not ready until one is applied; MAYFLY_CONFIG names the first',
+      );
     }
     host.addReadinessCheck('postgres', async () => (await pool.query('SELECT 1')).rowCount === 1);
     host.addReadinessCheck('configuration', () => Promise.resolve(running.isLoaded()));
@@ -145,7 +148,11 @@ interface Parts {
 
 /** One key per purpose: session tokens, assertions, and grants with the orders that stand in for them. */
 function useCases({ host, settings, keys, pool, running, relay }: Parts): Provider[] {
-  const gate = new SessionGate(keys.sealing, new TokenVerifier(tokenKinds.sessionToken, keys.sessionToken), pool);
+  const gate = new SessionGate(
+    keys.sealing,
+    new TokenVerifier(tokenKinds.sessionToken, keys.sessionToken),
+    pool,
+  );
   const signals = new SignalReporter(host.publisher, host.logger);
   const signer = new TokenSigner(tokenKinds.sessionToken, keys.sessionToken);
   const assertions = new TokenSigner(tokenKinds.assertion, keys.assertion);

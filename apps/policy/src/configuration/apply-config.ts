@@ -104,7 +104,10 @@ function checkDocument(
   document: string,
 ): { outcome: 'ok'; configuration: Configuration } | { outcome: 'rejected'; problems: ConfigProblem[] } {
   if (document.includes('\0')) {
-    return { outcome: 'rejected', problems: [{ path: '', message: 'the document contains a NUL character' }] };
+    return {
+      outcome: 'rejected',
+      problems: [{ path: '', message: 'the document contains a NUL character' }],
+    };
   }
   return parseConfiguration(document);
 }

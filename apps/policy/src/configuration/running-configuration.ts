@@ -47,14 +47,14 @@ export class RunningConfiguration {
   /** Looks for a newer version and takes it up. */
   async refresh(): Promise<void> {
     const newest = await newestVersionNumber(this.pool);
-    if (newest === 0 || newest <= Math.max(this.#running?.version ?? 0, this.#unusable ?? 0)) return;
+    if (newest <= this.#newestSeen()) return;
     const stored = await findConfigVersion(this.pool);
     if (stored !== undefined) this.takeUp(stored);
   }
 
   /** Makes a stored version the running one, unless a newer one is. `parsed` saves parsing what the caller has parsed. */
   takeUp(stored: ConfigVersion, parsed?: Configuration): void {
-    if (stored.version <= (this.#running?.version ?? 0)) return;
+    if (stored.version <= this.#newestSeen()) return;
     const configuration = parsed ?? this.#parse(stored);
     if (configuration === undefined) {
       this.#unusable = stored.version;
@@ -77,6 +77,10 @@ export class RunningConfiguration {
       throw new MayflyError('internal', `Configuration version ${version} is not valid in this release.`);
     }
     return this.#keep(version, configuration);
+  }
+
+  #newestSeen(): number {
+    return Math.max(this.#running?.version ?? 0, this.#unusable ?? 0);
   }
 
   #keep(version: number, configuration: Configuration): Configuration {

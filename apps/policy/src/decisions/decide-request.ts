@@ -127,5 +127,12 @@ export function deny(
   more: { credential?: CredentialConfig; policyIds?: readonly string[]; why?: string } = {},
 ): Denial {
   const { credential, policyIds = [], why = reason } = more;
-  return { decision: 'deny', code, reason, why, policyIds, ...(credential === undefined ? {} : { credential }) };
+  return {
+    decision: 'deny',
+    code,
+    reason,
+    why,
+    policyIds,
+    ...(credential === undefined ? {} : { credential }),
+  };
 }

@@ -95,7 +95,12 @@ export class Decide {
     const claims = grantClaims(leaseId, decision, ttlSeconds, input, session, running);
     const now = reserved.decidedAt;
     const endLease = (lease: string, reason: string) =>
-      signAssertion(this.parts.assertions, session, { action: 'end_lease', lease_id: lease, reason }, { now });
+      signAssertion(
+        this.parts.assertions,
+        session,
+        { action: 'end_lease', lease_id: lease, reason },
+        { now },
+      );
     const { supersededLeaseId } = reserved;
     const [grant, giveBack, superseded] = await Promise.all([
       this.parts.grants.sign(claims, { now, ttlSeconds: this.parts.grantSeconds }),
@@ -166,7 +171,10 @@ function withinSession(decision: Allowed, { decidedAt, sessionExpiresAt }: Reser
     return { ttlSeconds: decision.ttlSeconds, adjusted: decision.ttlAdjusted };
   }
   const requestedSeconds = decision.ttlAdjusted?.requestedSeconds ?? decision.ttlSeconds;
-  return { ttlSeconds: Math.max(1, remaining), adjusted: { requestedSeconds, reason: 'the session ends before' } };
+  return {
+    ttlSeconds: Math.max(1, remaining),
+    adjusted: { requestedSeconds, reason: 'the session ends before' },
+  };
 }
 
 function grantClaims(
@@ -204,10 +212,14 @@ function limitReached(decision: Allowed, outcome: 'limit_per_session' | 'limit_c
   const { credential, policyIds } = decision;
   const { perSession, concurrent } = credential.limits;
   return outcome === 'limit_per_session'
-    ? deny('limit_exceeded', `this session may hold at most ${perSession ?? 0} leases of ${credential.name}`, {
-        credential,
-        policyIds,
-      })
+    ? deny(
+        'limit_exceeded',
+        `this session may hold at most ${perSession ?? 0} leases of ${credential.name}`,
+        {
+          credential,
+          policyIds,
+        },
+      )
     : deny('limit_exceeded', `${credential.name} is held as often as it may be at a time`, {
         credential,
         policyIds,

@@ -47,7 +47,9 @@ export async function storeConfigVersion(
   client: PoolClient,
   wanted: { document: string; appliedBy: string; expectedVersion?: number },
 ): Promise<StoreOutcome> {
-  await rowsOf(client, { text: "SELECT pg_advisory_xact_lock(hashtextextended('mayfly config versions', 0))" });
+  await rowsOf(client, {
+    text: "SELECT pg_advisory_xact_lock(hashtextextended('mayfly config versions', 0))",
+  });
   const [newest] = await rowsOf<VersionRow>(client, {
     text: `SELECT version, document, sha256, applied_at, applied_by FROM policy.config_versions
            ORDER BY version DESC LIMIT 1`,

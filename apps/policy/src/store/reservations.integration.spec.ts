@@ -2,7 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
 import { freshDatabase, type FreshDatabase } from '../spec-support/fresh-database.ts';
 import { pruneReservations, recordLeaseNews, reserveLease, type LeaseReservation } from './reservations.ts';
-import { closeSession, expireDueSessions, findLiveSession, insertSession, pruneSessions } from './sessions.ts';
+import {
+  closeSession,
+  expireDueSessions,
+  findLiveSession,
+  insertSession,
+  pruneSessions,
+} from './sessions.ts';
 
 let database: FreshDatabase;
 beforeAll(async () => {
@@ -124,7 +130,10 @@ describe('news of leases', () => {
 describe('sessions', () => {
   it('that were closed, have expired, are unknown or belong to another organization reserve nothing', async () => {
     const closed = await openSession();
-    expect(await closeSession(database.pool, closed)).toMatchObject({ closed: true, session: { id: closed } });
+    expect(await closeSession(database.pool, closed)).toMatchObject({
+      closed: true,
+      session: { id: closed },
+    });
     expect(await closeSession(database.pool, closed)).toMatchObject({ closed: false });
     const expired = await openSession('acme', 600);
     await expire(expired);

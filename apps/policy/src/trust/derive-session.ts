@@ -20,9 +20,7 @@ export function deriveSession(
   claims: Claims,
 ): Derivation {
   const derived =
-    rule.as === 'agent'
-      ? deriveAgent(rule, organization, claims)
-      : derivePerson(rule, organization, claims);
+    rule.as === 'agent' ? deriveAgent(rule, organization, claims) : derivePerson(rule, organization, claims);
   return typeof derived === 'string'
     ? { outcome: 'refused', why: `trust rule ${rule.name}: ${derived}` }
     : { outcome: 'derived', identity: derived };

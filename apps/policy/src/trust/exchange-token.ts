@@ -19,10 +19,7 @@ type Input = InputOf<typeof bus.policy.exchangeToken>;
 type Output = OutputOf<typeof bus.policy.exchangeToken>;
 
 /** RFC 8693 §3: what is a JWT. */
-const acceptedTypes = [
-  'urn:ietf:params:oauth:token-type:jwt',
-  'urn:ietf:params:oauth:token-type:id_token',
-];
+const acceptedTypes = ['urn:ietf:params:oauth:token-type:jwt', 'urn:ietf:params:oauth:token-type:id_token'];
 
 export interface ExchangeTokenParts {
   readonly gate: SessionGate;
@@ -81,7 +78,8 @@ export class ExchangeToken {
       ? fitting
       : configuration.trust;
     const { rule, claims } = await this.parts.identities.verify(token, candidates, { now });
-    if (!fitsRequirements(claims, rule.require)) throw new Refused('the claims fit no trust rule of the issuer');
+    if (!fitsRequirements(claims, rule.require))
+      throw new Refused('the claims fit no trust rule of the issuer');
     const organization = configuration.organizations.get(rule.organization);
     if (organization === undefined) throw new Refused(`trust rule ${rule.name} names no organization`);
     const derived = deriveSession(rule, organization, claims);
@@ -128,7 +126,9 @@ export class ExchangeToken {
   }
 }
 
-function claimsFor(session: AttestedIdentity & { id: string; recipientKey?: Input['recipient_key'] }): SessionClaims {
+function claimsFor(
+  session: AttestedIdentity & { id: string; recipientKey?: Input['recipient_key'] },
+): SessionClaims {
   return {
     sub: session.agentId,
     sid: session.id,

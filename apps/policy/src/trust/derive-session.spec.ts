@@ -1,0 +1,101 @@
+import { describe, expect, it } from '@jest/globals';
+import type { AgentTrustRule, PersonTrustRule } from '@mayfly/configuration';
+import { claimAt, fitsRequirements } from './claims.ts';
+import { deriveSession } from './derive-session.ts';
+
+const acme = { name: 'acme', trustDomain: 'acme.example' };
+const base = {
+  name: 'rule',
+  organization: 'acme',
+  issuer: 'https://issuer.example',
+  audience: 'mayfly',
+  jwks: { file: '/keys.json' },
+  require: {},
+  algorithms: ['EdDSA'],
+  sessionTtlSeconds: 3600,
+} as const;
+const agents: AgentTrustRule = {
+  ...base,
+  as: 'agent',
+  agent: { orchestration: { value: 'ci' }, task: { claim: 'task' }, instance: { claim: 'run.id' } },
+  role: { claim: 'role', allowed: ['analyst', 'deployer'] },
+  user: { claim: 'on_behalf_of' },
+};
+const people: PersonTrustRule = {
+  ...base,
+  as: 'person',
+  user: { claim: 'email' },
+  personRoles: { claim: 'groups', values: { admins: 'administrator', audit: 'auditor' } },
+};
+const claims = { task: 'nightly', run: { id: '42' }, role: 'analyst', on_behalf_of: 'ann@acme.example' };
+
+describe('deriveSession', () => {
+  it('makes an agent of the claims that its rule names', () => {
+    expect(deriveSession(agents, acme, claims)).toEqual({
+      outcome: 'derived',
+      identity: {
+        organization: 'acme',
+        agentId: 'spiffe://acme.example/agent/ci/nightly/42',
+        kind: 'agent',
+        agentRole: 'analyst',
+        personRoles: [],
+        user: 'ann@acme.example',
+        task: 'nightly',
+      },
+    });
+  });
+
+  it.each([
+    ['a role that is not allowed', { ...claims, role: 'admin' }],
+    ['a role in a list', { ...claims, role: ['analyst'] }],
+    ['a missing role', { ...claims, role: undefined }],
+    ['a missing task', { ...claims, task: undefined }],
+    ['a task that leaves its place in the SPIFFE ID', { ...claims, task: '../../person/root' }],
+    ['a task that is an object', { ...claims, task: { toString: 'x' } }],
+    ['a user with a line break', { ...claims, on_behalf_of: 'ann\nroot' }],
+    ['a user that is no text', { ...claims, on_behalf_of: 7 }],
+  ])('gives no session for %s', (_what, wrong) => {
+    expect(deriveSession(agents, acme, wrong).outcome).toBe('refused');
+  });
+
+  it('opens a session without a user for an agent that acts for nobody', () => {
+    const derived = deriveSession(agents, acme, { ...claims, on_behalf_of: undefined });
+    expect(derived.outcome === 'derived' && derived.identity).not.toHaveProperty('user');
+  });
+
+  it('gives a person just the roles that the rule knows', () => {
+    const groups = ['admins', 'admins', 'platform_administrator', 'constructor'];
+    const derived = deriveSession(people, acme, { email: 'ann@acme.example', groups });
+    expect(derived).toMatchObject({
+      outcome: 'derived',
+      identity: {
+        agentId: 'spiffe://acme.example/person/ann.at.acme.example',
+        kind: 'person',
+        personRoles: ['administrator'],
+      },
+    });
+    expect(deriveSession(people, acme, { email: 'ann@acme.example' })).toMatchObject({
+      identity: { personRoles: [] },
+    });
+  });
+});
+
+describe('claims', () => {
+  it('are found by path or by their whole name, never in a prototype', () => {
+    expect(claimAt({ a: { b: 1 } }, 'a.b')).toBe(1);
+    expect(claimAt({ 'https://acme.example/role': 'x' }, 'https://acme.example/role')).toBe('x');
+    expect(claimAt({ a: {} }, 'a.constructor')).toBeUndefined();
+    expect(claimAt({ a: ['x'] }, 'a.0')).toBeUndefined();
+    expect(claimAt({}, '__proto__.toString')).toBeUndefined();
+  });
+
+  it('fit requirements exactly and as a whole', () => {
+    const required = { kind: 'agent', repository: ['acme/a', 'acme/b'] };
+    expect(fitsRequirements({ kind: 'agent', repository: 'acme/b' }, required)).toBe(true);
+    expect(fitsRequirements({ kind: 'agent', repository: 'acme/bc' }, required)).toBe(false);
+    expect(fitsRequirements({ kind: 'agents', repository: 'acme/b' }, required)).toBe(false);
+    expect(fitsRequirements({ kind: ['agent'], repository: 'acme/b' }, required)).toBe(false);
+    expect(fitsRequirements({ repository: 'acme/b' }, required)).toBe(false);
+    expect(fitsRequirements({ verified: true }, { verified: 'true' })).toBe(true);
+  });
+});
