@@ -1,0 +1,110 @@
+/** Activation, the commit point of a mint, and its opposite: a mint that released nothing. */
+import { MayflyError, type bus, type GrantClaims, type InputOf, type OutputOf } from '@mayfly/contracts';
+import { currentTraceparent } from '@mayfly/telemetry';
+import type { TokenVerifier } from '@mayfly/tokens';
+import type { Pool } from 'pg';
+import { leaseEvent } from '../lease-event.ts';
+import { abandonLease, activateLease } from '../store/activation.ts';
+import { factsOf, grantDetails } from './grant-facts.ts';
+
+/** Something to be woken up. */
+export interface Nudgeable {
+  nudge(): void;
+}
+
+export interface ActivationsOptions {
+  readonly pool: Pool;
+  readonly grants: TokenVerifier<GrantClaims>;
+  readonly fenceToleranceMs: number;
+  /** Publishes what has been committed. */
+  readonly relay: Nudgeable;
+  /** Looks for due work. */
+  readonly due: Nudgeable;
+}
+
+export class Activations {
+  constructor(private readonly options: ActivationsOptions) {}
+
+  /**
+   * Resolves after the commit, and only then may the credential be released. Throws `lease_ended` when the lease was
+   * revoked meanwhile or its id was used before, `conflict` when it is not certain which of grant and revocation was
+   * first. Repeated with the grant of a lease that is active, it refuses: nothing is released twice.
+   */
+  async activate(
+    input: InputOf<typeof bus.revocation.activate>,
+  ): Promise<OutputOf<typeof bus.revocation.activate>> {
+    const { pool, grants, relay, fenceToleranceMs } = this.options;
+    const grant = await grants.verify(input.grant, { now: new Date() });
+    const facts = factsOf(grant, input.issuance_traceparent);
+    const native = input.native_expires_at;
+    const event = leaseEvent('credential.issued', facts, {
+      ...grantDetails(grant),
+      ...(native !== undefined && { native_expires_at: native }),
+      revocability: input.revocability,
+      fingerprints: input.fingerprints,
+      use_keys: input.use_keys,
+      outcome: 'issued',
+      causeTraceparent: currentTraceparent(),
+    });
+    const activation = await activateLease(
+      pool,
+      {
+        ...facts,
+        grantedAt: new Date(grant.iat * 1000),
+        ...(native !== undefined && { nativeExpiresAt: native }),
+        revocability: input.revocability,
+        renewable: input.renewable,
+        handle: input.handle,
+        fingerprints: input.fingerprints,
+        useKeys: input.use_keys,
+      },
+      event,
+      fenceToleranceMs,
+    );
+    switch (activation.outcome) {
+      case 'active':
+        relay.nudge();
+        return {
+          issued_at: activation.issuedAt.toISOString(),
+          expires_at: activation.expiresAt.toISOString(),
+        };
+      case 'fenced':
+        throw new MayflyError('lease_ended', 'The lease was revoked while it was being minted.');
+      case 'maybe_fenced':
+        throw new MayflyError('conflict', 'A revocation came in the same second; ask again.');
+      case 'ended':
+        throw new MayflyError('lease_ended', 'The lease has been used or has ended.');
+    }
+  }
+
+  /** Ends the lease in whatever state it is, so that nothing of this mint can be activated later. Safe to repeat. */
+  async abandon(input: InputOf<typeof bus.revocation.abandon>): Promise<Record<string, never>> {
+    const { pool, grants, relay, due } = this.options;
+    // Minting retries it for a while after the grant has run out; the grant only tells here what it was for.
+    const grant = await grants.verify(input.grant, {
+      now: new Date(),
+      clockToleranceSeconds: abandonToleranceSeconds,
+    });
+    const facts = factsOf(grant, input.issuance_traceparent);
+    const causeTraceparent = currentTraceparent();
+    const outcome = await abandonLease(pool, {
+      facts,
+      event: leaseEvent('credential.failed', facts, {
+        ...grantDetails(grant),
+        reason: input.reason,
+        outcome: 'failed',
+        causeTraceparent,
+      }),
+      reason: input.reason,
+      nothingLeft: input.cleanup === 'done',
+      handle: input.handle,
+      causeTraceparent,
+    });
+    if (outcome === 'failed') relay.nudge();
+    if (outcome !== 'unchanged') due.nudge();
+    return {};
+  }
+}
+
+/** Longer than any mint: its provider may take 20 s, the revocation at the provider as long, and clocks 30 s. */
+const abandonToleranceSeconds = 300;

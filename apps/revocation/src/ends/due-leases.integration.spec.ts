@@ -1,0 +1,289 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
+import { MayflyError } from '@mayfly/contracts';
+import { newEvent } from '@mayfly/messaging';
+import {
+  activateInput,
+  FakeBus,
+  grantClaims,
+  handle,
+  openWorld,
+  organization,
+  traceparent,
+  until,
+  type World,
+} from '../register-fixtures.ts';
+import { completeEnds } from '../store/due.ts';
+import { leaseEvent } from '../lease-event.ts';
+
+const quick = {
+  MAYFLY_DUE_POLL_MS: '100',
+  MAYFLY_RETRY_FIRST_MS: '10',
+  MAYFLY_RETRY_LONGEST_MS: '40',
+  MAYFLY_CLAIM_MS: '30000',
+};
+
+describe('due leases', () => {
+  let world: World;
+  beforeEach(async () => {
+    world = await openWorld();
+  });
+  afterEach(() => world.close());
+
+  const stateOf = async (leaseId: string) => (await world.row(leaseId))?.['state'];
+  const inState = (leaseId: string, state: string) => until(async () => (await stateOf(leaseId)) === state);
+
+  /** All that are active become due now, by moving their expiry. */
+  const makeDue = () =>
+    world.database.pool.query(
+      `UPDATE revocation.leases SET expires_at = now(), due_at = now() WHERE state = 'active'`,
+    );
+
+  it('end within a second of their expiry, at the provider and then in the register', async () => {
+    const register = world.replica({ MAYFLY_DUE_POLL_MS: '1000' });
+    register.start();
+    const leaseId = await world.issue(register, { ttl_seconds: 1 });
+    await inState(leaseId, 'expired');
+    const row = await world.row(leaseId);
+    const late = (row?.['ended_at'] as Date).getTime() - (row?.['expires_at'] as Date).getTime();
+    expect(late).toBeGreaterThanOrEqual(0);
+    expect(late).toBeLessThan(1_000);
+    expect(row).toMatchObject({ handle: null, due_at: null, end_cause: 'expired' });
+    expect(world.bus.revoked).toEqual([leaseId]);
+    expect(await world.eventsOf(leaseId)).toEqual(['credential.issued', 'credential.expired']);
+  });
+
+  it('end exactly once with several replicas, and the events tell each change once', async () => {
+    const issuing = world.replica();
+    const leaseIds = await Promise.all(
+      Array.from({ length: 150 }, (_, index) =>
+        world.issue(issuing, {
+          credential: `db-${index % 3}/x`,
+          integration: { name: `db-${index % 3}`, settings: {}, secret_references: [] },
+        }),
+      ),
+    );
+    await makeDue();
+    const buses = [new FakeBus(), new FakeBus()];
+    for (const replicaBus of buses) {
+      replicaBus.onRevoke = () => new Promise((resolve) => setImmediate(() => resolve('revoked')));
+      world.replica(quick, replicaBus).start();
+    }
+    await until(async () => {
+      const { rows } = await world.database.pool.query<{ open: number }>(
+        'SELECT count(*)::int AS open FROM revocation.leases WHERE ended_at IS NULL',
+      );
+      return rows[0]?.open === 0;
+    });
+    const revoked = buses.flatMap((replicaBus) => replicaBus.revoked);
+    expect([...revoked].sort()).toEqual([...leaseIds].sort());
+    const types = (await world.outbox()).map((event) => `${event.subject ?? ''} ${event.type}`);
+    expect(new Set(types).size).toBe(300);
+    expect(types).toHaveLength(300);
+  });
+
+  it('keep within the bounds per integration, and a slow one does not hold up another', async () => {
+    const register = world.replica({
+      ...quick,
+      MAYFLY_END_CONCURRENCY: '8',
+      MAYFLY_END_CONCURRENCY_PER_INTEGRATION: '4',
+    });
+    for (let index = 0; index < 60; index++)
+      await world.issue(register, { credential: 'orders-db/readonly' });
+    await makeDue();
+    let release: () => void = () => undefined;
+    const blocked = new Promise<void>((resolve) => (release = resolve));
+    world.bus.onRevoke = async ({ integration }) => {
+      if (integration === 'orders-db') await blocked;
+      return 'revoked';
+    };
+    register.start();
+    await until(() => world.bus.running === 4);
+    const other = await world.issue(register, {
+      credential: 'fast/x',
+      integration: { name: 'fast', settings: {}, secret_references: [] },
+      ttl_seconds: 1,
+    });
+    await inState(other, 'expired');
+    expect(world.bus.mostRunning).toBeLessThanOrEqual(5);
+    release();
+    await until(async () => {
+      const { rowCount } = await world.database.pool.query(
+        'SELECT FROM revocation.leases WHERE ended_at IS NULL',
+      );
+      return rowCount === 0;
+    });
+    expect(world.bus.revoked).toHaveLength(61);
+  });
+
+  it('that a provider will not end are retried, told once as failing, and ended when it will', async () => {
+    const register = world.replica(quick);
+    let broken = true;
+    world.bus.onRevoke = () =>
+      broken ? Promise.reject(new MayflyError('provider_unavailable', 'away')) : Promise.resolve('revoked');
+    const leaseId = await world.issue(register);
+    await makeDue();
+    register.start();
+    await inState(leaseId, 'revocation_failed');
+    expect(world.bus.revoked.length).toBeGreaterThanOrEqual(6);
+    await until(() => world.bus.revoked.length >= 9);
+    expect(await stateOf(leaseId)).toBe('revocation_failed');
+    broken = false;
+    await inState(leaseId, 'expired');
+    expect(await world.eventsOf(leaseId)).toEqual([
+      'credential.issued',
+      'credential.revocation_failed',
+      'credential.expired',
+    ]);
+    const failed = (await world.outbox()).find((event) => event.type.includes('revocation_failed'));
+    expect(failed?.data.reason).toBe('provider_unavailable');
+  });
+
+  it('of a replica that died are taken over when its claim has run out, and it can do no harm when it wakes', async () => {
+    const paused = new FakeBus();
+    let wake: () => void = () => undefined;
+    paused.onRevoke = () => new Promise((resolve) => (wake = () => resolve('revoked')));
+    const first = world.replica({ ...quick, MAYFLY_CLAIM_MS: '400' }, paused);
+    const leaseId = await world.issue(first);
+    await makeDue();
+    first.start();
+    await until(() => paused.revoked.length === 1);
+    // It claims no more, and what it has in hand hangs.
+    const stopped = first.stop();
+    world.replica({ ...quick, MAYFLY_CLAIM_MS: '400' }).start();
+    await inState(leaseId, 'expired');
+    expect(world.bus.revoked).toEqual([leaseId]);
+    wake();
+    await stopped;
+    expect(await world.eventsOf(leaseId)).toEqual(['credential.issued', 'credential.expired']);
+  });
+
+  it('that only expire are over at their native expiry, without a call of the provider', async () => {
+    const register = world.replica(quick);
+    const native = new Date(Date.now() + 700).toISOString();
+    register.start();
+    const leaseId = await world.issue(
+      register,
+      { provider: 'jwt', ttl_seconds: 60 },
+      { revocability: { kind: 'expiry_only' }, native_expires_at: native },
+    );
+    await inState(leaseId, 'expired');
+    expect((await world.row(leaseId))?.['ended_at']).not.toBeNull();
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(native));
+    expect(world.bus.revoked).toEqual([]);
+  });
+
+  it('may be written as ended by one of several writers only', async () => {
+    const register = world.replica();
+    const leaseId = await world.issue(register);
+    await world.database.pool.query(
+      `UPDATE revocation.leases SET state = 'revoking', end_cause = 'expired' WHERE lease_id = $1`,
+      [leaseId],
+    );
+    const facts = { leaseId, ...((await world.row(leaseId)) as object) } as unknown as Parameters<
+      typeof leaseEvent
+    >[1];
+    const write = async () => {
+      const event = leaseEvent('credential.expired', { ...facts, issuanceTraceparent: traceparent() });
+      return completeEnds(world.database.pool, [{ leaseId, state: 'expired', event }]);
+    };
+    const written = await Promise.all([write(), write(), write()]);
+    expect(written.filter((ids) => ids.has(leaseId))).toHaveLength(1);
+    expect(await world.eventsOf(leaseId)).toEqual(['credential.issued', 'credential.expired']);
+  });
+
+  describe('mints without activation', () => {
+    const intended = () => {
+      const { jti, actor, credential, provider } = grantClaims();
+      return newEvent(
+        'minting',
+        'credential.intended',
+        {
+          organization,
+          lease_id: jti,
+          session_id: actor.session_id,
+          agent_id: actor.agent_id,
+          credential,
+          provider,
+          ttl_seconds: 60,
+          config_version: 3,
+        },
+        { subject: jti, traceparent: traceparent() },
+      );
+    };
+
+    it('become orphans, what they left is removed by name, and a late activation is refused', async () => {
+      const register = world.replica({ ...quick, MAYFLY_ORPHAN_AFTER_MS: '200' });
+      register.start();
+      const claims = grantClaims();
+      const event = intended();
+      await register.intents.record([
+        { event: { ...event, data: { ...event.data, lease_id: claims.jti } }, reject: () => undefined },
+      ]);
+      await until(async () => (await world.row(claims.jti))?.['cleanup'] === 'done');
+      expect(await world.row(claims.jti)).toMatchObject({ state: 'orphaned', due_at: null });
+      expect(world.bus.reconciled).toEqual([claims.jti]);
+      const grant = await world.sign(claims);
+      await expect(register.activations.activate(activateInput(grant))).rejects.toMatchObject({
+        code: 'lease_ended',
+      });
+      expect(await world.eventsOf(claims.jti)).toEqual(['credential.orphaned']);
+    });
+
+    it('that have no name are recorded as unreachable', async () => {
+      world.bus.reconcileOutcome = 'unreachable';
+      const register = world.replica({ ...quick, MAYFLY_ORPHAN_AFTER_MS: '10' });
+      register.start();
+      const event = intended();
+      await register.intents.record([{ event, reject: () => undefined }]);
+      const leaseId = event.subject ?? '';
+      await until(async () => (await world.row(leaseId))?.['cleanup'] === 'unreachable');
+      expect(await world.row(leaseId)).toMatchObject({ state: 'orphaned', due_at: null });
+    });
+
+    it('are cleaned up for as long as it takes', async () => {
+      let failures = 8;
+      world.bus.onReconcile = () =>
+        failures-- > 0 ? Promise.reject(new MayflyError('provider_unavailable', 'away')) : Promise.resolve();
+      const register = world.replica({ ...quick, MAYFLY_ORPHAN_AFTER_MS: '10' });
+      register.start();
+      const event = intended();
+      await register.intents.record([{ event, reject: () => undefined }]);
+      await until(async () => (await world.row(event.subject ?? ''))?.['cleanup'] === 'done');
+      expect(world.bus.reconciled).toHaveLength(9);
+      expect(await world.eventsOf(event.subject ?? '')).toEqual(['credential.orphaned']);
+    });
+
+    it('that failed with something left are cleaned up by their handle', async () => {
+      const register = world.replica(quick);
+      register.start();
+      const claims = grantClaims({ actor: { session_id: randomUUID() } });
+      await register.activations.abandon({
+        grant: await world.sign(claims),
+        issuance_traceparent: traceparent(),
+        reason: 'provider_unavailable',
+        cleanup: 'pending',
+        handle,
+      });
+      await until(async () => (await world.row(claims.jti))?.['cleanup'] === 'done');
+      expect(await world.row(claims.jti)).toMatchObject({ state: 'failed', handle: null });
+      expect(world.bus.revoked).toEqual([claims.jti]);
+    });
+
+    it('that are no intents are rejected, and the others of the batch kept', async () => {
+      const register = world.replica();
+      const good = intended();
+      const bad = { ...good, data: { organization } };
+      const reasons: string[] = [];
+      await register.intents.record([
+        { event: bad, reject: (reason) => reasons.push(reason) },
+        { event: good, reject: (reason) => reasons.push(reason) },
+      ]);
+      expect(reasons).toHaveLength(1);
+      expect(await world.row(good.subject ?? '')).toMatchObject({
+        state: 'intended',
+        integration: 'orders-db',
+      });
+    });
+  });
+});

@@ -1,0 +1,108 @@
+/**
+ * The due loop: claims what is due, hands it to the ender or the reconciler, and sleeps until the next lease is due.
+ * It keeps no set of leases: what is in memory is what it has claimed and not finished, which is bounded.
+ */
+import { BackgroundLoop } from '@mayfly/service';
+import type { Logger } from '@mayfly/telemetry';
+import type { Pool } from 'pg';
+import { claimDueLeases, timeToNextDue } from '../store/due.ts';
+import type { Lease } from '../store/lease.ts';
+import type { Ender } from './ender.ts';
+import type { ProviderSlots, SlotLimits } from './provider-slots.ts';
+import type { Reconciler } from './reconciler.ts';
+
+export interface DueLeasesOptions {
+  readonly pool: Pool;
+  readonly slots: ProviderSlots;
+  readonly limits: SlotLimits;
+  readonly ender: Pick<Ender, 'end'>;
+  readonly reconciler: Pick<Reconciler, 'reconcile'>;
+  readonly logger: Pick<Logger, 'error'>;
+  readonly claimMs: number;
+  readonly pollMs: number;
+}
+
+/** Shortest pause when something is due that this replica has no room for or lost to another. Milliseconds. */
+const shortestPauseMs = 20;
+
+export class DueLeases {
+  readonly #loop: BackgroundLoop;
+  readonly #inHand = new Set<Promise<void>>();
+  /** For each integration twice what may run, so that the next is here when one is done. */
+  readonly #mostPerIntegration: number;
+  readonly #mostOverall: number;
+  /** Whether more was due than there was room for. */
+  #behind = false;
+
+  constructor(private readonly options: DueLeasesOptions) {
+    this.#mostPerIntegration = 2 * options.limits.perIntegration;
+    this.#mostOverall = 4 * options.limits.overall;
+    this.#loop = new BackgroundLoop({
+      name: 'due leases',
+      intervalMs: options.pollMs,
+      logger: options.logger,
+      pass: () => this.#pass(),
+    });
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  /** Ends after what is in hand. */
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    await Promise.allSettled(this.#inHand);
+  }
+
+  /** Something has become due: look now. */
+  nudge(): void {
+    this.#loop.nudge();
+  }
+
+  async #pass(): Promise<number | undefined> {
+    const { pool, slots, claimMs, pollMs } = this.options;
+    this.#behind = true;
+    const limit = Math.min(this.#mostOverall - slots.held, 64);
+    // What finishes gives a nudge.
+    if (limit <= 0) return pollMs;
+    const room = slots.room(this.#mostPerIntegration);
+    const leases = await claimDueLeases(pool, {
+      limit,
+      claimMs,
+      perIntegration: this.#mostPerIntegration,
+      room,
+    });
+    for (const lease of leases) this.#take(lease);
+    if (leases.length === limit) return 0;
+    const full = [...slots.room(this.#mostPerIntegration)].filter(([, more]) => more === 0);
+    const wait = await timeToNextDue(
+      pool,
+      full.map(([integration]) => integration),
+    );
+    this.#behind = full.length > 0;
+    return wait === undefined ? pollMs : Math.max(wait, leases.length > 0 ? 0 : shortestPauseMs);
+  }
+
+  #take(lease: Lease): void {
+    const { ender, reconciler, logger, slots } = this.options;
+    const ending = lease.state === 'revoking' || lease.state === 'revocation_failed';
+    const work: Promise<void> = (ending ? ender.end(lease) : reconciler.reconcile(lease))
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          // The register could not be written. The claim runs out and the lease is claimed again.
+          logger.error(
+            { err: error, lease_id: lease.leaseId },
+            'an end could not be recorded; it will be repeated',
+          );
+        },
+      )
+      .finally(() => {
+        this.#inHand.delete(work);
+        if (this.#behind && slots.heldBy(lease.integration) <= this.options.limits.perIntegration)
+          this.nudge();
+      });
+    this.#inHand.add(work);
+  }
+}

@@ -1,0 +1,134 @@
+/** Ends one claimed lease: at its provider first, then in the register. */
+import { bus, MayflyError } from '@mayfly/contracts';
+import { withoutDeadline, type BusClient } from '@mayfly/messaging';
+import { inTrace, LeaseSpan, SpanAttribute, type Logger } from '@mayfly/telemetry';
+import type { Pool } from 'pg';
+import type { Nudgeable } from '../activation/activate.ts';
+import { leaseEvent } from '../lease-event.ts';
+import { completeEnds, declareFailing, postpone, releaseClaim, type Ended } from '../store/due.ts';
+import type { Lease } from '../store/lease.ts';
+import { retryWaitMs, type Backoff } from './backoff.ts';
+import { Completions } from './completions.ts';
+import type { ProviderSlots } from './provider-slots.ts';
+
+export interface EnderOptions {
+  readonly pool: Pool;
+  readonly client: Pick<BusClient, 'call'>;
+  readonly slots: ProviderSlots;
+  readonly relay: Nudgeable;
+  readonly logger: Pick<Logger, 'warn' | 'error'>;
+  readonly backoff: Backoff;
+  /** How long the claims of what comes here last. */
+  readonly claimMs: number;
+  /** Failed attempts after which it becomes loud. */
+  readonly loudAfter: number;
+  /** Told of every failed attempt, for metrics. */
+  readonly onFailure: (provider: string) => void;
+}
+
+/** `expired` and `revoked`: ended, by this call or by another. `later`: it failed or waits, and will be tried again. */
+export type EndResult = 'expired' | 'revoked' | 'later';
+
+export class Ender {
+  readonly #completions: Completions<Ended>;
+
+  constructor(private readonly options: EnderOptions) {
+    this.#completions = new Completions((ends) => completeEnds(options.pool, ends));
+  }
+
+  /** Never rejects for what an upstream does; rejects when the register can't be written: the claim then runs out. */
+  end(lease: Lease): Promise<EndResult> {
+    const claimedAt = performance.now();
+    // Goes on after whoever asked for it has had the answer.
+    return withoutDeadline(() =>
+      this.options.slots.run(lease.integration, async () => {
+        const callMs = bus.minting.revokeAtProvider.bus.timeoutMs;
+        const waitedMs = performance.now() - claimedAt;
+        // Too late to be done before others may take it over: leave it to whoever claims it next.
+        if (waitedMs > Math.max(this.options.claimMs - callMs, this.options.claimMs / 4)) {
+          await releaseClaim(this.options.pool, lease);
+          return 'later';
+        }
+        return this.#endInTrace(lease);
+      }),
+    );
+  }
+
+  #endInTrace(lease: Lease): Promise<EndResult> {
+    const state = lease.endCause ?? 'revoked';
+    return inTrace(
+      lease.issuanceTraceparent,
+      state === 'expired' ? LeaseSpan.expire : LeaseSpan.revoke,
+      {
+        links: lease.endTraceparent === undefined ? [] : [lease.endTraceparent],
+        attributes: {
+          [SpanAttribute.leaseId]: lease.leaseId,
+          [SpanAttribute.sessionId]: lease.sessionId,
+          [SpanAttribute.agentId]: lease.agentId,
+          [SpanAttribute.organization]: lease.organization,
+          [SpanAttribute.credential]: lease.credential,
+          [SpanAttribute.provider]: lease.provider,
+        },
+      },
+      async (span) => {
+        try {
+          await this.#endAtProvider(lease);
+        } catch (error) {
+          span.setAttribute(SpanAttribute.outcome, 'failed');
+          await this.#tryLater(lease, error);
+          return 'later';
+        }
+        span.setAttribute(SpanAttribute.outcome, state);
+        const event = leaseEvent(`credential.${state}`, lease, {
+          ...(lease.endReason !== undefined && { reason: lease.endReason }),
+          outcome: state,
+          causeTraceparent: lease.endTraceparent,
+        });
+        await this.#completions.add({ leaseId: lease.leaseId, state, event });
+        this.options.relay.nudge();
+        return state;
+      },
+    );
+  }
+
+  async #endAtProvider(lease: Lease): Promise<void> {
+    // Nothing upstream can be told: it ends by itself, and until then the register says that it is over.
+    if (lease.revocability?.kind === 'expiry_only') return;
+    if (lease.handle === undefined) {
+      throw new MayflyError('internal', 'A live lease has no handle.');
+    }
+    await this.options.client.call(bus.minting.revokeAtProvider, {
+      lease_id: lease.leaseId,
+      organization: lease.organization,
+      integration: lease.integration,
+      provider: lease.provider,
+      handle: lease.handle,
+    });
+  }
+
+  async #tryLater(lease: Lease, error: unknown): Promise<void> {
+    const { pool, logger, onFailure, backoff, loudAfter, relay } = this.options;
+    const waitMs = retryWaitMs(lease.attempts, backoff);
+    const fields = {
+      err: error,
+      lease_id: lease.leaseId,
+      provider: lease.provider,
+      integration: lease.integration,
+      attempts: lease.attempts,
+      retry_in_ms: Math.round(waitMs),
+    };
+    onFailure(lease.provider);
+    if (lease.attempts < loudAfter) {
+      logger.warn(fields, 'a lease could not be ended at its provider; it will be tried again');
+      return postpone(pool, lease, waitMs);
+    }
+    logger.error(fields, 'a lease cannot be ended at its provider and may still work; it is tried for ever');
+    if (lease.state !== 'revoking') return postpone(pool, lease, waitMs);
+    const event = leaseEvent('credential.revocation_failed', lease, {
+      reason: error instanceof MayflyError ? error.code : 'internal',
+      outcome: 'revocation_failed',
+      causeTraceparent: lease.endTraceparent,
+    });
+    if (await declareFailing(pool, lease, waitMs, event)) relay.nudge();
+  }
+}

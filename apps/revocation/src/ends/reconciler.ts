@@ -1,0 +1,110 @@
+/**
+ * Mints without activation: an intent that nobody finished becomes an orphan, so that a late activation is refused, and
+ * then what it may have left upstream is removed. The same for mints that failed and said that something may be left.
+ */
+import { bus, MayflyError } from '@mayfly/contracts';
+import type { BusClient } from '@mayfly/messaging';
+import { inTrace, SpanAttribute, type Logger } from '@mayfly/telemetry';
+import type { Pool } from 'pg';
+import type { Nudgeable } from '../activation/activate.ts';
+import { leaseEvent } from '../lease-event.ts';
+import { completeCleanup, orphan, postpone } from '../store/due.ts';
+import type { Lease } from '../store/lease.ts';
+import { retryWaitMs, type Backoff } from './backoff.ts';
+import type { ProviderSlots } from './provider-slots.ts';
+
+export interface ReconcilerOptions {
+  readonly pool: Pool;
+  readonly client: Pick<BusClient, 'call'>;
+  readonly slots: ProviderSlots;
+  readonly relay: Nudgeable;
+  readonly logger: Pick<Logger, 'warn' | 'error'>;
+  readonly backoff: Backoff;
+  readonly loudAfter: number;
+  readonly onFailure: (provider: string) => void;
+}
+
+export class Reconciler {
+  constructor(private readonly options: ReconcilerOptions) {}
+
+  /** Takes a claimed lease that is `intended` and overdue, or ended with its clean-up pending. */
+  reconcile(lease: Lease): Promise<void> {
+    return this.options.slots.run(lease.integration, () =>
+      inTrace(
+        lease.issuanceTraceparent,
+        'lease.reconcile',
+        {
+          attributes: {
+            [SpanAttribute.leaseId]: lease.leaseId,
+            [SpanAttribute.organization]: lease.organization,
+            [SpanAttribute.credential]: lease.credential,
+            [SpanAttribute.provider]: lease.provider,
+          },
+        },
+        () => this.#reconcile(lease),
+      ),
+    );
+  }
+
+  async #reconcile(lease: Lease): Promise<void> {
+    const { pool, relay, logger } = this.options;
+    if (lease.state === 'intended') {
+      const event = leaseEvent('credential.orphaned', lease, {
+        reason: 'not_activated',
+        outcome: 'orphaned',
+      });
+      if (!(await orphan(pool, lease, event))) return;
+      relay.nudge();
+      logger.warn(
+        { lease_id: lease.leaseId, provider: lease.provider },
+        'a mint was never activated; what it left upstream is being removed',
+      );
+    }
+    try {
+      await completeCleanup(pool, lease.leaseId, await this.#removeUpstream(lease));
+    } catch (error) {
+      await this.#tryLater(lease, error);
+    }
+  }
+
+  /** By the handle where minting had one to give, otherwise by the lease's name. */
+  async #removeUpstream(lease: Lease): Promise<'done' | 'unreachable'> {
+    const { client } = this.options;
+    if (lease.handle !== undefined) {
+      await client.call(bus.minting.revokeAtProvider, {
+        lease_id: lease.leaseId,
+        organization: lease.organization,
+        integration: lease.integration,
+        provider: lease.provider,
+        handle: lease.handle,
+      });
+      return 'done';
+    }
+    const { order } = await client.call(bus.policy.orderReconciliation, {
+      lease_id: lease.leaseId,
+      organization: lease.organization,
+      credential: lease.credential,
+      config_version: lease.configVersion,
+    });
+    const { outcome } = await client.call(bus.minting.reconcileAtProvider, { order });
+    return outcome === 'unreachable' ? 'unreachable' : 'done';
+  }
+
+  async #tryLater(lease: Lease, error: unknown): Promise<void> {
+    const { pool, logger, backoff, loudAfter, onFailure } = this.options;
+    const waitMs = retryWaitMs(lease.attempts, backoff);
+    onFailure(lease.provider);
+    logger[lease.attempts < loudAfter ? 'warn' : 'error'](
+      {
+        err: error,
+        lease_id: lease.leaseId,
+        provider: lease.provider,
+        attempts: lease.attempts,
+        retry_in_ms: Math.round(waitMs),
+        code: error instanceof MayflyError ? error.code : 'internal',
+      },
+      'what a mint may have left upstream could not be removed; it will be tried again',
+    );
+    await postpone(pool, lease, waitMs);
+  }
+}

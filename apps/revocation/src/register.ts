@@ -1,0 +1,118 @@
+/** The parts of the lease register, put together. What Nest and the process add is in `revocation.module.ts`. */
+import type { AssertionClaims, GrantClaims } from '@mayfly/contracts';
+import type { BusClient, EventPublisher } from '@mayfly/messaging';
+import { BackgroundLoop } from '@mayfly/service';
+import type { Logger } from '@mayfly/telemetry';
+import type { TokenVerifier } from '@mayfly/tokens';
+import type { Pool } from 'pg';
+import { Activations, type Nudgeable } from './activation/activate.ts';
+import { Askers } from './asking/asker.ts';
+import { DueLeases } from './ends/due-leases.ts';
+import { Ender } from './ends/ender.ts';
+import { ProviderSlots } from './ends/provider-slots.ts';
+import { Reconciler } from './ends/reconciler.ts';
+import { Revocations } from './ends/revocations.ts';
+import { Intents } from './intents/intents.ts';
+import { Leases } from './leases/leases.ts';
+import type { RevocationSettings } from './settings.ts';
+import { pruneFences } from './store/ends.ts';
+
+export interface RegisterParts {
+  readonly pool: Pool;
+  readonly client: Pick<BusClient, 'call'>;
+  readonly publisher: Pick<EventPublisher, 'signal'>;
+  readonly relay: Nudgeable;
+  readonly logger: Pick<Logger, 'warn' | 'error'>;
+  readonly grants: TokenVerifier<GrantClaims>;
+  readonly assertions: TokenVerifier<AssertionClaims>;
+  readonly onFailure: (provider: string) => void;
+  readonly settings: Omit<
+    RevocationSettings,
+    | 'MAYFLY_POSTGRES_URL'
+    | 'MAYFLY_KEYS'
+    | 'MAYFLY_NATS_URL'
+    | 'MAYFLY_SERVICE_PORT'
+    | 'MAYFLY_BIND'
+    | 'MAYFLY_LOG_LEVEL'
+  >;
+}
+
+const pruneEveryMs = 60_000;
+
+export class Register {
+  readonly activations: Activations;
+  readonly intents: Intents;
+  readonly revocations: Revocations;
+  readonly leases: Leases;
+  readonly due: DueLeases;
+  readonly #pruning: BackgroundLoop;
+
+  constructor(parts: RegisterParts) {
+    const { pool, client, publisher, relay, logger, grants, assertions, onFailure, settings } = parts;
+    const limits = {
+      overall: settings.MAYFLY_END_CONCURRENCY,
+      perIntegration: settings.MAYFLY_END_CONCURRENCY_PER_INTEGRATION,
+    };
+    const slots = new ProviderSlots(limits);
+    const claimMs = settings.MAYFLY_CLAIM_MS;
+    const atProviders = {
+      pool,
+      client,
+      slots,
+      relay,
+      logger,
+      backoff: { firstMs: settings.MAYFLY_RETRY_FIRST_MS, longestMs: settings.MAYFLY_RETRY_LONGEST_MS },
+      loudAfter: settings.MAYFLY_LOUD_AFTER,
+      onFailure,
+    };
+    const ender = new Ender({ ...atProviders, claimMs });
+    const reconciler = new Reconciler(atProviders);
+    const askers = new Askers(assertions);
+    this.due = new DueLeases({
+      pool,
+      slots,
+      limits,
+      ender,
+      reconciler,
+      logger,
+      claimMs,
+      pollMs: settings.MAYFLY_DUE_POLL_MS,
+    });
+    this.activations = new Activations({
+      pool,
+      grants,
+      fenceToleranceMs: settings.MAYFLY_FENCE_TOLERANCE_MS,
+      relay,
+      due: this.due,
+    });
+    this.intents = new Intents(pool, settings.MAYFLY_ORPHAN_AFTER_MS);
+    this.revocations = new Revocations({
+      pool,
+      askers,
+      ender,
+      due: this.due,
+      logger,
+      claimMs,
+      answerMs: settings.MAYFLY_END_ANSWER_MS,
+    });
+    this.leases = new Leases({ pool, askers, publisher });
+    this.#pruning = new BackgroundLoop({
+      name: 'fences',
+      intervalMs: pruneEveryMs,
+      logger,
+      pass: async () => {
+        await pruneFences(pool, settings.MAYFLY_FENCE_KEEP_SECONDS);
+        return undefined;
+      },
+    });
+  }
+
+  start(): void {
+    this.due.start();
+    this.#pruning.start();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.due.stop(), this.#pruning.stop()]);
+  }
+}

@@ -1,0 +1,129 @@
+/** Wiring: schema, pool, keys, the register, its relay and metrics. */
+import { join } from 'node:path';
+import {
+  Module,
+  type DynamicModule,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+import { leaseStates } from '@mayfly/contracts';
+import { hasEnded } from '@mayfly/domain';
+import { OutboxRelay } from '@mayfly/messaging';
+import { createPool, migrate } from '@mayfly/postgres';
+import type { ServiceHost } from '@mayfly/service';
+import { dueLag, liveLeases, outboxPending, revocationFailures } from '@mayfly/telemetry';
+import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
+import type { Pool } from 'pg';
+import { ActivationHandler } from './activation/activation.handler.ts';
+import { Activations } from './activation/activate.ts';
+import { EndsHandler } from './ends/ends.handler.ts';
+import { Revocations } from './ends/revocations.ts';
+import { IntentsHandler } from './intents/intents.handler.ts';
+import { Intents } from './intents/intents.ts';
+import { LeasesHandler } from './leases/leases.handler.ts';
+import { Leases } from './leases/leases.ts';
+import { Register } from './register.ts';
+import type { RevocationSettings } from './settings.ts';
+import { registerSize } from './store/reading.ts';
+
+export const schema = 'revocation';
+export const migrationsDirectory = join(import.meta.dirname, '..', 'migrations');
+
+const statementTimeoutMs = 10_000;
+
+@Module({})
+export class RevocationModule {
+  static async register(host: ServiceHost, settings: RevocationSettings): Promise<DynamicModule> {
+    const { logger, metrics, keys } = host;
+    const connectionString = settings.MAYFLY_POSTGRES_URL.reveal();
+    await migrate({ connectionString, schema, directory: migrationsDirectory });
+    const pool = createPool({
+      connectionString,
+      applicationName: 'mayfly-revocation',
+      max: settings.MAYFLY_POSTGRES_POOL,
+      statementTimeoutMs,
+      connectionTimeoutMs: 5_000,
+      onIdleError: (error) => {
+        logger.warn({ err: error }, 'an idle connection to Postgres was lost');
+      },
+    });
+    host.addReadinessCheck('postgres', () => pool.query('SELECT').then(() => true));
+
+    const pending = outboxPending(metrics);
+    const failures = revocationFailures(metrics);
+    watchRegister(host, pool);
+    const relay = new OutboxRelay({
+      pool,
+      schema,
+      publisher: host.publisher,
+      logger,
+      onPending: (count) => {
+        pending.set(count);
+      },
+    });
+    const register = new Register({
+      pool,
+      client: host.client,
+      publisher: host.publisher,
+      relay,
+      logger,
+      grants: new TokenVerifier(tokenKinds.grant, await loadVerificationKeys(keys.public.grant), {
+        audience: 'mayfly-revocation',
+      }),
+      assertions: new TokenVerifier(tokenKinds.assertion, await loadVerificationKeys(keys.public.assertion), {
+        audience: 'mayfly-revocation',
+      }),
+      onFailure: (provider) => {
+        failures.inc({ provider });
+      },
+      settings,
+    });
+    return {
+      module: RevocationModule,
+      controllers: [ActivationHandler, EndsHandler, IntentsHandler, LeasesHandler],
+      providers: [
+        { provide: Activations, useValue: register.activations },
+        { provide: Intents, useValue: register.intents },
+        { provide: Revocations, useValue: register.revocations },
+        { provide: Leases, useValue: register.leases },
+        { provide: Running, useValue: new Running(register, relay, pool) },
+      ],
+    };
+  }
+}
+
+/** Starts the loops with the application; at its end lets them finish before the connections go. */
+class Running implements OnApplicationBootstrap, OnApplicationShutdown {
+  constructor(
+    private readonly register: Register,
+    private readonly relay: OutboxRelay,
+    private readonly pool: Pool,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.relay.start();
+    this.register.start();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.register.stop();
+    await this.relay.stop();
+    await this.pool.end();
+  }
+}
+
+/** Live leases by state and the due lag, read at each scrape; one query for both. A scrape without Postgres keeps the last values. */
+function watchRegister({ metrics, logger }: ServiceHost, pool: Pool): void {
+  const lag = dueLag(metrics);
+  liveLeases(metrics, async (gauge) => {
+    try {
+      const { byState, dueLagSeconds } = await registerSize(pool);
+      for (const state of leaseStates) {
+        if (!hasEnded(state)) gauge.set({ state }, byState.get(state) ?? 0);
+      }
+      lag.set(dueLagSeconds);
+    } catch (error) {
+      logger.warn({ err: error }, 'the register could not be measured');
+    }
+  });
+}

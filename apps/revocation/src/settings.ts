@@ -1,0 +1,42 @@
+/** Settings of revocation. Timers have the design's defaults; tests scale them down. */
+import { loadSettings, milliseconds, seconds, secretText, serviceSettings } from '@mayfly/service';
+import { z } from 'zod';
+
+const count = (defaultValue: number, most: number) =>
+  z.coerce.number().int().min(1).max(most).default(defaultValue);
+
+export const RevocationSettings = z.object({
+  ...serviceSettings,
+  /** Connection to the database with schema `revocation`. */
+  MAYFLY_POSTGRES_URL: secretText(),
+  /** Connections to Postgres at once. */
+  MAYFLY_POSTGRES_POOL: count(20, 200),
+  /** An intent without activation becomes an orphan after this; by Postgres' clock. */
+  MAYFLY_ORPHAN_AFTER_MS: milliseconds(60_000),
+  /** How long a replica has for the work it claimed before another takes it over. */
+  MAYFLY_CLAIM_MS: milliseconds(30_000),
+  /** Longest time between two looks for due work; the next due time and nudges come earlier. */
+  MAYFLY_DUE_POLL_MS: milliseconds(1_000),
+  /** Leases ended at their providers at once, over all integrations and for each. */
+  MAYFLY_END_CONCURRENCY: count(32, 1_000),
+  MAYFLY_END_CONCURRENCY_PER_INTEGRATION: count(16, 1_000),
+  /** Wait after the first failed attempt; it doubles up to the longest, with jitter. */
+  MAYFLY_RETRY_FIRST_MS: milliseconds(1_000),
+  MAYFLY_RETRY_LONGEST_MS: milliseconds(300_000),
+  /** Failed attempts after which a lease is `revocation_failed`: still retried, but loud. */
+  MAYFLY_LOUD_AFTER: count(6, 1_000),
+  /** How long somebody who asks for an end is kept waiting for it. */
+  MAYFLY_END_ANSWER_MS: milliseconds(5_000),
+  MAYFLY_FENCE_KEEP_SECONDS: seconds(7_200),
+  /**
+   * How far the clock that stamps grants may be ahead of Postgres' clock, by which fences are set. 0, because policy
+   * stamps grants by Postgres' clock.
+   */
+  MAYFLY_FENCE_TOLERANCE_MS: z.coerce.number().int().min(0).max(60_000).default(0),
+});
+export type RevocationSettings = z.infer<typeof RevocationSettings>;
+
+/** Parses the environment, or ends the process with one sentence per wrong setting. */
+export function revocationSettings(): RevocationSettings {
+  return loadSettings(RevocationSettings);
+}

@@ -1,0 +1,94 @@
+/** Activation and abandonment: one call of a store function each, so one round trip and one transaction. */
+import type { Fingerprint, MayflyEvent, Revocability, UseKeys } from '@mayfly/contracts';
+import { asDependencyError } from '@mayfly/postgres';
+import type { Pool } from 'pg';
+import { factColumns, type LeaseFacts } from './lease.ts';
+
+/** What a mint adds to the facts of its grant. */
+export interface ActivatedFacts extends LeaseFacts {
+  /** `iat` of the grant. */
+  readonly grantedAt: Date;
+  readonly nativeExpiresAt?: string;
+  readonly revocability: Revocability;
+  readonly renewable: boolean;
+  readonly handle: string;
+  readonly fingerprints: readonly Fingerprint[];
+  readonly useKeys: UseKeys;
+}
+
+export type Activation =
+  | { readonly outcome: 'active'; readonly issuedAt: Date; readonly expiresAt: Date }
+  /** `maybe_fenced`: granted in the very second in which the fence was set, so possibly after it. */
+  | { readonly outcome: 'fenced' | 'maybe_fenced' | 'ended' };
+
+/**
+ * Makes the lease active, unless a fence matches or its id is in any state but absent or `intended`. Resolves after the
+ * commit; when it rejects, the outcome is unknown. `event` is `credential.issued`; the function adds its two instants.
+ */
+export async function activateLease(
+  pool: Pool,
+  facts: ActivatedFacts,
+  event: MayflyEvent,
+  toleranceMs: number,
+): Promise<Activation> {
+  const { grantedAt, nativeExpiresAt, revocability, renewable, handle, fingerprints, useKeys, ...rest } =
+    facts;
+  const columns = {
+    ...factColumns(rest),
+    granted_at: grantedAt,
+    native_expires_at: nativeExpiresAt,
+    revocability,
+    renewable,
+    handle,
+    fingerprints,
+    use_keys: useKeys,
+  };
+  const { rows } = await pool
+    .query<{ outcome: Activation['outcome']; lease_issued_at: Date; lease_expires_at: Date }>({
+      name: 'activate_lease',
+      text: `SELECT * FROM revocation.activate($1::jsonb, $2::jsonb, $3::double precision * interval '1 millisecond')`,
+      values: [JSON.stringify(columns), JSON.stringify(event), toleranceMs],
+    })
+    .catch((error: unknown) => {
+      throw asDependencyError(error);
+    });
+  const row = rows[0];
+  if (row === undefined) throw new Error('activate answered without a row');
+  if (row.outcome !== 'active') return { outcome: row.outcome };
+  return { outcome: 'active', issuedAt: row.lease_issued_at, expiresAt: row.lease_expires_at };
+}
+
+export interface Abandonment {
+  readonly facts: LeaseFacts;
+  /** `credential.failed`, for when it does fail. */
+  readonly event: MayflyEvent;
+  readonly reason: string;
+  readonly nothingLeft: boolean;
+  readonly handle: string | undefined;
+  readonly causeTraceparent: string | undefined;
+}
+
+/** Ends a mint that released nothing. `revoking`: it had become active after all. */
+export async function abandonLease(
+  pool: Pool,
+  { facts, event, reason, nothingLeft, handle, causeTraceparent }: Abandonment,
+): Promise<'failed' | 'revoking' | 'unchanged'> {
+  const { rows } = await pool
+    .query<{ outcome: 'failed' | 'revoking' | 'unchanged' }>({
+      name: 'abandon_lease',
+      text: 'SELECT outcome FROM revocation.abandon($1::jsonb, $2::jsonb, $3, $4, $5)',
+      values: [
+        JSON.stringify({ ...factColumns(facts), handle }),
+        JSON.stringify(event),
+        reason,
+        nothingLeft,
+        causeTraceparent,
+      ],
+    })
+    .catch((error: unknown) => {
+      throw asDependencyError(error);
+    });
+  const row = rows[0];
+  if (row === undefined) throw new Error('abandon answered without a row');
+  return row.outcome;
+}

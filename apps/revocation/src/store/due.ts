@@ -1,0 +1,188 @@
+/**
+ * Due work: claiming it, and what may become of it. Every statement is a compare-and-swap on the lease's state, so that
+ * a replica that was paused, or lost its claim, changes nothing that another has done.
+ */
+import type { MayflyEvent } from '@mayfly/contracts';
+import type { Pool } from 'pg';
+import { leaseColumns, toLease, type Lease } from './lease.ts';
+
+export interface ClaimOptions {
+  /** Most leases to claim. */
+  readonly limit: number;
+  readonly claimMs: number;
+  /** Most leases of one integration. */
+  readonly perIntegration: number;
+  /** Integrations that have work here already, with how much more they may get. */
+  readonly room: ReadonlyMap<string, number>;
+}
+
+/**
+ * Claims due leases, the most overdue first, and moves those that are active to `revoking`. What another replica is
+ * claiming at this moment is skipped; what it claimed longer ago than its claim lasts is taken over.
+ */
+export async function claimDueLeases(
+  pool: Pool,
+  { limit, claimMs, perIntegration, room }: ClaimOptions,
+): Promise<Lease[]> {
+  const { rows } = await pool.query({
+    name: 'claim_due_leases',
+    // Looks further than it takes, so that one integration with much due work does not hide the others.
+    text: `
+      WITH busy AS (SELECT * FROM unnest($3::text[], $4::integer[]) AS b (integration, room)),
+      seen AS (
+        SELECT l.lease_id, l.integration, l.due_at FROM revocation.leases l
+        WHERE l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
+          AND l.integration <> ALL (SELECT b.integration FROM busy b WHERE b.room <= 0)
+        ORDER BY l.due_at LIMIT $1 * 4),
+      ranked AS (
+        SELECT s.lease_id, s.due_at, s.integration,
+          row_number() OVER (PARTITION BY s.integration ORDER BY s.due_at) AS place FROM seen s),
+      due AS MATERIALIZED (
+        SELECT l.lease_id FROM ranked r
+        LEFT JOIN busy b ON b.integration = r.integration
+        JOIN revocation.leases l ON l.lease_id = r.lease_id
+        WHERE r.place <= coalesce(b.room, $5)
+          AND l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
+        ORDER BY r.due_at LIMIT $1
+        FOR NO KEY UPDATE OF l SKIP LOCKED)
+      UPDATE revocation.leases l SET
+        state = CASE l.state WHEN 'active' THEN 'revoking' ELSE l.state END,
+        end_cause = CASE l.state WHEN 'active' THEN 'expired' ELSE l.end_cause END,
+        attempts = l.attempts + 1,
+        claimed_until = now() + $2::double precision * interval '1 millisecond'
+      FROM due WHERE l.lease_id = due.lease_id
+      RETURNING ${leaseColumns('l')}`,
+    values: [limit, claimMs, [...room.keys()], [...room.values()], perIntegration],
+  });
+  return rows.map(toLease);
+}
+
+/**
+ * Milliseconds until the next lease is due that nobody has claimed: 0 when one is, undefined when there is none.
+ * @param without Integrations that get no more work here at present.
+ */
+export async function timeToNextDue(pool: Pool, without: readonly string[]): Promise<number | undefined> {
+  const { rows } = await pool.query<{ wait: number }>({
+    name: 'time_to_next_due',
+    text: `
+      SELECT greatest(0, extract(epoch FROM due_at - now()) * 1000)::double precision AS wait
+      FROM revocation.leases
+      WHERE due_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= now()) AND integration <> ALL ($1::text[])
+      ORDER BY due_at LIMIT 1`,
+    values: [without],
+  });
+  return rows[0]?.wait;
+}
+
+export interface Ended {
+  readonly leaseId: string;
+  readonly state: 'expired' | 'revoked';
+  readonly event: MayflyEvent;
+}
+
+/** Ends leases and writes their events, all in one statement. Answers with the ids of those that it ended: the others had ended. */
+export async function completeEnds(pool: Pool, ends: readonly Ended[]): Promise<Set<string>> {
+  const { rows } = await pool.query<{ lease_id: string }>({
+    name: 'complete_ends',
+    text: `
+      WITH told AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[]) AS t (lease_id, state, event_id, event)),
+      -- Locked in one order everywhere, so that two who end many leases never deadlock.
+      held AS MATERIALIZED (
+        SELECT l.lease_id, t.state, t.event_id, t.event FROM told t JOIN revocation.leases l ON l.lease_id = t.lease_id
+        WHERE l.state IN ('revoking', 'revocation_failed')
+        ORDER BY l.lease_id FOR NO KEY UPDATE OF l),
+      done AS (
+        UPDATE revocation.leases l SET
+          state = held.state, ended_at = now(), handle = NULL, due_at = NULL, claimed_until = NULL
+        FROM held WHERE l.lease_id = held.lease_id
+        RETURNING l.lease_id, held.event_id, held.event),
+      written AS (
+        INSERT INTO revocation.outbox (event_id, message_id, event)
+        SELECT done.event_id, done.event_id::text, done.event FROM done)
+      SELECT done.lease_id FROM done`,
+    values: [
+      ends.map((end) => end.leaseId),
+      ends.map((end) => end.state),
+      ends.map((end) => end.event.id),
+      ends.map((end) => JSON.stringify(end.event)),
+    ],
+  });
+  return new Set(rows.map((row) => row.lease_id));
+}
+
+/** Another attempt `waitMs` from now. Does nothing when the claim was lost meanwhile. */
+export async function postpone(pool: Pool, lease: Lease, waitMs: number): Promise<void> {
+  await pool.query({
+    name: 'postpone',
+    text: `
+      UPDATE revocation.leases SET
+        due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL
+      WHERE lease_id = $1 AND attempts = $2 AND due_at IS NOT NULL`,
+    values: [lease.leaseId, lease.attempts, waitMs],
+  });
+}
+
+/** As `postpone`, and moves `revoking` to `revocation_failed` with its event. False when the claim was lost meanwhile. */
+export async function declareFailing(
+  pool: Pool,
+  lease: Lease,
+  waitMs: number,
+  event: MayflyEvent,
+): Promise<boolean> {
+  const { rowCount } = await pool.query({
+    name: 'declare_failing',
+    text: `
+      WITH failing AS (
+        UPDATE revocation.leases SET
+          state = 'revocation_failed',
+          due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL
+        WHERE lease_id = $1 AND attempts = $2 AND state = 'revoking'
+        RETURNING lease_id)
+      INSERT INTO revocation.outbox (event_id, message_id, event) SELECT $4::uuid, $5, $6 FROM failing`,
+    values: [lease.leaseId, lease.attempts, waitMs, event.id, event.id, JSON.stringify(event)],
+  });
+  return rowCount === 1;
+}
+
+/** Gives a claim back unused; the lease is due at once, for anyone. */
+export async function releaseClaim(pool: Pool, lease: Lease): Promise<void> {
+  await pool.query({
+    name: 'release_claim',
+    text: 'UPDATE revocation.leases SET claimed_until = NULL, attempts = attempts - 1 WHERE lease_id = $1 AND attempts = $2 AND due_at IS NOT NULL',
+    values: [lease.leaseId, lease.attempts],
+  });
+}
+
+/**
+ * Gives up on an intent: from here on its activation is refused. The claim on it goes on, for the clean-up. False when
+ * it was activated, abandoned or orphaned by another meanwhile.
+ */
+export async function orphan(pool: Pool, lease: Lease, event: MayflyEvent): Promise<boolean> {
+  const { rowCount } = await pool.query({
+    name: 'orphan',
+    text: `
+      WITH orphaned AS (
+        UPDATE revocation.leases SET
+          state = 'orphaned', ended_at = now(), end_reason = 'not_activated', cleanup = 'pending', due_at = now()
+        WHERE lease_id = $1 AND state = 'intended'
+        RETURNING lease_id)
+      INSERT INTO revocation.outbox (event_id, message_id, event) SELECT $2::uuid, $3, $4 FROM orphaned`,
+    values: [lease.leaseId, event.id, event.id, JSON.stringify(event)],
+  });
+  return rowCount === 1;
+}
+
+/** Nothing more is to be done for a mint that failed or was orphaned. */
+export async function completeCleanup(
+  pool: Pool,
+  leaseId: string,
+  cleanup: 'done' | 'unreachable',
+): Promise<void> {
+  await pool.query({
+    name: 'complete_cleanup',
+    text: `
+      UPDATE revocation.leases SET cleanup = $2, handle = NULL, due_at = NULL, claimed_until = NULL
+      WHERE lease_id = $1 AND cleanup = 'pending'`,
+    values: [leaseId, cleanup],
+  });
+}

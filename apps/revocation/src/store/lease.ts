@@ -1,0 +1,105 @@
+/** A row of the register as the service uses it. */
+import type { Fingerprint, JsonObject, LeaseState, Revocability, UseKeys } from '@mayfly/contracts';
+import type { QueryResultRow } from 'pg';
+
+/** What is known of a lease from its intent on. */
+export interface LeaseFacts {
+  readonly leaseId: string;
+  readonly organization: string;
+  readonly sessionId: string;
+  readonly parentSessionId?: string;
+  readonly agentId: string;
+  readonly agentRole?: string;
+  readonly user?: string;
+  readonly task?: string;
+  readonly claimedTask?: string;
+  readonly credential: string;
+  readonly integration: string;
+  readonly provider: string;
+  readonly scope: JsonObject;
+  readonly ttlSeconds: number;
+  readonly configVersion: number;
+  /** W3C traceparent of the issuance span. */
+  readonly issuanceTraceparent: string;
+}
+
+/** The whole row, but for what only SQL looks at. */
+export interface Lease extends LeaseFacts {
+  readonly state: LeaseState;
+  readonly revocability?: Revocability;
+  readonly renewable: boolean;
+  readonly issuedAt?: Date;
+  readonly expiresAt?: Date;
+  readonly nativeExpiresAt?: Date;
+  readonly endedAt?: Date;
+  readonly endCause?: 'expired' | 'revoked';
+  readonly endReason?: string;
+  /** W3C traceparent of the request that caused the end. */
+  readonly endTraceparent?: string;
+  /** Opaque here: a JWE that minting alone can open. */
+  readonly handle?: string;
+  readonly fingerprints?: readonly Fingerprint[];
+  readonly useKeys?: UseKeys;
+  readonly cleanup?: 'pending' | 'done' | 'unreachable';
+  /** How often its end or clean-up was tried, the current claim included. */
+  readonly attempts: number;
+}
+
+/** Columns of the row by the names they have in `Lease`. */
+const columnOf = {
+  leaseId: 'lease_id',
+  state: 'state',
+  organization: 'organization',
+  sessionId: 'session_id',
+  parentSessionId: 'parent_session_id',
+  agentId: 'agent_id',
+  agentRole: 'agent_role',
+  user: 'user',
+  task: 'task',
+  claimedTask: 'claimed_task',
+  credential: 'credential',
+  integration: 'integration',
+  provider: 'provider',
+  scope: 'scope',
+  ttlSeconds: 'ttl_seconds',
+  configVersion: 'config_version',
+  issuanceTraceparent: 'issuance_traceparent',
+  revocability: 'revocability',
+  renewable: 'renewable',
+  issuedAt: 'issued_at',
+  expiresAt: 'expires_at',
+  nativeExpiresAt: 'native_expires_at',
+  endedAt: 'ended_at',
+  endCause: 'end_cause',
+  endReason: 'end_reason',
+  endTraceparent: 'end_traceparent',
+  handle: 'handle',
+  fingerprints: 'fingerprints',
+  useKeys: 'use_keys',
+  cleanup: 'cleanup',
+  attempts: 'attempts',
+} as const satisfies Record<keyof Lease, string>;
+
+const names = Object.entries(columnOf) as [keyof Lease, string][];
+
+/** Select list of a whole lease, for a table or record named `from`. */
+export function leaseColumns(from: string): string {
+  return names.map(([, column]) => `${from}."${column}"`).join(', ');
+}
+
+/** A row of `leaseColumns` as a lease: nulls are left out. The table's constraints vouch for the rest. */
+export function toLease(row: QueryResultRow): Lease {
+  const lease: Record<string, unknown> = {};
+  for (const [name, column] of names) {
+    const value: unknown = row[column];
+    if (value !== null && value !== undefined) lease[name] = value;
+  }
+  return lease as unknown as Lease;
+}
+
+/** Facts as the object of columns that the store functions take. */
+export function factColumns(facts: LeaseFacts): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(facts).map(([name, value]) => [columnOf[name as keyof LeaseFacts], value as unknown]),
+  );
+}

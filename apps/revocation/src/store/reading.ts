@@ -1,0 +1,114 @@
+/** Reading the register. */
+import { asDependencyError } from '@mayfly/postgres';
+import type { Pool, QueryResultRow } from 'pg';
+import { leaseColumns, toLease, type Lease } from './lease.ts';
+
+const columns = leaseColumns('l');
+
+async function query(pool: Pool, name: string, text: string, values: unknown[]): Promise<QueryResultRow[]> {
+  try {
+    return (await pool.query<QueryResultRow>({ name, text, values })).rows;
+  } catch (error) {
+    throw asDependencyError(error);
+  }
+}
+
+/** The lease, if it belongs to the organization and, when one is given, to the agent. */
+export async function findLease(
+  pool: Pool,
+  organization: string,
+  leaseId: string,
+  onlyAgent: string | undefined,
+): Promise<Lease | undefined> {
+  const rows = await query(
+    pool,
+    'find_lease',
+    `SELECT ${columns} FROM revocation.leases l
+     WHERE l.lease_id = $2 AND l.organization = $1 AND l.agent_id = coalesce($3, l.agent_id)`,
+    [organization, leaseId, onlyAgent],
+  );
+  return rows[0] === undefined ? undefined : toLease(rows[0]);
+}
+
+/** Whether the lease works now: active and, by Postgres' clock, not past its expiry. */
+export async function isLive(
+  pool: Pool,
+  organization: string,
+  leaseId: string,
+  onlyAgent?: string,
+): Promise<boolean> {
+  const rows = await query(
+    pool,
+    'is_live',
+    `SELECT FROM revocation.leases l
+     WHERE l.lease_id = $2 AND l.organization = $1 AND l.agent_id = coalesce($3, l.agent_id)
+       AND l.state = 'active' AND l.expires_at > now()`,
+    [organization, leaseId, onlyAgent],
+  );
+  return rows.length === 1;
+}
+
+export interface ListQuery {
+  readonly organization: string;
+  readonly onlyAgent: string | undefined;
+  readonly onlyLive: boolean;
+  /** Ids below this one; the last of the page before. */
+  readonly before: string | undefined;
+  readonly limit: number;
+}
+
+/** Newest first. One statement per case, so that each is planned for the index that serves it. */
+export async function listLeases(
+  pool: Pool,
+  { organization, onlyAgent, onlyLive, before, limit }: ListQuery,
+): Promise<Lease[]> {
+  const conditions = ['l.organization = $1', 'l.lease_id < $2::uuid'];
+  if (onlyAgent !== undefined) conditions.push('l.agent_id = $4');
+  // What is only intended has released nothing.
+  if (onlyLive) conditions.push('l.granted_at IS NOT NULL AND l.ended_at IS NULL');
+  const rows = await query(
+    pool,
+    `list_leases_${onlyAgent === undefined ? 'organization' : 'agent'}_${onlyLive ? 'live' : 'all'}`,
+    `SELECT ${columns} FROM revocation.leases l WHERE ${conditions.join(' AND ')} ORDER BY l.lease_id DESC LIMIT $3`,
+    [
+      organization,
+      before ?? 'ffffffff-ffff-ffff-ffff-ffffffffffff',
+      limit,
+      ...(onlyAgent === undefined ? [] : [onlyAgent]),
+    ],
+  );
+  return rows.map(toLease);
+}
+
+/** Which of these leases have ended. */
+export async function endedAmong(pool: Pool, leaseIds: readonly string[]): Promise<Map<string, Date>> {
+  const rows = await query(
+    pool,
+    'ended_among',
+    'SELECT l.lease_id, l.ended_at FROM revocation.leases l WHERE l.lease_id = ANY ($1::uuid[]) AND l.ended_at IS NOT NULL',
+    [leaseIds],
+  );
+  return new Map(rows.map((row) => [row['lease_id'] as string, row['ended_at'] as Date]));
+}
+
+/** For metrics: leases that have not ended, by state, and the lateness of the most overdue one in seconds. */
+export async function registerSize(
+  pool: Pool,
+): Promise<{ byState: Map<string, number>; dueLagSeconds: number }> {
+  const rows = await query(
+    pool,
+    'register_size',
+    `SELECT state, count(*)::integer AS leases, NULL::double precision AS lag
+       FROM revocation.leases WHERE due_at IS NOT NULL AND ended_at IS NULL GROUP BY state
+     UNION ALL
+     SELECT NULL, 0, extract(epoch FROM now() - min(due_at))::double precision FROM revocation.leases WHERE due_at IS NOT NULL`,
+    [],
+  );
+  const byState = new Map<string, number>();
+  let dueLagSeconds = 0;
+  for (const row of rows) {
+    if (row['state'] === null) dueLagSeconds = Math.max(0, Number(row['lag'] ?? 0));
+    else byState.set(row['state'] as string, row['leases'] as number);
+  }
+  return { byState, dueLagSeconds };
+}
