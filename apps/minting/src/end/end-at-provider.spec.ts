@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { MayflyError, type GrantClaims, type ReconcileClaims } from '@mayfly/contracts';
+import { HandleBox } from '@mayfly/tokens';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { sealHandle } from '../lease-handle.ts';
+import { ProviderUnavailable } from '../providers/provider-error.ts';
+import { EndAtProvider } from './end-at-provider.ts';
+
+describe('EndAtProvider', () => {
+  let folder: string;
+  let handles: HandleBox;
+  let calls: unknown[];
+  let failing: boolean;
+  let ends: EndAtProvider;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'mayfly-end-'));
+    const path = join(folder, 'handle.json');
+    const key = { kty: 'oct', kid: 'h1', k: randomBytes(32).toString('base64url') };
+    writeFileSync(path, JSON.stringify({ keys: [key] }), { mode: 0o600 });
+    handles = await HandleBox.load(path);
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const integration = { name: 'shop-db', settings: { admin: 'env:SHOP' }, secret_references: ['env:SHOP'] };
+  const leaseId = crypto.randomUUID();
+  const order: ReconcileClaims = {
+    jti: leaseId,
+    organization: 'acme',
+    credential: 'shop-db/readonly',
+    provider: 'postgres',
+    integration,
+    settings: {},
+    config_version: 1,
+  };
+
+  beforeEach(() => {
+    [calls, failing] = [[], false];
+    const answer = <T>(value: T) => {
+      if (failing)
+        return Promise.reject(new ProviderUnavailable('gone', { cause: new Error('upstream words') }));
+      return Promise.resolve(value);
+    };
+    ends = new EndAtProvider({
+      handles,
+      orders: {
+        verify: (token) =>
+          token === 'signed'
+            ? Promise.resolve({ ...order, iat: 0, exp: 0 })
+            : Promise.reject(new MayflyError('unauthenticated', 'no')),
+      },
+      runner: {
+        revoke: (call) => {
+          calls.push(call);
+          return answer('revoked' as const);
+        },
+        reconcile: (call) => {
+          calls.push(call);
+          return answer('removed' as const);
+        },
+      },
+    });
+  });
+
+  const sealed = () => {
+    const grant = { jti: leaseId, actor: { organization: 'acme' }, provider: 'postgres', integration };
+    return sealHandle(handles, grant as unknown as GrantClaims, { narrowed: true });
+  };
+  const input = async () => ({
+    lease_id: leaseId,
+    organization: 'acme',
+    integration: 'shop-db',
+    provider: 'postgres',
+    handle: await sealed(),
+  });
+
+  it('revokes by the integration as it was at the mint', async () => {
+    expect(await ends.revoke(await input())).toEqual({ outcome: 'revoked' });
+    expect(calls).toEqual([
+      { leaseId, organization: 'acme', provider: 'postgres', integration, handle: { narrowed: true } },
+    ]);
+  });
+
+  it('I5: opens no handle for another lease, organization, integration or provider', async () => {
+    for (const other of [
+      { lease_id: crypto.randomUUID() },
+      { organization: 'globex' },
+      { integration: 'other-db' },
+      { provider: 'jwt' },
+    ]) {
+      await expect(ends.revoke({ ...(await input()), ...other })).rejects.toMatchObject({
+        code: 'invalid_request',
+      });
+    }
+    expect(calls).toEqual([]);
+  });
+
+  it('reconciles by an order of policy alone', async () => {
+    expect(await ends.reconcile('signed')).toEqual({ outcome: 'removed' });
+    expect(calls).toEqual([
+      { leaseId, organization: 'acme', provider: 'postgres', integration, settings: {} },
+    ]);
+    await expect(ends.reconcile('forged')).rejects.toMatchObject({ code: 'unauthenticated' });
+  });
+
+  it('tells a failure by its code, without the words of the upstream', async () => {
+    failing = true;
+    const error = await ends.revoke(await input()).catch((thrown: unknown) => thrown as MayflyError);
+    expect(error).toMatchObject({ code: 'provider_unavailable', reason: 'gone' });
+    await expect(ends.reconcile('signed')).rejects.toMatchObject({ code: 'provider_unavailable' });
+  });
+});

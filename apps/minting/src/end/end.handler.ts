@@ -1,0 +1,24 @@
+/** Bus edge of ending at providers. */
+import { bus, type InputOf, type OutputOf } from '@mayfly/contracts';
+import { Handles } from '@mayfly/messaging';
+import { Controller } from '@nestjs/common';
+import { Payload } from '@nestjs/microservices';
+import { EndAtProvider } from './end-at-provider.ts';
+
+type Revoke = typeof bus.minting.revokeAtProvider;
+type Reconcile = typeof bus.minting.reconcileAtProvider;
+
+@Controller()
+export class EndHandler {
+  constructor(private readonly endAtProvider: EndAtProvider) {}
+
+  @Handles(bus.minting.revokeAtProvider)
+  revoke(@Payload() input: InputOf<Revoke>): Promise<OutputOf<Revoke>> {
+    return this.endAtProvider.revoke(input);
+  }
+
+  @Handles(bus.minting.reconcileAtProvider)
+  reconcile(@Payload() input: InputOf<Reconcile>): Promise<OutputOf<Reconcile>> {
+    return this.endAtProvider.reconcile(input.order);
+  }
+}

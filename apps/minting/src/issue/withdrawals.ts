@@ -1,0 +1,96 @@
+/**
+ * What happens to a mint that is not released: what was made is revoked at the provider, and revocation is told, so that it
+ * ends the lease and removes what may be left. Tried a few times here; after that the reconciler finds the intent.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { bus, MayflyError, type GrantClaims } from '@mayfly/contracts';
+import { withoutDeadline, type BusClient } from '@mayfly/messaging';
+import type { Logger } from '@mayfly/telemetry';
+import { sealHandle, type Handles } from '../lease-handle.ts';
+import type { Minted } from '../providers/provider.ts';
+import type { ProviderRunner } from '../providers/provider-runner.ts';
+
+/** A mint that came to nothing. */
+export interface Withdrawal {
+  readonly grant: GrantClaims;
+  /** As it came, signed by policy. */
+  readonly signedGrant: string;
+  readonly traceparent: string;
+  /** Why, as a code of the error table. */
+  readonly reason: string;
+  /** What was made; absent when the mint failed. */
+  readonly minted?: Minted;
+  /** Without `minted`: whether something may be there all the same. */
+  readonly mayBeLeft: boolean;
+}
+
+export interface WithdrawalsOptions {
+  readonly runner: Pick<ProviderRunner, 'revoke'>;
+  readonly client: Pick<BusClient, 'call'>;
+  readonly handles: Handles;
+  readonly logger: Pick<Logger, 'warn'>;
+  /** Pauses between the attempts to tell revocation, in milliseconds. */
+  readonly retryPausesMs?: readonly number[];
+}
+
+type Cleanup = { cleanup: 'done' } | { cleanup: 'pending'; handle?: string };
+
+export class Withdrawals {
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(private readonly options: WithdrawalsOptions) {}
+
+  /** Never rejects. Resolves when it is done, or given up; the caller need not wait. */
+  withdraw(withdrawal: Withdrawal): Promise<void> {
+    // Goes on after the reply, so the caller's deadline does not hold.
+    const running = withoutDeadline(() => this.#withdraw(withdrawal)).finally(() =>
+      this.#running.delete(running),
+    );
+    this.#running.add(running);
+    return running;
+  }
+
+  /** Waits for those under way, when the service stops. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#running);
+  }
+
+  async #withdraw(withdrawal: Withdrawal): Promise<void> {
+    const { signedGrant, traceparent, reason, grant } = withdrawal;
+    const { retryPausesMs = [200, 1_000, 3_000] } = this.options;
+    const cleanup = await this.#cleanUp(withdrawal);
+    const input = { grant: signedGrant, issuance_traceparent: traceparent, reason, ...cleanup };
+    for (const pauseMs of [0, ...retryPausesMs]) {
+      // Keeps a stopping process alive for the seconds that this may take.
+      if (pauseMs > 0) await sleep(pauseMs);
+      try {
+        await this.options.client.call(bus.revocation.abandon, input);
+        return;
+      } catch (error) {
+        this.options.logger.warn(
+          { err: error, lease_id: grant.jti },
+          'revocation was not told of a failed mint',
+        );
+        if (error instanceof MayflyError && error.code === 'unauthenticated') return;
+      }
+    }
+  }
+
+  async #cleanUp({ grant, minted, mayBeLeft }: Withdrawal): Promise<Cleanup> {
+    if (minted === undefined) return { cleanup: mayBeLeft ? 'pending' : 'done' };
+    try {
+      await this.options.runner.revoke({
+        leaseId: grant.jti,
+        organization: grant.actor.organization,
+        provider: grant.provider,
+        integration: grant.integration,
+        handle: minted.handle,
+      });
+      return { cleanup: 'done' };
+    } catch (error) {
+      this.options.logger.warn({ err: error, lease_id: grant.jti }, 'what a failed mint made is still there');
+    }
+    const handle = await sealHandle(this.options.handles, grant, minted.handle).catch(() => undefined);
+    return { cleanup: 'pending', ...(handle !== undefined && { handle }) };
+  }
+}

@@ -1,0 +1,140 @@
+/** One database, as the integration's privileged role sees it: a small pool, one statement at a time, errors typed. */
+import pg from 'pg';
+import type { Deadline } from '../deadline.ts';
+import { ProviderRejected, ProviderUnavailable } from '../provider-error.ts';
+import { upstreamFailure } from './upstream-error.ts';
+
+export interface AdminDatabaseLimits {
+  /** Most connections to one database as one privileged role. */
+  readonly maxConnections: number;
+  /** `statement_timeout`, in milliseconds: enforced by the server, so nothing takes effect later than that. */
+  readonly statementTimeoutMs: number;
+  /** Longest wait for a connection, in milliseconds. */
+  readonly connectTimeoutMs: number;
+}
+
+/** What decides which statements are needed. */
+export interface ServerFacts {
+  /** `server_version_num`: 180004 for 18.4. */
+  readonly version: number;
+  readonly superuser: boolean;
+}
+
+interface StatementOptions {
+  /**
+   * The text opens transactions of its own: after an error the connection is given up rather than cleaned up.
+   * Default false: PostgreSQL runs the whole text as one transaction.
+   */
+  readonly ownTransactions?: boolean;
+  readonly values?: readonly unknown[];
+}
+
+export type Rows = readonly Record<string, unknown>[];
+
+export class AdminDatabase {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly #pool: pg.Pool;
+  #facts: Promise<ServerFacts> | undefined;
+
+  /** Throws ProviderRejected when `url` is no connection URL. */
+  constructor(
+    private readonly url: string,
+    private readonly limits: AdminDatabaseLimits,
+  ) {
+    const config = {
+      connectionString: url,
+      application_name: 'mayfly-minting',
+      statement_timeout: limits.statementTimeoutMs,
+      lock_timeout: limits.statementTimeoutMs,
+      idle_in_transaction_session_timeout: limits.statementTimeoutMs,
+      options: '-c standard_conforming_strings=on',
+      keepAlive: true,
+    };
+    try {
+      if (!/^postgres(?:ql)?:\/\//.test(url)) throw new TypeError('not a postgres:// URL');
+      // A client knows how the driver reads the URL and its defaults; this one never connects.
+      const { host, port, database, user } = new pg.Client(config);
+      this.host = host;
+      this.port = port;
+      this.database = database ?? user ?? 'postgres';
+    } catch {
+      // The driver's message may quote the URL.
+      throw new ProviderRejected("the integration's admin URL is not a PostgreSQL connection URL");
+    }
+    this.#pool = new pg.Pool({
+      ...config,
+      max: limits.maxConnections,
+      idleTimeoutMillis: 30_000,
+      connectionTimeoutMillis: limits.connectTimeoutMs,
+      allowExitOnIdle: true,
+    });
+    // An idle connection that the server ends: the pool has dropped it already.
+    this.#pool.on('error', () => undefined);
+  }
+
+  /** The same server and role, another database. */
+  urlOf(database: string): string {
+    const url = new URL(this.url);
+    url.pathname = `/${encodeURIComponent(database)}`;
+    return url.href;
+  }
+
+  /** Version and rights, asked once per process. */
+  facts(deadline: Deadline): Promise<ServerFacts> {
+    this.#facts ??= this.run(
+      `SELECT current_setting('server_version_num')::int AS version,
+              coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false) AS superuser`,
+      deadline,
+    ).then(([rows]) => rows?.[0] as unknown as ServerFacts);
+    this.#facts.catch(() => (this.#facts = undefined));
+    return this.#facts;
+  }
+
+  /**
+   * Runs one text in one round trip and answers with the rows of each of its statements. Starts only while the server's own
+   * timeout still ends before the deadline. Throws ProviderRejected or ProviderUnavailable.
+   */
+  async run(text: string, deadline: Deadline, options: StatementOptions = {}): Promise<Rows[]> {
+    const client = await this.#connect();
+    if (deadline.remainingMs() < this.limits.statementTimeoutMs || deadline.signal.aborted) {
+      client.release();
+      throw new ProviderUnavailable('the database is too slow or too busy');
+    }
+    let spoilt: Error | undefined;
+    const onAbort = () => {
+      // Cuts the connection, which makes the query reject; the server ends the statement by its own timeout.
+      spoilt = new Error('deadline passed');
+      client.release(spoilt);
+    };
+    deadline.signal.addEventListener('abort', onAbort, { once: true });
+    let failed: Error | undefined;
+    try {
+      const { values } = options;
+      const results: unknown = await (values === undefined
+        ? client.query(text)
+        : client.query(text, [...values]));
+      return [results].flat().map((result) => (result as pg.QueryResult<Record<string, unknown>>).rows);
+    } catch (error) {
+      const failure = upstreamFailure(error, true);
+      if (options.ownTransactions === true || failure.effect === 'unknown') failed = failure;
+      throw failure;
+    } finally {
+      deadline.signal.removeEventListener('abort', onAbort);
+      if (spoilt === undefined) client.release(failed);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end();
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      throw upstreamFailure(error, false);
+    }
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The login role of one lease: made in one round trip, ended in one. The statements are built here; names and literals are
+ * quoted by the driver.
+ */
+import pg from 'pg';
+import type { Deadline } from '../deadline.ts';
+import type { ProviderFailure } from '../provider-error.ts';
+import type { AdminDatabase, ServerFacts } from './admin-database.ts';
+import { groupLockKey } from './role-names.ts';
+import { dependentObjects, sqlStateOf, undefinedObject } from './upstream-error.ts';
+
+export interface LoginRole {
+  readonly name: string;
+  readonly group: string;
+  /** SCRAM-SHA-256, see scram-verifier.ts. */
+  readonly verifier: string;
+  readonly connectionLimit: number;
+  readonly ttlSeconds: number;
+}
+
+/** By the server's clock, whatever its DateStyle and time zone. */
+function expiration(ttlSeconds: number): string {
+  return `to_char((now() + make_interval(secs => ${Math.floor(ttlSeconds)})) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+}
+
+/** Reads the server's clock for custom statements. */
+export async function readExpiration(
+  database: AdminDatabase,
+  ttlSeconds: number,
+  deadline: Deadline,
+): Promise<string> {
+  const [rows] = await database.run(`SELECT ${expiration(ttlSeconds)} AS expires_at`, deadline);
+  return String(rows?.[0]?.['expires_at']);
+}
+
+/**
+ * Makes the role: one round trip, one transaction, `VALID UNTIL` by the server's clock. DDL takes no parameters and no
+ * expressions, hence the DO block. Answers with the instant at which the server stops logins by itself.
+ */
+export async function createLoginRole(
+  database: AdminDatabase,
+  role: LoginRole,
+  facts: ServerFacts,
+  deadline: Deadline,
+): Promise<Date> {
+  const name = pg.escapeIdentifier(role.name);
+  const group = pg.escapeIdentifier(role.group);
+  const create = `CREATE ROLE ${name} LOGIN INHERIT PASSWORD ${pg.escapeLiteral(role.verifier)} CONNECTION LIMIT ${role.connectionLimit} VALID UNTIL `;
+  // SET FALSE (PostgreSQL 16): what the role makes is its own and goes with it; it can't act as the group.
+  const membership = facts.version >= 160_000 ? ' WITH INHERIT TRUE, SET FALSE' : '';
+  const results = await database.run(
+    `DO $mayfly$ BEGIN
+       PERFORM pg_advisory_xact_lock_shared(${groupLockKey(role.group)});
+       EXECUTE ${pg.escapeLiteral(create)} || quote_literal(${expiration(role.ttlSeconds)});
+       GRANT ${group} TO ${name}${membership};
+     END $mayfly$;
+     SELECT ${expiration(role.ttlSeconds)} AS expires_at`,
+    deadline,
+  );
+  return new Date(String(results.at(-1)?.[0]?.['expires_at']));
+}
+
+/** Runs custom statements as one transaction, which holds the group in place. */
+export async function runCreationStatements(
+  database: AdminDatabase,
+  group: string | undefined,
+  statements: readonly string[],
+  deadline: Deadline,
+): Promise<void> {
+  const lock = group === undefined ? [] : [`SELECT pg_advisory_xact_lock_shared(${groupLockKey(group)})`];
+  await database.run([...lock, ...statements].join('\n;\n'), deadline, { ownTransactions: true });
+}
+
+/** Whether a mint failed because its group has been dropped meanwhile. */
+export function groupWasMissing(error: unknown): boolean {
+  return error instanceof Error && sqlStateOf(error.cause) === undefinedObject;
+}
+
+/** Whether a role of this name exists. */
+export async function roleExists(
+  database: AdminDatabase,
+  name: string,
+  deadline: Deadline,
+): Promise<boolean> {
+  const [rows = []] = await database.run('SELECT FROM pg_roles WHERE rolname = $1', deadline, {
+    values: [name],
+  });
+  return rows.length > 0;
+}
+
+/**
+ * Ends the role: no new login (committed first, so none slips in), its backends terminated until none is left, what it owns
+ * dropped, the role dropped. One round trip. The first commit need not reach the disk: the second one carries it.
+ */
+export async function dropLoginRole(
+  database: AdminDatabase,
+  name: string,
+  revocationStatements: readonly string[],
+  openOther: (database: string) => AdminDatabase,
+  deadline: Deadline,
+): Promise<'revoked' | 'already_gone'> {
+  const facts = await database.facts(deadline);
+  const script = endScript(name, revocationStatements, facts);
+  try {
+    await database.run(script, deadline, { ownTransactions: true });
+    return 'revoked';
+  } catch (error) {
+    const state = sqlStateOf((error as ProviderFailure).cause);
+    if (state === undefinedObject && !(await roleExists(database, name, deadline))) return 'already_gone';
+    if (state !== dependentObjects) throw error;
+  }
+  for (const other of await databasesWithObjects(database, name, deadline)) {
+    await openOther(other).run(`DROP OWNED BY ${pg.escapeIdentifier(name)}`, deadline);
+  }
+  await database.run(script, deadline, { ownTransactions: true });
+  return 'revoked';
+}
+
+function endScript(name: string, revocationStatements: readonly string[], facts: ServerFacts): string {
+  const role = pg.escapeIdentifier(name);
+  const statements = [
+    'BEGIN',
+    'SET LOCAL synchronous_commit = off',
+    `ALTER ROLE ${role} NOLOGIN`,
+    ...becomeMember(role, facts),
+    'COMMIT',
+    `DO $mayfly$ DECLARE sessions int; BEGIN
+       LOOP
+         SELECT count(pg_terminate_backend(pid)) INTO sessions
+           FROM pg_stat_activity WHERE usename = ${pg.escapeLiteral(name)};
+         EXIT WHEN sessions = 0;
+         PERFORM pg_sleep(0.005);
+         PERFORM pg_stat_clear_snapshot();
+       END LOOP;
+     END $mayfly$`,
+    ...revocationStatements,
+    `DROP OWNED BY ${role}`,
+    `DROP ROLE ${role}`,
+  ];
+  return statements.join('\n;\n');
+}
+
+/** Ending sessions and dropping what a role owns takes membership in it, or superuser. */
+function becomeMember(quotedRole: string, { superuser, version }: ServerFacts): string[] {
+  if (superuser) return [];
+  return [`GRANT ${quotedRole} TO CURRENT_USER${version >= 160_000 ? ' WITH INHERIT TRUE' : ''}`];
+}
+
+/** The other databases in which the role owns something or has privileges. Every server knows (`pg_shdepend`). */
+async function databasesWithObjects(
+  database: AdminDatabase,
+  name: string,
+  deadline: Deadline,
+): Promise<string[]> {
+  const [rows = []] = await database.run(
+    `SELECT DISTINCT d.datname
+       FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid JOIN pg_database d ON d.oid = s.dbid
+      WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = $1 AND d.datname <> current_database()`,
+    deadline,
+    { values: [name] },
+  );
+  return rows.map((row) => String(row['datname']));
+}

@@ -1,0 +1,230 @@
+/**
+ * Provider `postgres`: per lease a login role named after the lease, a member of the group role that holds the scope's
+ * privileges. PostgreSQL 13 to 18; the privileged role is a superuser or has CREATEROLE and may grant what scopes name.
+ */
+import {
+  PostgresCredentialSettings,
+  PostgresIntegrationSettings,
+  postgresDefinition,
+  Secret,
+  type PostgresScope,
+  type PostgresSecret,
+} from '@mayfly/domain';
+import { fingerprint } from '@mayfly/tokens';
+import { z } from 'zod';
+import { ProviderRejected } from '../provider-error.ts';
+import type {
+  LeaseContext,
+  Minted,
+  MintContext,
+  Provider,
+  ReconcileContext,
+  ReconcileOutcome,
+  RevokeContext,
+  RevokeOutcome,
+} from '../provider.ts';
+import type { AdminDatabase, AdminDatabaseLimits } from './admin-database.ts';
+import { AdminDatabases } from './admin-databases.ts';
+import {
+  createLoginRole,
+  dropLoginRole,
+  groupWasMissing,
+  readExpiration,
+  roleExists,
+  runCreationStatements,
+} from './login-role.ts';
+import { loginRoleName, type Place } from './role-names.ts';
+import { ScopeGroups } from './scope-groups.ts';
+import { defaultScramIterations, randomPassword, scramVerifier } from './scram-verifier.ts';
+import { placeholdersOf, renderStatement } from './statement-template.ts';
+
+export interface PostgresProviderOptions extends AdminDatabaseLimits {
+  /** How long a scope's group role is taken for complete, in milliseconds. */
+  readonly groupFreshMs: number;
+}
+
+/** What revoking needs. The role's name follows from the lease id and is not repeated. */
+const Handle = z.object({
+  revocation_statements: z.array(z.string()),
+  /** Whether the scope was narrower than the credential's, so that its group may be empty afterwards. */
+  narrowed: z.boolean(),
+});
+type Handle = z.infer<typeof Handle>;
+
+const defaultConnectionLimit = 5;
+
+/** How often a mint is tried whose group vanishes. */
+const maxAttempts = 3;
+
+type Mint = MintContext<PostgresIntegrationSettings, PostgresCredentialSettings, PostgresScope>;
+
+/** Where a login role goes, and what its password is verified with. */
+interface Target {
+  readonly database: AdminDatabase;
+  readonly place: Place;
+  readonly verifier: string;
+}
+
+interface Created {
+  /** Absent where custom statements use none. */
+  readonly group: string | undefined;
+  readonly expiresAt: Date;
+}
+
+export class PostgresProvider implements Provider<
+  PostgresIntegrationSettings,
+  PostgresCredentialSettings,
+  PostgresScope
+> {
+  readonly definition = postgresDefinition;
+  readonly #databases: AdminDatabases;
+  readonly #groups: ScopeGroups;
+
+  constructor(options: PostgresProviderOptions) {
+    this.#databases = new AdminDatabases(options);
+    const deadlineMs = 2 * options.statementTimeoutMs;
+    this.#groups = new ScopeGroups({ freshMs: options.groupFreshMs, deadlineMs });
+  }
+
+  async mint(context: Mint): Promise<Minted> {
+    checkStatements(context.credentialSettings);
+    const password = randomPassword();
+    const iterations = context.integrationSettings.scram_iterations ?? defaultScramIterations;
+    const [database, verifier] = await Promise.all([
+      this.#open(context),
+      scramVerifier(password, iterations),
+    ]);
+    const made = await this.#create(context, { database, place: placeOf(context, database), verifier });
+    const handle: Handle = {
+      revocation_statements: context.credentialSettings.revocation_statements ?? [],
+      narrowed: made.group?.startsWith('mayfly_narrow_') ?? false,
+    };
+    return {
+      secret: new Secret(JSON.stringify(secretOf(context, database, password))),
+      handle,
+      nativeExpiresAt: made.expiresAt,
+      fingerprints: [fingerprint('password', password)],
+      useKeys: { 'postgres.role': loginRoleName(context.leaseId) },
+    };
+  }
+
+  async revoke(context: RevokeContext<PostgresIntegrationSettings>): Promise<RevokeOutcome> {
+    const handle = Handle.parse(context.handle);
+    const database = await this.#open(context);
+    const outcome = await this.#drop(context, database, handle.revocation_statements);
+    if (handle.narrowed) this.#groups.sweepLater(database, placeOf(context, database));
+    return outcome;
+  }
+
+  async reconcile(
+    context: ReconcileContext<PostgresIntegrationSettings, PostgresCredentialSettings>,
+  ): Promise<ReconcileOutcome> {
+    const database = await this.#open(context);
+    // The scope of the mint is not known here: its group may be one that nobody needs any longer.
+    this.#groups.sweepLater(database, placeOf(context, database));
+    if (!(await roleExists(database, loginRoleName(context.leaseId), context.deadline))) return 'absent';
+    const outcome = await this.#drop(context, database, context.credentialSettings.revocation_statements);
+    return outcome === 'revoked' ? 'removed' : 'absent';
+  }
+
+  async close(): Promise<void> {
+    this.#groups.close();
+    await this.#databases.close();
+  }
+
+  /** The admin URL is resolved for each use, so a rotated password works at once. */
+  async #open({
+    secrets,
+    integrationSettings,
+  }: LeaseContext<PostgresIntegrationSettings>): Promise<AdminDatabase> {
+    return this.#databases.open((await secrets(integrationSettings.admin)).reveal());
+  }
+
+  /** A group that was dropped as empty between our last look and now is made once more: the mint was rolled back. */
+  async #create(context: Mint, target: Target): Promise<Created> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#tryToCreate(context, target);
+      } catch (error) {
+        if (attempt === maxAttempts || !groupWasMissing(error)) throw error;
+      }
+    }
+  }
+
+  async #tryToCreate(context: Mint, { database, place, verifier }: Target): Promise<Created> {
+    const { credentialSettings, scope, bounds, ttlSeconds, deadline } = context;
+    const name = loginRoleName(context.leaseId);
+    const templates = credentialSettings.creation_statements;
+    const needsGroup = templates?.some((template) => placeholdersOf(template).has('group')) ?? true;
+    const group = needsGroup ? await this.#groups.ensure(database, place, scope, bounds) : undefined;
+    try {
+      if (templates !== undefined) {
+        const expiration = await readExpiration(database, ttlSeconds, deadline);
+        const values = { name, verifier, expiration, ...(group !== undefined && { group }) };
+        const statements = templates.map((template) => renderStatement(template, values));
+        await runCreationStatements(database, group, statements, deadline);
+        return { group, expiresAt: new Date(expiration) };
+      }
+      // Without templates the group is always needed.
+      if (group === undefined) throw new TypeError('a login role without a group');
+      const connectionLimit = credentialSettings.connection_limit ?? defaultConnectionLimit;
+      const role = { name, group, verifier, connectionLimit, ttlSeconds };
+      const expiresAt = await createLoginRole(database, role, await database.facts(deadline), deadline);
+      return { group, expiresAt };
+    } catch (error) {
+      if (group !== undefined && groupWasMissing(error)) this.#groups.forget(group);
+      throw error;
+    }
+  }
+
+  #drop(
+    context: LeaseContext<PostgresIntegrationSettings>,
+    database: AdminDatabase,
+    templates: readonly string[] = [],
+  ): Promise<'revoked' | 'already_gone'> {
+    const name = loginRoleName(context.leaseId);
+    const statements = templates.map((template) => renderStatement(template, { name }));
+    const openOther = (other: string) => this.#databases.open(database.urlOf(other));
+    return dropLoginRole(database, name, statements, openOther, context.deadline);
+  }
+}
+
+function placeOf(context: LeaseContext<PostgresIntegrationSettings>, { database }: AdminDatabase): Place {
+  return { organization: context.organization, integration: context.integration, database };
+}
+
+/** Before anything is made: what can't be rendered now could not be revoked later. */
+function checkStatements({ creation_statements, revocation_statements }: PostgresCredentialSettings): void {
+  const values = { name: 'x', group: 'x', verifier: 'x', expiration: 'x' };
+  for (const template of creation_statements ?? []) renderStatement(template, values);
+  for (const template of revocation_statements ?? []) renderStatement(template, { name: 'x' });
+  const names = creation_statements?.some((template) => placeholdersOf(template).has('name')) ?? true;
+  if (!names)
+    throw new ProviderRejected('the custom statements of the credential make no role named {{name}}');
+}
+
+function secretOf(context: Mint, database: AdminDatabase, password: string): PostgresSecret {
+  const { agent_host, agent_port, sslmode } = context.integrationSettings;
+  const place = {
+    host: agent_host ?? database.host,
+    port: agent_port ?? database.port,
+    database: database.database,
+    username: loginRoleName(context.leaseId),
+    password,
+    ...(sslmode !== undefined && { sslmode }),
+  };
+  return { ...place, url: connectionUrl(place) };
+}
+
+/** A libpq connection URI (PostgreSQL documentation §34.1.1.2); a host that is a folder of sockets goes into the query. */
+function connectionUrl(place: Omit<PostgresSecret, 'url'>): string {
+  const { host, port, database, username, password, sslmode } = place;
+  const isSocket = host.startsWith('/');
+  const authority = isSocket ? '' : `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const query = new URLSearchParams({
+    ...(isSocket && { host, port: String(port) }),
+    ...(sslmode !== undefined && { sslmode }),
+  }).toString();
+  const suffix = query === '' ? '' : `?${query}`;
+  return `postgresql://${username}:${password}@${authority}/${encodeURIComponent(database)}${suffix}`;
+}

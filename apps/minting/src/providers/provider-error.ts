@@ -1,0 +1,61 @@
+/**
+ * How a provider says that its upstream did not do what was asked. The sentence is the provider's own and may be shown to
+ * the asker; what the upstream said goes into `cause`, which is only logged.
+ */
+import { MayflyError } from '@mayfly/contracts';
+
+/**
+ * What a failed call may have left upstream. `unknown` when the answer is missing (a timeout, a connection cut):
+ * something may exist, and what has a name is looked for.
+ */
+export type Effect = 'none' | 'unknown';
+
+interface ProviderErrorOptions {
+  /** Default `none`. */
+  readonly effect?: Effect;
+  readonly cause?: unknown;
+}
+
+abstract class ProviderError extends Error {
+  abstract readonly code: 'provider_rejected' | 'provider_unavailable';
+  readonly effect: Effect;
+
+  constructor(
+    readonly reason: string,
+    options: ProviderErrorOptions = {},
+  ) {
+    super(reason, options.cause === undefined ? {} : { cause: options.cause });
+    this.effect = options.effect ?? 'none';
+  }
+}
+
+/** The upstream refused, and would again: wrong settings, missing rights, something that does not exist. */
+export class ProviderRejected extends ProviderError {
+  override readonly name = 'ProviderRejected';
+  readonly code = 'provider_rejected';
+}
+
+/** The upstream could not be reached, did not answer in time, or asked to come back later. */
+export class ProviderUnavailable extends ProviderError {
+  override readonly name = 'ProviderUnavailable';
+  readonly code = 'provider_unavailable';
+}
+
+export type ProviderFailure = ProviderRejected | ProviderUnavailable;
+
+/**
+ * Whatever a provider threw, as one of the two. What is neither is a defect or an error that the provider did not know:
+ * told as unavailable, because nobody can say what it left behind.
+ */
+export function asProviderFailure(error: unknown): ProviderFailure {
+  if (error instanceof ProviderRejected || error instanceof ProviderUnavailable) return error;
+  if (error instanceof MayflyError) {
+    return new ProviderRejected('the provider could not do what the configuration asks', { cause: error });
+  }
+  return new ProviderUnavailable('the provider failed', { effect: 'unknown', cause: error });
+}
+
+/** For the edge of the service: the code of the table and the provider's own sentence. */
+export function asMayflyError(failure: ProviderFailure): MayflyError {
+  return new MayflyError(failure.code, failure.reason, { cause: failure.cause ?? failure });
+}

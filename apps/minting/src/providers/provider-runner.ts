@@ -1,0 +1,152 @@
+/**
+ * The one place from which providers are called: parses what policy signed with the provider's own schemas, gives each
+ * call its deadline, its secrets and its span, and turns every failure into one of two kinds.
+ */
+import type { JsonObject, RecipientKey } from '@mayfly/contracts';
+import { SpanAttribute, withSpan } from '@mayfly/telemetry';
+import type { z } from 'zod';
+import type { SecretReader } from '../secrets/secret-reader.ts';
+import { deadlineIn, withinDeadline } from './deadline.ts';
+import { asProviderFailure, ProviderRejected, ProviderUnavailable } from './provider-error.ts';
+import type { LeaseContext, Minted, Provider, ReconcileOutcome, RevokeOutcome } from './provider.ts';
+
+/** Whose lease at which integration, as policy signed it. */
+export interface ProviderCall {
+  readonly leaseId: string;
+  readonly organization: string;
+  readonly provider: string;
+  readonly integration: {
+    readonly name: string;
+    readonly settings: JsonObject;
+    /** Prefixes of the references that may be resolved. */
+    readonly secret_references: readonly string[];
+  };
+}
+
+export interface MintCall extends ProviderCall {
+  readonly settings: JsonObject;
+  readonly bounds: JsonObject;
+  readonly scope: JsonObject;
+  readonly ttlSeconds: number;
+  readonly agentId: string;
+  readonly user?: string | undefined;
+  readonly task?: string | undefined;
+  readonly askerKey?: RecipientKey | undefined;
+}
+
+export interface ProviderRunnerOptions {
+  readonly providers: ReadonlyMap<string, Provider>;
+  readonly secrets: SecretReader;
+  /** Of each call, in milliseconds. */
+  readonly deadlineMs: number;
+}
+
+export class ProviderRunner {
+  constructor(private readonly options: ProviderRunnerOptions) {}
+
+  /**
+   * Mints. A provider that answers after its deadline has minted all the same: that goes to `onLate`.
+   * Throws ProviderRejected or ProviderUnavailable.
+   */
+  mint(call: MintCall, timeLeftMs: number, onLate: (minted: Minted) => void): Promise<Minted> {
+    return this.#run(
+      'mint',
+      call,
+      Math.min(this.options.deadlineMs, timeLeftMs),
+      async (provider, context) => {
+        const { definition } = provider;
+        const minting = provider.mint({
+          ...context,
+          credentialSettings: parse(
+            definition.credentialSettings,
+            call.settings,
+            'the settings of the credential',
+          ),
+          bounds: parse(definition.scope, call.bounds, 'the bounds of the credential'),
+          scope: parse(definition.scope, call.scope, 'the scope'),
+          agentId: call.agentId,
+          ttlSeconds: call.ttlSeconds,
+          ...(call.user !== undefined && { user: call.user }),
+          ...(call.task !== undefined && { task: call.task }),
+          ...(call.askerKey !== undefined && { askerKey: call.askerKey }),
+        });
+        let late = false;
+        minting.then(
+          (minted) => late && onLate(minted),
+          () => undefined,
+        );
+        return withinDeadline(minting, context.deadline, () => {
+          late = true;
+          return tooLate();
+        });
+      },
+    );
+  }
+
+  /** Throws ProviderRejected or ProviderUnavailable. */
+  revoke(call: ProviderCall & { readonly handle: JsonObject }): Promise<RevokeOutcome> {
+    return this.#run('revoke', call, this.options.deadlineMs, (provider, context) =>
+      withinDeadline(provider.revoke({ ...context, handle: call.handle }), context.deadline, tooLate),
+    );
+  }
+
+  /** Throws ProviderRejected or ProviderUnavailable. */
+  reconcile(call: ProviderCall & { readonly settings: JsonObject }): Promise<ReconcileOutcome> {
+    return this.#run('reconcile', call, this.options.deadlineMs, (provider, context) => {
+      const credentialSettings = parse(
+        provider.definition.credentialSettings,
+        call.settings,
+        'the settings of the credential',
+      );
+      return withinDeadline(
+        provider.reconcile({ ...context, credentialSettings }),
+        context.deadline,
+        tooLate,
+      );
+    });
+  }
+
+  async #run<T>(
+    verb: 'mint' | 'revoke' | 'reconcile',
+    call: ProviderCall,
+    deadlineMs: number,
+    fn: (provider: Provider, context: LeaseContext<object>) => Promise<T>,
+  ): Promise<T> {
+    const attributes = {
+      [SpanAttribute.leaseId]: call.leaseId,
+      [SpanAttribute.organization]: call.organization,
+      [SpanAttribute.provider]: call.provider,
+    };
+    return withSpan(`provider.${verb}`, { attributes }, async () => {
+      try {
+        const provider = this.options.providers.get(call.provider);
+        if (provider === undefined) throw new ProviderRejected('the provider is not known');
+        const { name, settings, secret_references: prefixes } = call.integration;
+        return await fn(provider, {
+          leaseId: call.leaseId,
+          organization: call.organization,
+          integration: name,
+          integrationSettings: parse(
+            provider.definition.integrationSettings,
+            settings,
+            'the settings of the integration',
+          ),
+          secrets: (reference) => this.options.secrets.read(reference, prefixes),
+          deadline: deadlineIn(deadlineMs),
+        });
+      } catch (error) {
+        throw asProviderFailure(error);
+      }
+    });
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new ProviderRejected(`${what} are not in the provider's form`, { cause: parsed.error });
+}
+
+function tooLate(): ProviderUnavailable {
+  return new ProviderUnavailable('the upstream did not answer in time', { effect: 'unknown' });
+}
