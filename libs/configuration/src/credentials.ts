@@ -91,7 +91,10 @@ export function readCredentials(
     const path = ['credentials', index];
     const { own, rest } = split(block, CredentialBlock);
     const parsed = parsePart(CredentialBlock, own, path, problems);
-    if (!parsed) return;
+    if (!parsed) {
+      reportUnknownKeys(rest, [...keysOf(CredentialBlock), ...everyCredentialKey], path, problems);
+      return;
+    }
     const organization = organizations.resolve(parsed.organization, path, problems);
     if (!organization) return;
     const integration = integrationOf(parsed.name, organization, integrations, path, problems);

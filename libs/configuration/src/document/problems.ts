@@ -32,6 +32,8 @@ export function formatPath(path: Path): string {
 
 export class Problems {
   readonly #problems: ConfigProblem[] = [];
+  /** One problem per place: what follows from it at the same place is noise. */
+  readonly #places = new Set<string>();
   readonly #locate: (path: Path) => Position | undefined;
 
   constructor(locate: (path: Path) => Position | undefined) {
@@ -49,9 +51,12 @@ export class Problems {
   /** `position` where it is known better than by the path, as inside a policy. */
   add(path: Path, message: string, position?: Position): void {
     if (this.full) return;
+    const where = { path: formatPath(path), ...(position ?? this.#locate(path)) };
+    const place = JSON.stringify(where);
+    if (this.#places.has(place)) return;
+    this.#places.add(place);
     this.#problems.push({
-      path: formatPath(path),
-      ...(position ?? this.#locate(path)),
+      ...where,
       message: message.length > maxMessageLength ? `${message.slice(0, maxMessageLength - 1)}…` : message,
     });
   }

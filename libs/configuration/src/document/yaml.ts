@@ -74,7 +74,8 @@ export function readYaml(document: string): YamlSource {
       stringKeys: true,
       // Quadratic in the number of keys; `toPlain` refuses what stands twice.
       uniqueKeys: false,
-      logLevel: 'silent',
+      // 'silent' would also silence that there is a second document.
+      logLevel: 'error',
     });
     root = parsed.contents;
     for (const error of parsed.errors) {
