@@ -49,6 +49,8 @@ beforeAll(async () => {
   app.connectMicroservice({ strategy: new RpcServer({ connection, service: 'policy', logger }) });
   app.connectMicroservice({ strategy: new JetStreamServer({ connection, service: 'policy', logger }) });
   await app.startAllMicroservices();
+  // Subscriptions are only sent by now; this waits until the server has them, as readiness does.
+  await connection.flush();
   await app.init();
 }, 30_000);
 

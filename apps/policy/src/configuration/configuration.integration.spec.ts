@@ -48,6 +48,20 @@ describe('the first start', () => {
   });
 });
 
+describe('a first start with an invalid file', () => {
+  it('stores nothing, says where the file is wrong, and is not ready', async () => {
+    const broken = await runPolicy(twoOrganizations.replace('provider: jwt', 'provider: jvt'));
+    try {
+      expect(await broken.readiness.get('configuration')?.()).toBe(false);
+      expect(broken.logLines.join('')).toMatch(/"line":\d+/);
+      expect(await broken.outbox()).toEqual([]);
+      expect(await codeOf(broken.open(analyst))).toBe('dependency_unavailable');
+    } finally {
+      await broken.stop();
+    }
+  });
+});
+
 describe('applyConfig', () => {
   it('makes a valid document the running one at once, for decisions too', async () => {
     const agent = await policy.open(analyst);

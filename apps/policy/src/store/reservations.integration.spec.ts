@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
 import { freshDatabase, type FreshDatabase } from '../spec-support/fresh-database.ts';
@@ -112,6 +113,54 @@ describe('limits', () => {
   });
 });
 
+describe('a reservation that is not committed yet', () => {
+  const idempotency = { key: 'k', bodySha256: 'a'.repeat(64) };
+
+  it.each([
+    ['a limit per session', { limits: { perSession: 1 } }, 'limit_per_session'],
+    ['a limit of concurrent leases', { limits: { concurrent: 1 }, credential: 'db/one' }, 'limit_concurrent'],
+    ['an Idempotency-Key', { idempotency }, 'still_running'],
+  ] as const)('makes whoever asks under %s wait for it', async (_what, more, outcome) => {
+    const session = await openSession();
+    // Another session shares only the limit of concurrent leases.
+    const rival = outcome === 'limit_concurrent' ? await openSession() : session;
+    const first = await database.pool.connect();
+    try {
+      await first.query('BEGIN');
+      expect((await reserveLease(first, wanted(session, more))).outcome).toBe('reserved');
+      let settled = false;
+      const second = reserve(wanted(rival, more)).finally(() => {
+        settled = true;
+      });
+      while (!settled && !(await someoneWaitsForALock())) await nextTurn();
+      await first.query('COMMIT');
+      expect((await second).outcome).toBe(outcome);
+    } finally {
+      first.release();
+    }
+  });
+
+  it('makes nobody wait where nothing is to be counted', async () => {
+    const session = await openSession();
+    const first = await database.pool.connect();
+    try {
+      await first.query('BEGIN');
+      await reserveLease(first, wanted(session, { limits: { perSession: 5, concurrent: 5 } }));
+      expect((await reserve(wanted(session))).outcome).toBe('reserved');
+    } finally {
+      await first.query('ROLLBACK');
+      first.release();
+    }
+  });
+
+  async function someoneWaitsForALock(): Promise<boolean> {
+    const { rowCount } = await database.pool.query(
+      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    );
+    return (rowCount ?? 0) > 0;
+  }
+});
+
 describe('news of leases', () => {
   it('may come twice, in any order, and about unknown leases; an end stays an end', async () => {
     const session = await openSession();
@@ -122,8 +171,9 @@ describe('news of leases', () => {
       { leaseId: uuidv7(), issued: true, ended: true },
     ]);
     await told(first.leaseId, true, false);
-    await told(first.leaseId, true, true);
     expect((await reserve(wanted(session, { limits: { perSession: 1 } }))).outcome).toBe('reserved');
+    await told(first.leaseId, true, true);
+    expect((await reserve(wanted(session, { limits: { perSession: 1 } }))).outcome).toBe('limit_per_session');
   });
 });
 
