@@ -35,13 +35,15 @@ export default {
       ...shared,
       displayName: 'integration',
       testMatch: ['<rootDir>/{apps,libs,deploy}/**/src/**/*.integration.spec.ts'],
-      globalSetup: '<rootDir>/test/integration-setup.ts',
-      globalTeardown: '<rootDir>/test/integration-teardown.ts',
+      globalSetup: '<rootDir>/test/integration/setup.ts',
+      globalTeardown: '<rootDir>/test/integration/teardown.ts',
     },
     {
       ...shared,
       displayName: 'whole',
       testMatch: ['<rootDir>/test/{e2e,security,conformance}/**/*.spec.ts'],
+      globalSetup: '<rootDir>/test/whole-stack/setup.ts',
+      globalTeardown: '<rootDir>/test/whole-stack/teardown.ts',
     },
   ],
 };

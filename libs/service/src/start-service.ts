@@ -111,6 +111,8 @@ export async function startService<Settings extends ServiceSettings>(
   });
   await definition.configureHttp?.(app, host);
   await app.startAllMicroservices();
+  // The server must know our subscriptions before anybody is told that we are here.
+  await connection.flush();
   await app.listen({ port: settings.MAYFLY_SERVICE_PORT, host: settings.MAYFLY_BIND });
   stopOnSignals(async () => {
     readiness.stop();

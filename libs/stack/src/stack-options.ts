@@ -15,7 +15,7 @@ export const DEFAULT_DATABASE = 'mayfly';
 export interface StackOptions {
   /** Holds everything that lasts; default a folder that `stop` removes. */
   readonly dataDirectory?: string;
-  /** Taken when it is free, else another; default 8470. */
+  /** Taken when it is free, else another; default 8470; 0 takes any. */
   readonly gatewayPort?: number;
   /** The configuration that policy applies when it has none yet. */
   readonly configFile?: string;

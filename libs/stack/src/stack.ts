@@ -198,7 +198,7 @@ async function startOne(
   signal: AbortSignal,
 ): Promise<StackService> {
   const { gatewayPort = DEFAULT_GATEWAY_PORT, onLine } = options;
-  const port = await freePort(service === 'gateway' ? gatewayPort : undefined);
+  const port = await freePort(service === 'gateway' && gatewayPort !== 0 ? gatewayPort : undefined);
   const running = await startService({
     service,
     port,

@@ -16,3 +16,14 @@ export {
   type ConformanceOptions,
   type ConformanceSubject,
 } from './provider-conformance.ts';
+export {
+  agentClaims,
+  describeStack,
+  identityToken,
+  openSession,
+  personClaims,
+  publishWholeStack,
+  startWholeStack,
+  wholeStack,
+  type WholeStack,
+} from './whole-stack.ts';

@@ -56,9 +56,7 @@ export class IssueLease {
         'policy_denied',
         'this credential needs approval, which can not be asked for yet',
       );
-    if (decision.supersedes !== undefined) {
-      await this.client.call(bus.revocation.endLease, { assertion: decision.supersedes.assertion });
-    }
+    if (decision.supersedes !== undefined) await this.#endSuperseded(decision.supersedes.assertion);
     const issued = await this.#issue(decision);
     const giveBack = () => this.#endUndelivered(decision);
     if (isGone()) {
@@ -85,6 +83,15 @@ export class IssueLease {
       if (!(error instanceof MayflyError) || error.code === 'dependency_unavailable')
         this.#endUndelivered(decision);
       throw error;
+    }
+  }
+
+  /** Before the new mint, so that the two never live side by side. A first lease that was never registered is no obstacle. */
+  async #endSuperseded(assertion: string): Promise<void> {
+    try {
+      await this.client.call(bus.revocation.endLease, { assertion });
+    } catch (error) {
+      if (!(error instanceof MayflyError) || error.code !== 'not_found') throw error;
     }
   }
 
