@@ -12,7 +12,14 @@ import {
   type OutputOf,
 } from '@mayfly/contracts';
 import { migrate, quoteName } from '@mayfly/postgres';
-import { tokenKinds, TokenSigner, TokenVerifier, type SigningKeys, type SignOptions } from '@mayfly/tokens';
+import {
+  tokenKinds,
+  TokenSigner,
+  TokenVerifier,
+  type PublicSignatureJwk,
+  type SigningKeys,
+  type SignOptions,
+} from '@mayfly/tokens';
 import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { Register } from './register.ts';
@@ -69,7 +76,17 @@ export async function testKeys(kid: string): Promise<SigningKeys> {
   return {
     signing: () => Promise.resolve({ ...key, key: signing }),
     find: (wanted) => Promise.resolve(wanted === kid ? { ...key, key: verifying } : undefined),
-    publicJwks: () => Promise.resolve({ keys: [] }),
+    publicJwks: () =>
+      Promise.resolve({
+        keys: [
+          {
+            ...publicKey.export({ format: 'jwk' }),
+            kid,
+            alg: 'EdDSA',
+            use: 'sig',
+          } as unknown as PublicSignatureJwk,
+        ],
+      }),
   };
 }
 
@@ -167,6 +184,7 @@ export interface World {
   readonly database: TestDatabase;
   readonly bus: FakeBus;
   readonly signals: MayflyEvent[];
+  readonly keys: { readonly grants: SigningKeys; readonly assertions: SigningKeys };
   /** Another replica on the same database. `settings` are environment variables. */
   replica(settings?: Record<string, string>, client?: FakeBus): Register;
   sign(claims: GrantClaims, options?: Partial<SignOptions>): Promise<string>;
@@ -207,6 +225,7 @@ export async function openWorld(): Promise<World> {
     database,
     bus: client,
     signals,
+    keys: { grants: grantKeys, assertions: assertionKeys },
     replica(settings = {}, answering = client) {
       const register = new Register({
         pool: database.pool,

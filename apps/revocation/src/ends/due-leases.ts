@@ -2,6 +2,7 @@
  * The due loop: claims what is due, hands it to the ender or the reconciler, and sleeps until the next lease is due.
  * It keeps no set of leases: what is in memory is what it has claimed and not finished, which is bounded.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BackgroundLoop } from '@mayfly/service';
 import type { Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
@@ -21,6 +22,8 @@ export interface DueLeasesOptions {
   readonly claimMs: number;
   readonly pollMs: number;
 }
+
+const stopGraceMs = 10_000;
 
 /** Shortest pause when something is due that this replica has no room for or lost to another. Milliseconds. */
 const shortestPauseMs = 20;
@@ -49,10 +52,10 @@ export class DueLeases {
     this.#loop.start();
   }
 
-  /** Ends after what is in hand. */
+  /** Ends after what is in hand, or after 10 s: what is left is claimed again when its claim has run out. */
   async stop(): Promise<void> {
     await this.#loop.stop();
-    await Promise.allSettled(this.#inHand);
+    await Promise.race([Promise.allSettled(this.#inHand), sleep(stopGraceMs, undefined, { ref: false })]);
   }
 
   /** Something has become due: look now. */

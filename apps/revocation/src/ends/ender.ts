@@ -1,7 +1,7 @@
 /** Ends one claimed lease: at its provider first, then in the register. */
 import { bus, MayflyError } from '@mayfly/contracts';
 import { withoutDeadline, type BusClient } from '@mayfly/messaging';
-import { inTrace, LeaseSpan, SpanAttribute, type Logger } from '@mayfly/telemetry';
+import { currentTraceparent, inTrace, LeaseSpan, SpanAttribute, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
@@ -60,7 +60,10 @@ export class Ender {
       lease.issuanceTraceparent,
       state === 'expired' ? LeaseSpan.expire : LeaseSpan.revoke,
       {
-        links: lease.endTraceparent === undefined ? [] : [lease.endTraceparent],
+        // The active span, where there is one, is linked anyway.
+        links: [lease.endTraceparent].filter(
+          (link) => link !== undefined && link !== currentTraceparent(),
+        ) as string[],
         attributes: {
           [SpanAttribute.leaseId]: lease.leaseId,
           [SpanAttribute.sessionId]: lease.sessionId,
