@@ -1,0 +1,63 @@
+/** One session per command. Its token and the private half of its recipient key live in memory only. */
+import {
+  accessTokenType,
+  http,
+  jwtTokenType,
+  tokenExchangeGrantType,
+  type HttpOperation,
+} from '@mayfly/contracts';
+import { Secret } from '@mayfly/domain';
+import { generateSealingKeyPair, type SealingKeyPair } from '@mayfly/tokens';
+import type { z } from 'zod';
+import type { GatewayClient } from './client.ts';
+
+export class Session {
+  readonly #client: GatewayClient;
+  readonly #token: Secret;
+  readonly #keys: SealingKeyPair;
+
+  private constructor(client: GatewayClient, token: Secret, keys: SealingKeyPair) {
+    this.#client = client;
+    this.#token = token;
+    this.#keys = keys;
+  }
+
+  /** RFC 8693 token exchange, with a one-time X25519 key to which the session's secrets will be sealed. */
+  static async open(client: GatewayClient, identity: Secret, signal?: AbortSignal): Promise<Session> {
+    const keys = await generateSealingKeyPair();
+    const { access_token } = await client.call(
+      http.oauth.token,
+      {
+        grant_type: tokenExchangeGrantType,
+        subject_token: identity.reveal(),
+        subject_token_type: jwtTokenType,
+        requested_token_type: accessTokenType,
+        recipient_key: keys.publicJwk,
+      },
+      { signal },
+    );
+    return new Session(client, new Secret(access_token), keys);
+  }
+
+  call<I extends z.ZodType, O extends z.ZodType>(
+    operation: HttpOperation<I, O>,
+    input: z.input<I>,
+    signal?: AbortSignal,
+  ): Promise<z.output<O>> {
+    return this.#client.call(operation, input, { token: this.#token, signal });
+  }
+
+  /** The payload of a JWE that was sealed to this session. Throws MayflyError for any other. */
+  async unseal(jwe: string): Promise<Secret> {
+    return new Secret(await this.#keys.open(jwe));
+  }
+
+  /** Ends the session and every lease of it, also one whose mint is under way (RFC 7009). */
+  async end(signal?: AbortSignal): Promise<void> {
+    await this.#client.call(
+      http.oauth.revokeToken,
+      { token: this.#token.reveal(), token_type_hint: 'access_token' },
+      { signal },
+    );
+  }
+}

@@ -1,0 +1,22 @@
+/** Durations of the command line: `90s`, `15m`, `1h`, `7d`. */
+import { InvalidArgumentError } from 'commander';
+
+const seconds = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
+
+/** Whole seconds, at least one. Throws InvalidArgumentError. */
+export function parseDuration(text: string): number {
+  const match = /^(\d{1,9})([smhd])$/.exec(text.trim());
+  const amount = Number(match?.[1] ?? 0) * seconds[(match?.[2] ?? 's') as keyof typeof seconds];
+  if (amount < 1) throw new InvalidArgumentError('A duration looks like 90s, 15m or 1h.');
+  return amount;
+}
+
+/** A point in the past as an instant: `1h` (that long ago) or an RFC 3339 time. Throws InvalidArgumentError. */
+export function parseSince(text: string, now: Date): string {
+  if (/^\d+[smhd]$/.test(text)) return new Date(now.getTime() - parseDuration(text) * 1000).toISOString();
+  const instant = /^\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?$/.test(text) ? new Date(text) : undefined;
+  if (instant === undefined || Number.isNaN(instant.getTime())) {
+    throw new InvalidArgumentError('Say how long ago (90s, 15m, 1h, 7d) or when (2026-11-20T18:00:00Z).');
+  }
+  return instant.toISOString();
+}

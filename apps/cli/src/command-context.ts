@@ -1,0 +1,42 @@
+/** What every command has at hand: input and output, and sessions opened as the global options say. */
+import type { Command } from 'commander';
+import { GatewayClient } from './api/client.ts';
+import { findGatewayUrl } from './api/gateway-url.ts';
+import { Session } from './api/session.ts';
+import { traceparentOf } from './api/trace.ts';
+import { findIdentity, type IdentityOptions } from './identity/find-identity.ts';
+import { usualIdentity, type IdentifiedCommand } from './identity/usual-identity.ts';
+import type { Io } from './io.ts';
+import { Printer } from './output/printer.ts';
+
+export interface GlobalOptions extends IdentityOptions {
+  readonly url?: string | undefined;
+}
+
+export class CommandContext {
+  readonly printer: Printer;
+  /** What the process will end with unless something throws. */
+  exitStatus = 0;
+
+  constructor(
+    readonly io: Io,
+    /** What stands after `--` on the command line of `exec`. */
+    readonly childCommand: readonly string[],
+  ) {
+    this.printer = new Printer(io);
+  }
+
+  /** Opens a session as the command's usual identity, or the one that the global options name. Throws CommandFailure. */
+  async openSession(command: IdentifiedCommand, parsed: Command, signal?: AbortSignal): Promise<Session> {
+    const options = parsed.optsWithGlobals<GlobalOptions>();
+    const identity = await findIdentity(this.io, options, usualIdentity[command]);
+    const { url, isExposed } = await findGatewayUrl(this.io, options.url);
+    if (isExposed) this.printer.note(`${url} is not https: the identity crosses the network in the clear.`);
+    const client = new GatewayClient({
+      url,
+      fetch: this.io.fetch,
+      traceparent: traceparentOf(this.io.env),
+    });
+    return Session.open(client, identity, signal);
+  }
+}

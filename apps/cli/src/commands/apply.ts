@@ -1,0 +1,53 @@
+/** `mayfly apply`: replaces the configuration document, whole or not at all. */
+import { http } from '@mayfly/contracts';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { CommandContext } from '../command-context.ts';
+import { readDocument, reportProblems } from '../output/config-problems.ts';
+
+export function registerApply(program: Command, context: CommandContext): void {
+  program
+    .command('apply')
+    .description('make a configuration document the running one')
+    .requiredOption('-f, --file <path>', 'the document, mayfly.yaml')
+    .addOption(
+      new Option('--expected-version <number>', 'refuse unless this version is running').argParser(
+        parseVersion,
+      ),
+    )
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+With any mistake in it the document is rejected, every place named, and the running one stays.
+
+Examples:
+  mayfly config check mayfly.yaml && mayfly apply -f mayfly.yaml
+  mayfly apply -f mayfly.yaml --expected-version 7`,
+    )
+    .action(
+      async (
+        { file, expectedVersion, json = false }: { file: string; expectedVersion?: number; json?: boolean },
+        command: Command,
+      ) => {
+        const document = await readDocument(context.io, file);
+        const session = await context.openSession('apply', command);
+        const answer = await session.call(http.administration.putConfig, {
+          document,
+          expected_version: expectedVersion,
+        });
+        if (answer.outcome === 'rejected') reportProblems(context, file, answer.problems, json);
+        else if (json) context.printer.json(answer);
+        else
+          context.printer.result(
+            answer.unchanged
+              ? `version ${answer.version} is running already`
+              : `version ${answer.version} is running`,
+          );
+      },
+    );
+}
+
+function parseVersion(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a version number.');
+  return Number(text);
+}

@@ -1,0 +1,30 @@
+/** `mayfly config check`: is a document right? Offline, by the same library that policy applies it with. */
+import type { Command } from 'commander';
+import type { CommandContext } from '../command-context.ts';
+import { readDocument, reportProblems } from '../output/config-problems.ts';
+
+export function registerConfigCheck(config: Command, context: CommandContext): void {
+  config
+    .command('check')
+    .description('check a configuration document, offline')
+    .argument('[file]', 'the document', 'mayfly.yaml')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+Exit status 2 and one line per problem, file:line:column: message, when it is wrong.
+
+Examples:
+  mayfly config check
+  mayfly config check deploy/mayfly.yaml --json`,
+    )
+    .action(async (file: string, { json = false }: { json?: boolean }) => {
+      const document = await readDocument(context.io, file);
+      // Loaded only here: the policy engine in it would slow every other command down.
+      const { parseConfiguration } = await import('@mayfly/configuration');
+      const parsed = parseConfiguration(document);
+      if (parsed.outcome === 'rejected') reportProblems(context, file, parsed.problems, json);
+      else if (json) context.printer.json({ outcome: 'ok' });
+      else context.printer.result(`${file} is right`);
+    });
+}

@@ -1,0 +1,229 @@
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { http } from '@mayfly/contracts';
+import { CommandLine, identityToken } from '../fixtures/command-line.ts';
+import { FakeGateway, fakePassword, jwtSecret, postgresSecret } from '../fixtures/gateway.ts';
+
+let gateway: FakeGateway;
+let line: CommandLine;
+beforeEach(async () => {
+  gateway = await FakeGateway.start();
+  line = new CommandLine({ MAYFLY_URL: gateway.url, MAYFLY_IDENTITY_TOKEN: identityToken() });
+  line.env['XDG_RUNTIME_DIR'] = line.cwd;
+});
+afterEach(() => gateway.stop());
+
+const { createLease, deleteLease } = http.leases;
+const postgresVariables = {
+  PGHOST: '127.0.0.1',
+  PGPORT: '5432',
+  PGDATABASE: 'orders',
+  PGUSER: postgresSecret.username,
+  PGSSLMODE: 'disable',
+};
+
+/** `-- node -e <script>`, with what the scripts below need. */
+const node = (script: string) => ['--', process.execPath, '-e', `const fs = require('node:fs'); ${script}`];
+const tell = `fs.writeFileSync('child.json', JSON.stringify({ env: process.env, argv: fs.readFileSync('/proc/self/cmdline', 'utf8') }));`;
+
+interface Told {
+  env: Record<string, string | undefined>;
+  argv: string;
+}
+const told = () => JSON.parse(readFileSync(join(line.cwd, 'child.json'), 'utf8')) as Told;
+
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error('it did not happen in 10 s');
+    await new Promise((later) => setTimeout(later, 10));
+  }
+}
+
+describe('mayfly exec', () => {
+  it("puts the secret into the child's environment, nowhere else, and gives the lease back", async () => {
+    const { status, stdout, stderr } = await line.run('exec', 'orders-db/readonly', ...node(tell));
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' });
+    const { env, argv } = told();
+    expect(env).toMatchObject({
+      ...postgresVariables,
+      PGPASSWORD: fakePassword,
+      DATABASE_URL: postgresSecret.url,
+    });
+    expect(argv).not.toContain(fakePassword);
+    expect(process.env['PGPASSWORD']).toBeUndefined();
+    expect(gateway.called(deleteLease)[0]?.input['lease_id']).toBe(env['MAYFLY_LEASE_ID']);
+    expect(gateway.called(http.oauth.revokeToken)).toHaveLength(1);
+  });
+
+  it('keeps the identity and misleading variables from the child', async () => {
+    Object.assign(line.env, { PGSERVICE: 'prod', PGHOSTADDR: '10.0.0.1', PGPASSFILE: '/x', KEPT: 'yes' });
+    await line.run('exec', 'orders-db/readonly', ...node(tell));
+    const { env } = told();
+    expect(env['KEPT']).toBe('yes');
+    for (const name of ['MAYFLY_IDENTITY_TOKEN', 'PGSERVICE', 'PGHOSTADDR', 'PGPASSFILE'])
+      expect(env).not.toHaveProperty(name);
+  });
+
+  it('with --file puts it into a 0600 file that is gone afterwards, and not into the environment', async () => {
+    const look = `${tell} fs.writeFileSync('file.json', JSON.stringify({ content: fs.readFileSync(process.env.PGPASSFILE, 'utf8'), mode: fs.statSync(process.env.PGPASSFILE).mode & 0o777 }));`;
+    const { status } = await line.run('exec', '--file', 'orders-db/readonly', ...node(look));
+    expect(status).toBe(0);
+    const { env } = told();
+    const { content, mode } = JSON.parse(readFileSync(join(line.cwd, 'file.json'), 'utf8')) as {
+      content: string;
+      mode: number;
+    };
+    expect(mode).toBe(0o600);
+    expect(content).toMatch(/^127\.0\.0\.1:5432:orders:mayfly_0199a3c4:p\\:a/);
+    expect(env).toMatchObject({
+      ...postgresVariables,
+      DATABASE_URL: 'postgresql://mayfly_0199a3c4@127.0.0.1:5432/orders?sslmode=disable',
+    });
+    expect(Object.values(env)).not.toContain(fakePassword);
+    expect(existsSync(env['PGPASSFILE'] ?? '')).toBe(false);
+    expect(readdirSync(line.cwd).filter((name) => name.startsWith('mayfly-'))).toEqual([]);
+  });
+
+  it('begins the names with the credential when there are several', async () => {
+    gateway.handlers.set(deleteLease.name, ({ lease_id }) => ({
+      lease_id,
+      outcome: 'expiry_only',
+      by: '2026-11-20T19:00:00Z',
+    }));
+    const { status, stderr } = await line.run(
+      'exec',
+      'orders-db/readonly',
+      'reports-api/read',
+      '--env-prefix',
+      'X_',
+      ...node(tell),
+    );
+    expect(status).toBe(0);
+    expect(told().env).toMatchObject({
+      X_ORDERS_DB_READONLY_PGPASSWORD: fakePassword,
+      X_REPORTS_API_READ_MAYFLY_TOKEN: jwtSecret.token,
+    });
+    expect(gateway.called(deleteLease)).toHaveLength(2);
+    expect(stderr).toContain(
+      "reports-api/read can't be called back at once; it is dead by 2026-11-20 19:00:00Z",
+    );
+  });
+
+  it("passes the child's exit status on", async () => {
+    expect((await line.run('exec', 'orders-db/readonly', ...node('process.exit(42)'))).status).toBe(42);
+    expect(
+      (await line.run('exec', 'orders-db/readonly', ...node("process.kill(process.pid, 'SIGKILL')"))).status,
+    ).toBe(137);
+    expect(gateway.called(deleteLease)).toHaveLength(2);
+  });
+
+  it('exits with 127 when there is no such command, and with 126 when it can not be run', async () => {
+    const missing = await line.run('exec', 'orders-db/readonly', '--', 'no-such-command-here');
+    expect(missing).toMatchObject({
+      status: 127,
+      stderr: expect.stringContaining('there is no such command'),
+    });
+    expect(
+      (await line.run('exec', 'orders-db/readonly', '--', line.write('not-executable', ''))).status,
+    ).toBe(126);
+    expect(gateway.called(deleteLease)).toHaveLength(2);
+  });
+
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    'passes %s on, and exits with 128 + n',
+    async (signal) => {
+      const running = line.run(
+        'exec',
+        'orders-db/readonly',
+        ...node("setInterval(() => {}, 1000); fs.writeFileSync('started', '');"),
+      );
+      await until(() => existsSync(join(line.cwd, 'started')));
+      line.signal(signal);
+      expect((await running).status).toBe(128 + { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 }[signal]);
+      expect(gateway.called(deleteLease)).toHaveLength(1);
+      expect(line.listens).toBe(false);
+    },
+  );
+
+  it('does not repeat the SIGINT that a terminal has sent to the child itself', async () => {
+    line.isTerminal = true;
+    const script =
+      "process.on('SIGINT', () => process.exit(9)); setInterval(() => {}, 1000); fs.writeFileSync('started', '');";
+    const running = line.run('exec', 'orders-db/readonly', ...node(script));
+    await until(() => existsSync(join(line.cwd, 'started')));
+    line.signal('SIGINT');
+    line.signal('SIGTERM');
+    expect((await running).status).toBe(143);
+  });
+
+  it('lets the child decide what a signal means', async () => {
+    const script =
+      "process.on('SIGTERM', () => process.exit(7)); setInterval(() => {}, 1000); fs.writeFileSync('started', '');";
+    const running = line.run('exec', 'orders-db/readonly', ...node(script));
+    await until(() => existsSync(join(line.cwd, 'started')));
+    line.signal('SIGTERM');
+    expect((await running).status).toBe(7);
+  });
+
+  it('never starts the child when a mint fails, and gives back those that did not', async () => {
+    gateway.handlers.set(createLease.name, ({ credential }) => {
+      if (credential === 'orders-db/readonly') return gateway.issue('orders-db/readonly');
+      return { not: 'in the contract' };
+    });
+    const { status } = await line.run('exec', 'orders-db/readonly', 'orders-db/writer', ...node(tell));
+    expect(status).toBe(70);
+    expect(existsSync(join(line.cwd, 'child.json'))).toBe(false);
+    expect(gateway.called(deleteLease)).toHaveLength(1);
+    gateway.refuse(createLease, 'policy_denied', 'no');
+    expect((await line.run('exec', 'orders-db/writer', ...node(tell))).status).toBe(11);
+    expect(existsSync(join(line.cwd, 'child.json'))).toBe(false);
+  });
+
+  it('signalled during the mint never starts the child, ends the session and exits with 128 + n', async () => {
+    gateway.handlers.set(createLease.name, () => new Promise(() => undefined));
+    const running = line.run('exec', 'orders-db/readonly', ...node(tell));
+    await until(() => gateway.called(createLease).length === 1);
+    line.signal('SIGTERM');
+    expect((await running).status).toBe(143);
+    expect(existsSync(join(line.cwd, 'child.json'))).toBe(false);
+    expect(gateway.called(http.oauth.revokeToken)).toHaveLength(1);
+  });
+
+  it("keeps the child's status when the lease can not be given back, and says when it ends", async () => {
+    gateway.refuse(deleteLease, 'dependency_unavailable', 'no');
+    const { status, stderr } = await line.run('exec', 'orders-db/readonly', ...node('process.exit(3)'));
+    expect(status).toBe(3);
+    expect(stderr).toMatch(/orders-db\/readonly could not be given back; it ends at \d{4}-/);
+  });
+
+  it.each([
+    [['exec', 'orders-db/readonly']],
+    [['exec', 'orders-db/readonly', '--']],
+    [['exec', '--', 'true']],
+    [['exec', 'a/b', 'a/b', '--', 'true']],
+    [['exec', 'a-b/c', 'a/b-c', '--', 'true']],
+    [['exec', 'a/b', 'a/c', '--scope', 'x=y', '--', 'true']],
+    [['exec', 'a/b', '--env-prefix', '1', '--', 'true']],
+  ])('refuses %j without asking anyone', async (args) => {
+    expect((await line.run(...args)).status).toBe(2);
+    expect(gateway.calls).toEqual([]);
+  });
+
+  it("leaves the child's own options alone", async () => {
+    await line.run(
+      'exec',
+      'orders-db/readonly',
+      '--',
+      process.execPath,
+      '-e',
+      `require('node:fs').writeFileSync('args', process.argv.slice(1).join(' '))`,
+      '--',
+      '--url',
+      'x',
+      '--help',
+    );
+    expect(readFileSync(join(line.cwd, 'args'), 'utf8')).toBe('--url x --help');
+  });
+});

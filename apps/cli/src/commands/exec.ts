@@ -1,0 +1,161 @@
+/**
+ * `mayfly exec`: runs a command with credentials that live as long as it does. The secret is in the child's environment
+ * or in a 0600 file, never among arguments; if any mint fails the child never starts; whatever ends mayfly short of
+ * SIGKILL, the leases are given back.
+ */
+import { Option, type Command } from 'commander';
+import type { JsonObject } from '@mayfly/contracts';
+import type { Session } from '../api/session.ts';
+import { parseDuration } from '../arguments/duration.ts';
+import { parseScope } from '../arguments/scope.ts';
+import type { CommandContext } from '../command-context.ts';
+import { giveBack, requestLease, type OpenedLease } from '../credentials/lease.ts';
+import { childEnvironment, prefixesOf } from '../execution/child-environment.ts';
+import { runChild, statusOfSignal } from '../execution/run-child.ts';
+import { SecretFiles } from '../execution/secret-files.ts';
+import { Interrupted, SignalRelay } from '../execution/signal-relay.ts';
+import { CommandFailure, usageFailure } from '../failure.ts';
+
+interface ExecOptions {
+  readonly ttl?: number;
+  readonly scope?: JsonObject;
+  readonly task?: string;
+  readonly justification?: string;
+  readonly envPrefix?: string;
+  readonly file?: boolean;
+}
+
+export function registerExec(program: Command, context: CommandContext): void {
+  program
+    .command('exec')
+    .description('run a command with credentials that end with it')
+    .usage('[options] <credential>... -- <command...>')
+    .argument('<credential...>', 'one or more of what `mayfly credentials` lists')
+    .addOption(
+      new Option('--ttl <duration>', 'how long they shall live at most: 90s, 15m, 1h').argParser(
+        parseDuration,
+      ),
+    )
+    .addOption(
+      new Option(
+        '--scope <scope>',
+        'less than the credential allows: JSON, or privileges=SELECT,schemas=public',
+      ).argParser(parseScope),
+    )
+    .option('--task <text>', 'what you are doing, for the audit log')
+    .option('--justification <text>', 'why you need it, for the audit log')
+    .option('--env-prefix <prefix>', 'put this before the name of each variable')
+    .option('--file', 'keep the secret out of the environment: in a 0600 file whose path is there')
+    .addHelpText(
+      'after',
+      `
+Variables for postgres: PGHOST PGPORT PGDATABASE PGUSER PGPASSWORD PGSSLMODE DATABASE_URL (with --file PGPASSFILE instead of
+the password); for jwt: MAYFLY_TOKEN (MAYFLY_TOKEN_FILE); always MAYFLY_LEASE_ID and MAYFLY_EXPIRES_AT. With several
+credentials each name begins with that of its credential: ORDERS_DB_READONLY_PGHOST. MAYFLY_IDENTITY_TOKEN is not passed
+on to the command.
+
+Examples:
+  mayfly exec orders-db/readonly -- psql -c 'select count(*) from orders'
+  mayfly exec orders-db/readonly --file --ttl 10m -- pg_dump --schema-only
+  mayfly exec orders-db/readonly reports-api/read -- ./nightly-report.sh`,
+    )
+    .action(async (credentials: string[], options: ExecOptions, command: Command) => {
+      context.exitStatus = await execute(context, credentials, options, command);
+    });
+}
+
+async function execute(
+  context: CommandContext,
+  credentials: readonly string[],
+  options: ExecOptions,
+  parsed: Command,
+): Promise<number> {
+  checkArguments(context, credentials, options);
+  const prefixes = prefixesOf(credentials, options.envPrefix);
+  const relay = new SignalRelay(context.io);
+  try {
+    const session = await context.openSession('exec', parsed, relay.beforeChild);
+    return await withLeases(context, session, [...prefixes.keys()], options, relay, (leases) =>
+      runWith(
+        context,
+        leases.map((lease) => ({ prefix: prefixes.get(lease.lease.credential) ?? '', lease })),
+        options,
+        relay,
+      ),
+    );
+  } catch (error) {
+    if (error instanceof Interrupted) return statusOfSignal(error.signal);
+    throw error;
+  } finally {
+    relay.stop();
+  }
+}
+
+function checkArguments(
+  { childCommand }: CommandContext,
+  credentials: readonly string[],
+  { scope, envPrefix }: ExecOptions,
+): void {
+  if (childCommand.length === 0) {
+    throw usageFailure(
+      'There is no command to run.',
+      'Write it after `--`: mayfly exec <credential> -- <command>.',
+    );
+  }
+  if (scope !== undefined && credentials.length > 1) {
+    throw usageFailure('--scope is for one credential.', 'Run `mayfly exec` with one, or leave --scope out.');
+  }
+  if (envPrefix !== undefined && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(envPrefix)) {
+    throw usageFailure('--env-prefix must be letters, digits and "_", not beginning with a digit.');
+  }
+}
+
+/** All leases or none: those of a failed attempt are given back, and so are all when `use` is done. */
+async function withLeases(
+  { printer }: CommandContext,
+  session: Session,
+  credentials: readonly string[],
+  { ttl, scope, task, justification }: ExecOptions,
+  relay: SignalRelay,
+  use: (leases: readonly OpenedLease[]) => Promise<number>,
+): Promise<number> {
+  const attempts = await Promise.allSettled(
+    credentials.map((credential) =>
+      requestLease(session, { credential, ttlSeconds: ttl, scope, task, justification }, relay.beforeChild),
+    ),
+  );
+  const leases = attempts.flatMap((attempt) => (attempt.status === 'fulfilled' ? [attempt.value] : []));
+  try {
+    for (const attempt of attempts) if (attempt.status === 'rejected') throw attempt.reason;
+    relay.beforeChild.throwIfAborted();
+    return await use(leases);
+  } finally {
+    relay.childEnded();
+    await giveBack(session, leases, printer, relay.afterChild);
+    // Ends what an interrupted mint may have left; without this the session would still expire by itself.
+    await session.end(relay.afterChild).catch(() => undefined);
+  }
+}
+
+async function runWith(
+  { io, childCommand, printer }: CommandContext,
+  leases: readonly { readonly prefix: string; readonly lease: OpenedLease }[],
+  { file = false }: ExecOptions,
+  relay: SignalRelay,
+): Promise<number> {
+  const files = file ? new SecretFiles(io.env) : undefined;
+  try {
+    const environment = childEnvironment(io.env, leases, files);
+    const { status, failedToStart } = await runChild(childCommand, environment, io, relay);
+    if (failedToStart !== undefined) {
+      printer.failure(
+        new CommandFailure(`The command ${childCommand[0] ?? ''} did not start: ${failedToStart}.`, {
+          exit: status,
+        }),
+      );
+    }
+    return status;
+  } finally {
+    files?.remove();
+  }
+}

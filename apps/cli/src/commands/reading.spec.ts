@@ -1,0 +1,330 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { errorTable, http, type ErrorCode } from '@mayfly/contracts';
+import { CommandLine, identityToken } from '../fixtures/command-line.ts';
+import { FakeGateway, fakeTraceId } from '../fixtures/gateway.ts';
+
+let gateway: FakeGateway;
+let line: CommandLine;
+beforeEach(async () => {
+  gateway = await FakeGateway.start();
+  line = new CommandLine({ MAYFLY_URL: gateway.url, MAYFLY_IDENTITY_TOKEN: identityToken() });
+});
+afterEach(() => gateway.stop());
+
+const { listCredentials, listLeases, deleteLease } = http.leases;
+const { revoke, queryAudit, putConfig, getConfig } = http.administration;
+
+const listing = {
+  credential: 'orders-db/readonly',
+  provider: 'postgres',
+  description: 'Read the orders.',
+  scope: { privileges: ['SELECT'], schemas: ['public'] },
+  ttl: { default_seconds: 300, max_seconds: 900 },
+  limits: { per_session: 3 },
+  revocability: { kind: 'immediate' },
+  writes: false,
+  approval: 'off',
+};
+
+describe('mayfly credentials', () => {
+  it('prints an aligned table', async () => {
+    gateway.handlers.set(listCredentials.name, () => ({ credentials: [listing] }));
+    const { status, stdout, stderr } = await line.run('credentials');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout.split('\n')).toEqual([
+      'CREDENTIAL          PROVIDER  SCOPE                             TTL  MAX  ENDS     APPROVAL  DESCRIPTION',
+      'orders-db/readonly  postgres  privileges=SELECT,schemas=public  5m   15m  at once  off       Read the orders.',
+      '',
+    ]);
+  });
+
+  it('prints what the gateway said with --json', async () => {
+    gateway.handlers.set(listCredentials.name, () => ({ credentials: [listing] }));
+    expect(JSON.parse((await line.run('credentials', '--json')).stdout)).toEqual({ credentials: [listing] });
+  });
+
+  it('opens a session with a recipient key, in one trace with the call', async () => {
+    gateway.handlers.set(listCredentials.name, () => ({ credentials: [] }));
+    await line.run('credentials');
+    const [opened, listed] = gateway.calls;
+    expect(opened?.input).toMatchObject({
+      subject_token: line.env['MAYFLY_IDENTITY_TOKEN'],
+      recipient_key: expect.stringContaining('"crv":"X25519"'),
+    });
+    expect(opened?.input['recipient_key']).not.toContain('"d"');
+    expect(listed?.authorization).toBe('Bearer session-token');
+    expect(listed?.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+    expect(opened?.traceparent).toBe(listed?.traceparent);
+  });
+
+  it('continues the trace of its caller', async () => {
+    gateway.handlers.set(listCredentials.name, () => ({ credentials: [] }));
+    line.env['TRACEPARENT'] = `00-${fakeTraceId}-b7ad6b7169203331-01`;
+    await line.run('credentials');
+    expect(gateway.calls[0]?.traceparent).toBe(line.env['TRACEPARENT']);
+  });
+
+  it('has colour on a terminal, unless NO_COLOR is set', async () => {
+    gateway.handlers.set(listCredentials.name, () => ({ credentials: [listing] }));
+    line.isTerminal = true;
+    expect((await line.run('credentials')).stdout).toContain('\u001b[');
+    line.env['NO_COLOR'] = '1';
+    expect((await line.run('credentials')).stdout).not.toContain('\u001b[');
+  });
+});
+
+describe('mayfly leases', () => {
+  const lease = {
+    lease_id: '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21',
+    state: 'active',
+    credential: 'orders-db/readonly',
+    provider: 'postgres',
+    agent_id: 'spiffe://acme.example/agent/demo/report/agent-1',
+    session_id: '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a22',
+    scope: { privileges: ['SELECT'] },
+    ttl_seconds: 300,
+    expires_at: '2026-11-20T19:04:32.000Z',
+    renewable: false,
+    trace_id: fakeTraceId,
+  };
+
+  it('says when each ends, asks for live ones, and for all with --all', async () => {
+    gateway.handlers.set(listLeases.name, () => ({ leases: [lease] }));
+    line.now = new Date('2026-11-20T19:00:00Z');
+    expect((await line.run('leases')).stdout).toContain('  in 4m 32s  ');
+    const all = await line.run('leases', '--all', '--json');
+    expect(JSON.parse(all.stdout)).toMatchObject({ leases: [{ expires_at: lease.expires_at }] });
+    expect(gateway.called(listLeases).map(({ input }) => input['state'])).toEqual(['live', 'all']);
+  });
+
+  it('says that there are none, beside the result', async () => {
+    gateway.handlers.set(listLeases.name, () => ({ leases: [] }));
+    expect(await line.run('leases')).toEqual({
+      status: 0,
+      stdout: '',
+      stderr: 'mayfly: There are no live leases.\n',
+    });
+  });
+});
+
+describe('mayfly audit', () => {
+  const event = (seq: number) => ({
+    seq,
+    id: '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21',
+    time: '2026-11-20T18:59:00.000Z',
+    type: 'credential.issued',
+    trace_id: fakeTraceId,
+    data: {},
+  });
+
+  it('follows pages up to the limit, and says when there is more', async () => {
+    gateway.handlers.set(queryAudit.name, ({ limit, after = 0 }) => ({
+      events: Array.from({ length: Number(limit) }, (_, index) => event(Number(after) + index + 1)),
+      next: Number(after) + Number(limit),
+    }));
+    const { stdout, stderr } = await line.run('audit', '--limit', '1500', '--json', '--trace', fakeTraceId);
+    const { events, next } = JSON.parse(stdout) as { events: { seq: number }[]; next: number };
+    expect([events.length, events.at(-1)?.seq, next]).toEqual([1500, 1500, 1500]);
+    expect(stderr).toContain('there are more');
+    expect(gateway.called(queryAudit)[0]?.input).toEqual({ trace_id: fakeTraceId, limit: '1000' });
+  });
+
+  it('lets nobody steer the terminal', async () => {
+    gateway.handlers.set(queryAudit.name, () => ({
+      events: [{ ...event(1), reason: 'a\u001b[2J\u202eb\n' }],
+    }));
+    expect((await line.run('audit')).stdout).toContain('a?[2J?b?');
+  });
+
+  it('without a filter shows the last hour', async () => {
+    gateway.handlers.set(queryAudit.name, () => ({ events: [event(1)] }));
+    line.now = new Date('2026-11-20T19:00:00Z');
+    const { stdout } = await line.run('audit');
+    expect(stdout).toContain('2026-11-20 18:59:00Z  credential.issued');
+    expect(gateway.called(queryAudit)[0]?.input['since']).toBe('2026-11-20T18:00:00.000Z');
+  });
+});
+
+describe('mayfly revoke', () => {
+  const leaseId = '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21';
+
+  it('gives a lease of its own back', async () => {
+    const { status, stdout } = await line.run('revoke', leaseId);
+    expect(status).toBe(0);
+    expect(stdout).toContain(`${leaseId}  revoked`);
+    expect(gateway.called(deleteLease)[0]?.input).toEqual({ lease_id: leaseId });
+  });
+
+  it.each(['lease', 'session', 'agent', 'user', 'credential', 'integration', 'organization'])(
+    'ends all leases of a subject by --%s',
+    async (kind) => {
+      gateway.handlers.set(revoke.name, () => ({
+        matched: 1,
+        leases: [{ lease_id: leaseId, outcome: 'ending' }],
+      }));
+      const { status, stderr } = await line.run('revoke', `--${kind}`, 'x', '--reason', 'drill');
+      expect({ status, stderr }).toEqual({ status: 0, stderr: 'mayfly: 1 lease ends\n' });
+      expect(gateway.called(revoke)[0]?.input).toEqual({ subject: { kind, id: 'x' }, reason: 'drill' });
+    },
+  );
+
+  it.each([
+    [[]],
+    [[leaseId, '--session', 'x', '--reason', 'y']],
+    [['--session', 'x']],
+    [['--agent', 'x', '--user', 'y', '--reason', 'z']],
+  ])('refuses %j without asking anyone', async (args) => {
+    expect((await line.run('revoke', ...args)).status).toBe(2);
+    expect(gateway.calls).toEqual([]);
+  });
+
+  it('uses the agent for its own lease and the administrator for a subject', async () => {
+    delete line.env['MAYFLY_IDENTITY_TOKEN'];
+    const at = Math.floor(Date.now() / 1000);
+    line.write('.mayfly/identities/agent.jwt', identityToken(at + 601));
+    line.write('.mayfly/identities/administrator.jwt', identityToken(at + 602));
+    gateway.handlers.set(revoke.name, () => ({ matched: 0, leases: [] }));
+    await line.run('revoke', leaseId);
+    await line.run('revoke', '--lease', leaseId, '--reason', 'x');
+    const used = gateway.called(http.oauth.token).map(({ input }) => input['subject_token']);
+    expect(used).toEqual([identityToken(at + 601), identityToken(at + 602)]);
+  });
+});
+
+describe('mayfly apply and mayfly config', () => {
+  const problems = [{ path: 'credentials[0].ttl.max', line: 7, column: 12, message: 'must be at most 1h' }];
+
+  it('applies a document, with the version that must be running', async () => {
+    line.write('mayfly.yaml', 'organizations: []\n');
+    gateway.handlers.set(putConfig.name, () => ({ outcome: 'applied', version: 8, unchanged: false }));
+    const { status, stdout } = await line.run('apply', '-f', 'mayfly.yaml', '--expected-version', '7');
+    expect({ status, stdout }).toEqual({ status: 0, stdout: 'version 8 is running\n' });
+    expect(gateway.called(putConfig)[0]?.input).toEqual({
+      document: 'organizations: []\n',
+      expected_version: 7,
+    });
+  });
+
+  it('names every place of a rejected one', async () => {
+    line.write('mayfly.yaml', 'x');
+    gateway.handlers.set(putConfig.name, () => ({ outcome: 'rejected', problems }));
+    expect(await line.run('apply', '-f', 'mayfly.yaml')).toEqual({
+      status: 2,
+      stdout: 'mayfly.yaml:7:12: must be at most 1h\n',
+      stderr: 'mayfly: mayfly.yaml was rejected: 1 problem\n',
+    });
+  });
+
+  it('prints the running document to stdout alone', async () => {
+    gateway.handlers.set(getConfig.name, () => ({ version: 3, document: 'organizations: []\n' }));
+    expect(await line.run('config', 'get')).toEqual({
+      status: 0,
+      stdout: 'organizations: []\n',
+      stderr: 'mayfly: version 3\n',
+    });
+  });
+
+  it('checks a document offline', async () => {
+    line.write('mayfly.yaml', 'organizations: []\nsurprise: 1\n');
+    const { status, stdout } = await line.run('config', 'check');
+    expect(status).toBe(2);
+    expect(stdout).toMatch(/^mayfly\.yaml:2:\d+: .*surprise/m);
+    expect(gateway.calls).toEqual([]);
+  });
+
+  it('says that a document does not exist', async () => {
+    const { status, stderr } = await line.run('config', 'check', 'nowhere.yaml');
+    expect({ status, stderr }).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('does not exist'),
+    });
+  });
+});
+
+describe('errors', () => {
+  it.each(Object.keys(errorTable) as ErrorCode[])(
+    '%s: one sentence, what to do, the trace id, its exit status',
+    async (code) => {
+      gateway.refuse(listCredentials, code, 'this is the reason');
+      const { status, stdout, stderr } = await line.run('credentials');
+      expect({ status, stdout }).toEqual({ status: errorTable[code].exit, stdout: '' });
+      const lines = stderr.trimEnd().split('\n');
+      expect(lines).toEqual([
+        `mayfly: This is the reason. (${code})`,
+        expect.stringMatching(/^ {2}\S.+\.$/),
+        `  trace ${fakeTraceId}`,
+      ]);
+    },
+  );
+
+  it.each([
+    ['unauthenticated', 10],
+    ['policy_denied', 10],
+    ['rate_limited', 21],
+    ['dependency_unavailable', 18],
+  ] as const)('of the token endpoint: %s exits with %d', async (code, exit) => {
+    gateway.refuse(http.oauth.token, code, 'no');
+    const { status, stderr } = await line.run('credentials');
+    expect(status).toBe(exit);
+    expect(stderr).toContain(fakeTraceId);
+  });
+
+  it('exits with 69 when nothing answers, and says how to start it', async () => {
+    await gateway.stop();
+    const { status, stderr } = await line.run('credentials');
+    expect(status).toBe(69);
+    expect(stderr).toMatch(/can't be reached \(ECONNREFUSED\); is it running\?\n.*npm start/);
+  });
+
+  it('exits with 2 for what is no request, without asking anyone', async () => {
+    for (const args of [
+      ['nonsense'],
+      ['get'],
+      ['get', 'a/b', '--ttl', 'x'],
+      ['get', 'a/b', '--format', 'xml'],
+      ['leases', '--nope'],
+      ['leases', 'excess'],
+      [],
+    ]) {
+      expect([args, (await line.run(...args)).status]).toEqual([args, 2]);
+    }
+    expect(gateway.calls).toEqual([]);
+  });
+
+  it('never show a stack trace, also for an answer that is not Mayfly', async () => {
+    gateway.handlers.set(listCredentials.name, () => {
+      throw new Error('not in the contract');
+    });
+    const { status, stderr } = await line.run('credentials');
+    expect(status).toBe(70);
+    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+});
+
+describe('help', () => {
+  const commands = [
+    'get',
+    'exec',
+    'credentials',
+    'leases',
+    'revoke',
+    'audit',
+    'apply',
+    'version',
+    'config check',
+    'config get',
+    'config',
+  ];
+  it.each(commands)('of %s has examples', async (name) => {
+    const { status, stdout } = await line.run(...name.split(' '), '--help');
+    expect(status).toBe(0);
+    expect(stdout).toContain(`Examples:\n  `);
+    expect(stdout).toContain(`mayfly ${name}`);
+  });
+
+  it('and the version need no gateway', async () => {
+    expect((await line.run('--help')).status).toBe(0);
+    expect((await line.run('version')).stdout).toMatch(/^mayfly \d+\.\d+\.\d+\n$/);
+    expect(gateway.calls).toEqual([]);
+  });
+});

@@ -1,0 +1,111 @@
+/** The environment variables by which tools find a credential, by provider. */
+import type { JsonObject } from '@mayfly/contracts';
+import { JwtSecret, PostgresSecret } from '@mayfly/domain';
+import { secretOf, type OpenedLease } from './lease.ts';
+import { passwordFileLine } from './password-file.ts';
+
+export type Variables = Readonly<Record<string, string>>;
+
+/** A secret that a file holds instead of the environment. */
+export interface SecretFile {
+  /** The variable that names the file's path. */
+  readonly variable: string;
+  readonly content: string;
+}
+
+/** How one provider's secret becomes variables. */
+interface ProviderVariables {
+  /** Secret and all. */
+  readonly whole: (secret: JsonObject) => Variables;
+  /** What is not secret, and the file with what is. */
+  readonly withFile: (secret: JsonObject) => { readonly variables: Variables; readonly file: SecretFile };
+  /** Inherited variables that would lead the tool elsewhere, or override the credential. */
+  readonly conflicting: readonly string[];
+}
+
+const postgres: ProviderVariables = {
+  whole: (secret) => {
+    const { password, url } = PostgresSecret.parse(secret);
+    return { ...connectionOf(secret), PGPASSWORD: password, DATABASE_URL: url };
+  },
+  withFile: (secret) => {
+    const url = new URL(PostgresSecret.parse(secret).url);
+    url.password = '';
+    return {
+      variables: { ...connectionOf(secret), DATABASE_URL: url.href },
+      file: { variable: 'PGPASSFILE', content: `${passwordFileLine(PostgresSecret.parse(secret))}\n` },
+    };
+  },
+  // libpq: PGHOSTADDR and a service win over PGHOST, PGPASSWORD over PGPASSFILE (PostgreSQL: "Environment Variables").
+  conflicting: ['PGHOSTADDR', 'PGSERVICE', 'PGSERVICEFILE', 'PGPASSWORD', 'PGPASSFILE'],
+};
+
+const jwt: ProviderVariables = {
+  whole: (secret) => ({ MAYFLY_TOKEN: JwtSecret.parse(secret).token }),
+  withFile: (secret) => ({
+    variables: {},
+    file: { variable: 'MAYFLY_TOKEN_FILE', content: JwtSecret.parse(secret).token },
+  }),
+  conflicting: ['MAYFLY_TOKEN', 'MAYFLY_TOKEN_FILE'],
+};
+
+/** A provider that this mayfly does not know: `MAYFLY_<KEY>` for each plain value, or the whole as JSON in a file. */
+const other: ProviderVariables = {
+  whole: (secret) =>
+    Object.fromEntries(
+      Object.entries(secret).map(([key, value]) => [
+        `MAYFLY_${variableName(key)}`,
+        typeof value === 'string' ? value : JSON.stringify(value),
+      ]),
+    ),
+  withFile: (secret) => ({
+    variables: {},
+    file: { variable: 'MAYFLY_SECRET_FILE', content: `${JSON.stringify(secret)}\n` },
+  }),
+  conflicting: [],
+};
+
+const byProvider = new Map([
+  ['postgres', postgres],
+  ['jwt', jwt],
+]);
+
+/** Variables with the secret in them, and which lease they belong to. */
+export function variablesOf(lease: OpenedLease): Variables {
+  return { ...formOf(lease).whole(secretOf(lease)), ...leaseVariables(lease) };
+}
+
+/** The same with the secret in a file. */
+export function variablesWithFile(lease: OpenedLease): { variables: Variables; file: SecretFile } {
+  const { variables, file } = formOf(lease).withFile(secretOf(lease));
+  return { variables: { ...variables, ...leaseVariables(lease) }, file };
+}
+
+/** Inherited variables that must not reach a tool together with this credential. */
+export function conflictingVariables(lease: OpenedLease): readonly string[] {
+  return formOf(lease).conflicting;
+}
+
+/** `ORDERS_DB_READONLY` of `orders-db/readonly`. */
+export function variableName(name: string): string {
+  return name.toUpperCase().replace(/[^A-Z0-9]/g, '_');
+}
+
+function formOf({ lease }: OpenedLease): ProviderVariables {
+  return byProvider.get(lease.provider) ?? other;
+}
+
+function leaseVariables({ lease }: OpenedLease): Variables {
+  return { MAYFLY_LEASE_ID: lease.lease_id, MAYFLY_EXPIRES_AT: lease.expires_at };
+}
+
+function connectionOf(secret: JsonObject): Variables {
+  const { host, port, database, username, sslmode } = PostgresSecret.parse(secret);
+  return {
+    PGHOST: host,
+    PGPORT: String(port),
+    PGDATABASE: database,
+    PGUSER: username,
+    ...(sslmode === undefined ? {} : { PGSSLMODE: sslmode }),
+  };
+}

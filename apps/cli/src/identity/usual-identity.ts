@@ -1,0 +1,20 @@
+/** Which development identity a command uses unless `--as` says otherwise: one table, so that nothing is guessed. */
+
+export const developmentIdentities = ['agent', 'administrator', 'auditor'] as const;
+export type DevelopmentIdentity = (typeof developmentIdentities)[number];
+
+export const usualIdentity = {
+  get: 'agent',
+  exec: 'agent',
+  credentials: 'agent',
+  leases: 'agent',
+  /** `mayfly revoke <lease-id>`: the agent gives its own back. */
+  giveBack: 'agent',
+  /** `mayfly revoke --session …` and the other subjects. */
+  revoke: 'administrator',
+  apply: 'administrator',
+  configGet: 'administrator',
+  audit: 'auditor',
+} as const satisfies Record<string, DevelopmentIdentity>;
+
+export type IdentifiedCommand = keyof typeof usualIdentity;

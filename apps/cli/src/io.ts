@@ -1,0 +1,52 @@
+/** Everything the command touches outside itself, in one place, so that tests run it in-process. */
+import type { StdioOptions } from 'node:child_process';
+
+/** The signals that `mayfly exec` passes on to its child. */
+export const relayedSignals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+export type RelayedSignal = (typeof relayedSignals)[number];
+
+export interface TextSink {
+  readonly isTerminal: boolean;
+  write(text: string): void;
+}
+
+export interface Io {
+  /** Results, and nothing else. */
+  readonly stdout: TextSink;
+  /** Notes, progress and errors. */
+  readonly stderr: TextSink;
+  /** Whether Ctrl-C comes from a terminal, which then sends it to the child too. */
+  readonly stdinIsTerminal: boolean;
+  /** What a child of `exec` gets as its standard streams. */
+  readonly childStdio: StdioOptions;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly fetch: typeof fetch;
+  now(): Date;
+  /** Calls `listener` for every relayed signal until the returned function is called; meanwhile they do not end the process. */
+  onSignal(listener: (signal: RelayedSignal) => void): () => void;
+}
+
+/** The real one. */
+export function processIo(): Io {
+  return {
+    stdout: sinkOf(process.stdout),
+    stderr: sinkOf(process.stderr),
+    stdinIsTerminal: process.stdin.isTTY,
+    childStdio: 'inherit',
+    env: process.env,
+    cwd: process.cwd(),
+    fetch,
+    now: () => new Date(),
+    onSignal: (listener) => {
+      for (const signal of relayedSignals) process.on(signal, listener);
+      return () => {
+        for (const signal of relayedSignals) process.off(signal, listener);
+      };
+    },
+  };
+}
+
+function sinkOf(stream: NodeJS.WriteStream): TextSink {
+  return { isTerminal: stream.isTTY, write: (text) => void stream.write(text) };
+}

@@ -1,0 +1,32 @@
+/** Runs one command line from arguments to exit status. Never throws, never prints a stack trace. */
+import { CommanderError } from 'commander';
+import { CommandContext } from './command-context.ts';
+import { asFailure, usageExit } from './failure.ts';
+import type { Io } from './io.ts';
+import { buildProgram } from './program.ts';
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const { own, child } = splitAtChildCommand(args);
+  const context = new CommandContext(io, child);
+  try {
+    await buildProgram(context).parseAsync([...own], { from: 'user' });
+    return context.exitStatus;
+  } catch (error) {
+    // Commander has already written what it has to say.
+    if (error instanceof CommanderError) return isAskedFor(error) ? 0 : usageExit;
+    const failure = asFailure(error);
+    context.printer.failure(failure);
+    return failure.exit;
+  }
+}
+
+/** `mayfly exec … -- <command…>`: what follows `--` belongs to the child and is never read as an option of mayfly. */
+function splitAtChildCommand(args: readonly string[]): { own: readonly string[]; child: readonly string[] } {
+  const separator = args.indexOf('--');
+  if (separator === -1 || !args.slice(0, separator).includes('exec')) return { own: args, child: [] };
+  return { own: args.slice(0, separator), child: args.slice(separator + 1) };
+}
+
+function isAskedFor({ code }: CommanderError): boolean {
+  return code === 'commander.helpDisplayed' || code === 'commander.version';
+}
