@@ -2,7 +2,7 @@
  * How a provider says that its upstream did not do what was asked. The sentence is the provider's own and may be shown to
  * the asker; what the upstream said goes into `cause`, which is only logged.
  */
-import { MayflyError } from '@mayfly/contracts';
+import { errorTable, MayflyError } from '@mayfly/contracts';
 
 /**
  * What a failed call may have left upstream. `unknown` when the answer is missing (a timeout, a connection cut):
@@ -50,6 +50,8 @@ export type ProviderFailure = ProviderRejected | ProviderUnavailable;
 export function asProviderFailure(error: unknown): ProviderFailure {
   if (error instanceof ProviderRejected || error instanceof ProviderUnavailable) return error;
   if (error instanceof MayflyError) {
+    if (errorTable[error.code].retryable)
+      return new ProviderUnavailable('the provider failed', { cause: error });
     return new ProviderRejected('the provider could not do what the configuration asks', { cause: error });
   }
   return new ProviderUnavailable('the provider failed', { effect: 'unknown', cause: error });

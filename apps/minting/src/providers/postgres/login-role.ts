@@ -18,6 +18,11 @@ export interface LoginRole {
   readonly ttlSeconds: number;
 }
 
+/** Stands at the front of every statement that makes a role, so that one still running can be told by `pg_stat_activity`. */
+function mintMark(name: string): string {
+  return `/* mint ${name} */`;
+}
+
 /** By the server's clock, whatever its DateStyle and time zone. */
 function expiration(ttlSeconds: number): string {
   return `to_char((now() + make_interval(secs => ${Math.floor(ttlSeconds)})) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
@@ -49,7 +54,7 @@ export async function createLoginRole(
   // SET FALSE (PostgreSQL 16): what the role makes is its own and goes with it; it can't act as the group.
   const membership = facts.version >= 160_000 ? ' WITH INHERIT TRUE, SET FALSE' : '';
   const results = await database.run(
-    `DO $mayfly$ BEGIN
+    `${mintMark(role.name)} DO $mayfly$ BEGIN
        PERFORM pg_advisory_xact_lock_shared(${groupLockKey(role.group)});
        EXECUTE ${pg.escapeLiteral(create)} || quote_literal(${expiration(role.ttlSeconds)});
        GRANT ${group} TO ${name}${membership};
@@ -63,17 +68,44 @@ export async function createLoginRole(
 /** Runs custom statements as one transaction, which holds the group in place. */
 export async function runCreationStatements(
   database: AdminDatabase,
-  group: string | undefined,
+  { name, group }: { readonly name: string; readonly group: string | undefined },
   statements: readonly string[],
   deadline: Deadline,
 ): Promise<void> {
   const lock = group === undefined ? [] : [`SELECT pg_advisory_xact_lock_shared(${groupLockKey(group)})`];
-  await database.run([...lock, ...statements].join('\n;\n'), deadline, { ownTransactions: true });
+  await database.run(`${mintMark(name)} ${[...lock, ...statements].join('\n;\n')}`, deadline, {
+    ownTransactions: true,
+  });
 }
 
 /** Whether a mint failed because its group has been dropped meanwhile. */
 export function groupWasMissing(error: unknown): boolean {
   return error instanceof Error && sqlStateOf(error.cause) === undefinedObject;
+}
+
+/**
+ * Ends statements that are still making this role: a connection that was cut leaves its statement running, and what it made
+ * a moment after we looked would never be found. Resolves when none is left.
+ */
+export async function stopUnfinishedMints(
+  database: AdminDatabase,
+  name: string,
+  deadline: Deadline,
+): Promise<void> {
+  // In two pieces, so that this statement does not find itself, or another that looks for the same.
+  const mark = `'/* mint ' || ${pg.escapeLiteral(`${name} */`)}`;
+  await database.run(
+    `DO $mayfly$ DECLARE running int; BEGIN
+       LOOP
+         SELECT count(pg_terminate_backend(pid)) INTO running FROM pg_stat_activity
+          WHERE usename = current_user AND state = 'active' AND strpos(query, ${mark}) > 0;
+         EXIT WHEN running = 0;
+         PERFORM pg_sleep(0.005);
+         PERFORM pg_stat_clear_snapshot();
+       END LOOP;
+     END $mayfly$`,
+    deadline,
+  );
 }
 
 /** Whether a role of this name exists. */

@@ -1,178 +1,21 @@
 /**
- * The provider against a real PostgreSQL: MAYFLY_TEST_POSTGRES_URL (a superuser's) and, where it is set,
- * MAYFLY_TEST_POSTGRES_OLDER_URL; on each as superuser and as a role that has CREATEROLE and owns the schema, no more.
+ * The provider against real PostgreSQL servers, on each as superuser and as a role that has CREATEROLE and owns the schemas,
+ * no more.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Secret, type PostgresCredentialSettings, type PostgresScope } from '@mayfly/domain';
-import { describeProviderConformance } from '@mayfly/testing';
-import { randomBytes } from 'node:crypto';
+import type { PostgresScope } from '@mayfly/domain';
 import pg from 'pg';
-import { deadlineIn } from '../deadline.ts';
+import { deadlineIn, type Deadline } from '../deadline.ts';
 import { ProviderRejected } from '../provider-error.ts';
-import type { Minted } from '../provider.ts';
 import { AdminDatabase } from './admin-database.ts';
 import { PostgresProvider } from './postgres-provider.ts';
-import { groupRoleName, loginRoleName } from './role-names.ts';
+import { groupLockKey, groupRoleName, loginRoleName } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
-
-const limits = {
-  maxConnections: 4,
-  statementTimeoutMs: 5_000,
-  connectTimeoutMs: 4_000,
-  groupFreshMs: 60_000,
-};
-const deadlineMs = 20_000;
-
-const servers = Object.entries({
-  'the newest PostgreSQL': process.env['MAYFLY_TEST_POSTGRES_URL'],
-  'an older PostgreSQL': process.env['MAYFLY_TEST_POSTGRES_OLDER_URL'],
-}).flatMap(([name, url]) => (url === undefined ? [] : [{ name, url }]));
-
-/** A database with rows, an admin of it, and a provider. */
-class Upstream {
-  readonly provider = new PostgresProvider(limits);
-  readonly database = `mayfly_it_${randomBytes(6).toString('hex')}`;
-  readonly admin = `it_admin_${randomBytes(6).toString('hex')}`;
-  readonly bounds: PostgresScope = { privileges: ['SELECT', 'INSERT'], schemas: ['shop', 'odd "name\'; --'] };
-  readonly narrower: PostgresScope = { privileges: ['SELECT'], schemas: ['shop'] };
-  adminUrl = '';
-
-  private constructor(private readonly superuserUrl: string) {}
-
-  static async make(superuserUrl: string, admin: 'superuser' | 'createrole'): Promise<Upstream> {
-    const upstream = new Upstream(superuserUrl);
-    const { database, admin: adminName } = upstream;
-    await upstream.asSuperuser(`CREATE DATABASE ${database}`, 'postgres');
-    await upstream.asSuperuser(
-      `CREATE ROLE ${adminName} LOGIN ${admin === 'superuser' ? 'SUPERUSER' : 'CREATEROLE'} PASSWORD 'admin-pw';
-       GRANT CREATE ON DATABASE ${database} TO ${adminName}`,
-    );
-    const url = new URL(superuserUrl);
-    Object.assign(url, { username: adminName, password: 'admin-pw', pathname: `/${database}` });
-    upstream.adminUrl = url.href;
-    await query(
-      upstream.adminUrl,
-      `CREATE SCHEMA shop; CREATE TABLE shop.orders (id serial, note text); INSERT INTO shop.orders (note) VALUES ('a');
-       CREATE VIEW shop.notes AS SELECT note FROM shop.orders; CREATE TABLE shop.other (id int);
-       CREATE SCHEMA "odd ""name'; --"; CREATE TABLE "odd ""name'; --"."t""'; DROP ROLE x; --" (id int)`,
-    );
-    return upstream;
-  }
-
-  asSuperuser(text: string, database = this.database): Promise<Record<string, unknown>[]> {
-    const url = new URL(this.superuserUrl);
-    url.pathname = `/${database}`;
-    return query(url.href, text);
-  }
-
-  context(leaseId: string) {
-    return {
-      leaseId,
-      organization: 'acme',
-      integration: 'shop-db',
-      integrationSettings: { admin: 'env:ADMIN' },
-      credentialSettings: {} as PostgresCredentialSettings,
-      secrets: () => Promise.resolve(new Secret(this.adminUrl)),
-      deadline: deadlineIn(deadlineMs),
-    };
-  }
-
-  mint(
-    leaseId: string,
-    scope: PostgresScope = this.bounds,
-    credentialSettings: PostgresCredentialSettings = {},
-  ): Promise<Minted> {
-    return this.provider.mint({
-      ...this.context(leaseId),
-      credentialSettings,
-      agentId: 'spiffe://acme.example/agent/ci/build/1',
-      bounds: this.bounds,
-      scope,
-      ttlSeconds: 120,
-    });
-  }
-
-  revoke(leaseId: string, { handle }: Pick<Minted, 'handle'>) {
-    return this.provider.revoke({ ...this.context(leaseId), handle });
-  }
-
-  async roles(pattern: string): Promise<string[]> {
-    const rows = await this.asSuperuser(
-      `SELECT rolname FROM pg_roles WHERE rolname ~ ${pg.escapeLiteral(pattern)}`,
-    );
-    return rows.map((row) => String(row['rolname']));
-  }
-
-  async close(): Promise<void> {
-    await this.provider.close();
-    const names = await this.asSuperuser(
-      `SELECT DISTINCT r.rolname FROM pg_roles r JOIN pg_shdepend s ON s.refobjid = r.oid AND s.refclassid = 'pg_authid'::regclass
-         JOIN pg_database d ON d.datname = current_database() AND (s.dbid = d.oid OR s.objid = d.oid)
-        WHERE r.rolname ~ '^mayfly_(scope|narrow)_'`,
-    );
-    for (const { rolname } of names)
-      await this.asSuperuser(`DROP OWNED BY ${String(rolname)}; DROP ROLE ${String(rolname)}`);
-    await this.asSuperuser(`DROP DATABASE ${this.database} WITH (FORCE)`, 'postgres');
-    await this.asSuperuser(`DROP OWNED BY ${this.admin}; DROP ROLE ${this.admin}`, 'postgres').catch(
-      () => undefined,
-    );
-  }
-}
-
-async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    const result: unknown = await client.query(text);
-    return ([result].flat().at(-1) as pg.QueryResult<Record<string, unknown>>).rows;
-  } finally {
-    await client.end();
-  }
-}
-
-const urlOf = ({ secret }: Pick<Minted, 'secret'>) => (JSON.parse(secret.reveal()) as { url: string }).url;
-const succeeds = (work: Promise<unknown>) =>
-  work.then(
-    () => true,
-    () => false,
-  );
+import { deadlineMs, limits, query, servers, succeeds, Upstream, urlOf } from './upstream.fixture.ts';
 
 for (const server of servers) {
   for (const admin of ['superuser', 'createrole'] as const) {
     const title = `postgres (${server.name}, admin with ${admin})`;
-
-    describeProviderConformance(title, { ends: 'named' }, async () => {
-      const upstream = await Upstream.make(server.url, admin);
-      const may = (secret: string, text: string) =>
-        succeeds(query((JSON.parse(secret) as { url: string }).url, text));
-      return {
-        mint: async ({ leaseId, scope }) => {
-          const minted = await upstream.mint(
-            leaseId,
-            scope === 'bounds' ? upstream.bounds : upstream.narrower,
-          );
-          return { ...minted, secret: minted.secret.reveal() };
-        },
-        revoke: (leaseId, handle) => upstream.revoke(leaseId, { handle: handle as Minted['handle'] }),
-        reconcile: (leaseId) => upstream.provider.reconcile(upstream.context(leaseId)),
-        mayDoTheNarrow: (secret) => may(secret, 'SELECT note FROM shop.orders; SELECT * FROM shop.notes'),
-        mayDoTheWide: (secret) => may(secret, "INSERT INTO shop.orders (note) VALUES ('b')"),
-        isLeftUpstream: async (leaseId) => (await upstream.roles(`^${loginRoleName(leaseId)}$`)).length > 0,
-        failing: {
-          rejected: () =>
-            upstream.mint(crypto.randomUUID(), { privileges: ['SELECT'], schemas: ['nowhere_to_be_found'] }),
-          unavailable: async () => {
-            const { provider } = upstream;
-            const secrets = () => Promise.resolve(new Secret('postgres://someone:pw@127.0.0.1:1/nowhere'));
-            const { handle } = { handle: { narrowed: false, revocation_statements: [] } };
-            return provider.revoke({ ...upstream.context(crypto.randomUUID()), secrets, handle });
-          },
-        },
-        upstreamWords: [/nowhere/, /ECONNREFUSED/, /127\.0\.0\.1/, /someone/],
-        close: () => upstream.close(),
-      };
-    });
 
     describe(title, () => {
       let upstream: Upstream;
@@ -344,6 +187,80 @@ for (const server of servers) {
         } finally {
           await database.close();
         }
+      });
+
+      it('I6: gives up on a database that does not answer, and leaves nothing behind', async () => {
+        const provider = new PostgresProvider({ ...limits, statementTimeoutMs: 300 });
+        const place = { organization: 'acme', integration: 'shop-db', database: upstream.database };
+        const mint = (deadline: Deadline) => {
+          const leaseId = crypto.randomUUID();
+          const context = {
+            ...upstream.context(leaseId),
+            deadline,
+            agentId: 'spiffe://acme.example/agent/a/b/c',
+          };
+          const { bounds } = upstream;
+          return { leaseId, minting: provider.mint({ ...context, bounds, scope: bounds, ttlSeconds: 60 }) };
+        };
+        const warm = mint(deadlineIn(deadlineMs));
+        await provider.revoke({ ...upstream.context(warm.leaseId), handle: (await warm.minting).handle });
+        const blocker = new pg.Client({ connectionString: upstream.adminUrl });
+        await blocker.connect();
+        try {
+          const lock = groupLockKey(groupRoleName(place, upstream.bounds, upstream.bounds));
+          await blocker.query(`SELECT pg_advisory_lock(${lock})`);
+          const slow = mint(deadlineIn(deadlineMs));
+          await expect(slow.minting).rejects.toMatchObject({ code: 'provider_unavailable', effect: 'none' });
+          const cut = mint({ signal: AbortSignal.timeout(50), remainingMs: () => 1_000 });
+          await expect(cut.minting).rejects.toMatchObject({
+            code: 'provider_unavailable',
+            effect: 'unknown',
+          });
+          const late = mint(deadlineIn(200));
+          await expect(late.minting).rejects.toMatchObject({ code: 'provider_unavailable', effect: 'none' });
+          // What was cut off has ended by the server's own timeout before the lock is free.
+          await expect(mint(deadlineIn(deadlineMs)).minting).rejects.toMatchObject({ effect: 'none' });
+          await blocker.query(`SELECT pg_advisory_unlock(${lock})`);
+          for (const { leaseId } of [slow, cut, late]) {
+            expect(await upstream.roles(`^${loginRoleName(leaseId)}$`)).toEqual([]);
+          }
+        } finally {
+          await blocker.end();
+          await provider.close();
+        }
+      });
+
+      it('I6: ends a mint that is still running upstream before it says that nothing is there', async () => {
+        const place = { organization: 'acme', integration: 'shop-db', database: upstream.database };
+        const leaseId = crypto.randomUUID();
+        const running = async () => {
+          const text = `SELECT FROM pg_stat_activity WHERE state = 'active' AND strpos(query, 'mint ' || '${loginRoleName(leaseId)}') > 0`;
+          return (await upstream.asSuperuser(text)).length;
+        };
+        const warm = crypto.randomUUID();
+        await upstream.revoke(warm, await upstream.mint(warm));
+        const blocker = new pg.Client({ connectionString: upstream.adminUrl });
+        await blocker.connect();
+        try {
+          const lock = groupLockKey(groupRoleName(place, upstream.bounds, upstream.bounds));
+          await blocker.query(`SELECT pg_advisory_lock(${lock})`);
+          const { bounds } = upstream;
+          const cut = upstream.provider.mint({
+            ...upstream.context(leaseId),
+            deadline: { signal: AbortSignal.timeout(100), remainingMs: () => deadlineMs },
+            agentId: 'spiffe://acme.example/agent/a/b/c',
+            bounds,
+            scope: bounds,
+            ttlSeconds: 60,
+          });
+          await expect(cut).rejects.toMatchObject({ effect: 'unknown' });
+          expect(await running()).toBe(1);
+          expect(await upstream.provider.reconcile(upstream.context(leaseId))).toBe('absent');
+          expect(await running()).toBe(0);
+        } finally {
+          await blocker.end();
+        }
+        expect(await upstream.roles(`^${loginRoleName(leaseId)}$`)).toEqual([]);
       });
 
       it('grants new tables once the group is looked at again', async () => {

@@ -32,6 +32,7 @@ import {
   readExpiration,
   roleExists,
   runCreationStatements,
+  stopUnfinishedMints,
 } from './login-role.ts';
 import { loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
@@ -122,7 +123,9 @@ export class PostgresProvider implements Provider<
     const database = await this.#open(context);
     // The scope of the mint is not known here: its group may be one that nobody needs any longer.
     this.#groups.sweepLater(database, placeOf(context, database));
-    if (!(await roleExists(database, loginRoleName(context.leaseId), context.deadline))) return 'absent';
+    const name = loginRoleName(context.leaseId);
+    await stopUnfinishedMints(database, name, context.deadline);
+    if (!(await roleExists(database, name, context.deadline))) return 'absent';
     const outcome = await this.#drop(context, database, context.credentialSettings.revocation_statements);
     return outcome === 'revoked' ? 'removed' : 'absent';
   }
@@ -162,7 +165,7 @@ export class PostgresProvider implements Provider<
         const expiration = await readExpiration(database, ttlSeconds, deadline);
         const values = { name, verifier, expiration, ...(group !== undefined && { group }) };
         const statements = templates.map((template) => renderStatement(template, values));
-        await runCreationStatements(database, group, statements, deadline);
+        await runCreationStatements(database, { name, group }, statements, deadline);
         return { group, expiresAt: new Date(expiration) };
       }
       // Without templates the group is always needed.
