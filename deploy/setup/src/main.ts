@@ -1,0 +1,2 @@
+/** Sets a deployment up. */
+export {};
