@@ -172,6 +172,7 @@ export function grantClaims({ actor, ...changes }: GrantChanges = {}): GrantClai
     scope: { privileges: ['SELECT'] },
     ttl_seconds: 60,
     recipient_key: { kty: 'OKP', crv: 'X25519', x: 'A'.repeat(43) },
+    recipient: 'session',
     policy_ids: ['p1'],
     config_version: 3,
     ...changes,

@@ -4,7 +4,7 @@ export { asDependencyError, isDependencyFailure } from './dependency-error.ts';
 export { migrate, type MigrationSettings } from './migrate.ts';
 export { createPool, type PoolSettings } from './pool.ts';
 export { quoteName, quoteText } from './quoting.ts';
-export { scramVerifier } from './scram-verifier.ts';
+export { defaultScramIterations, randomPassword, scramVerifier } from './scram-verifier.ts';
 export {
   accessStatements,
   auditorRole,

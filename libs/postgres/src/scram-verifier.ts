@@ -1,25 +1,38 @@
 /**
- * SCRAM-SHA-256 verifiers (RFC 5803, RFC 7677), computed here so that Postgres never sees a password: not in its log,
- * not in `pg_stat_activity`, not in `pg_stat_statements`.
+ * SCRAM-SHA-256 verifiers (RFC 5802 §3, RFC 7677; the stored form is RFC 5803's): computed here, so that no server log and
+ * no `pg_stat_activity` ever holds a password.
  */
 import { createHash, createHmac, pbkdf2, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 
-/** What Postgres itself uses (`scram_iterations`), and the least that RFC 7677 §4 allows. */
-const defaultIterations = 4_096;
+/** What PostgreSQL itself uses, and the least that RFC 7677 §4 allows; some drivers refuse less. */
+export const defaultScramIterations = 4_096;
+
+const saltBytes = 16;
+const deriveKey = promisify(pbkdf2);
+
+/** 256 random bits in base64url: nothing that SASLprep (RFC 4013) would change. */
+export function randomPassword(): string {
+  return randomBytes(32).toString('base64url');
+}
 
 /**
- * What to write after `PASSWORD`: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. A verifier is no
- * password, but lets its holder guess one: treat it as a secret.
- *
- * @throws Error when the password is empty or not printable ASCII, on which SASLprep (RFC 4013) has no effect.
+ * What stands after `PASSWORD`: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. The work is done on libuv's
+ * threads. Throws RangeError for a password that SASLprep might change.
  */
-export async function scramVerifier(password: string, iterations = defaultIterations): Promise<string> {
-  if (!/^[\x20-\x7e]+$/.test(password)) throw new Error('a password must be printable ASCII and not empty');
-  const salt = randomBytes(16);
-  const salted = await promisify(pbkdf2)(password, salt, iterations, 32, 'sha256');
-  const clientKey = createHmac('sha256', salted).update('Client Key').digest();
+export async function scramVerifier(
+  password: string,
+  iterations: number = defaultScramIterations,
+  salt: Uint8Array = randomBytes(saltBytes),
+): Promise<string> {
+  if (!/^[\x20-\x7e]+$/.test(password)) throw new RangeError('a password must be printable ASCII');
+  const salted = await deriveKey(password, salt, iterations, 32, 'sha256');
+  const clientKey = hmac(salted, 'Client Key');
   const storedKey = createHash('sha256').update(clientKey).digest('base64');
-  const serverKey = createHmac('sha256', salted).update('Server Key').digest('base64');
-  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${storedKey}:${serverKey}`;
+  const serverKey = hmac(salted, 'Server Key').toString('base64');
+  return `SCRAM-SHA-256$${iterations}:${Buffer.from(salt).toString('base64')}$${storedKey}:${serverKey}`;
+}
+
+function hmac(key: Buffer, text: string): Buffer {
+  return createHmac('sha256', key).update(text).digest();
 }

@@ -27,6 +27,10 @@ export interface ServiceEnvironment {
   readonly MAYFLY_CONFIG?: string;
   /** audit: the file outside Postgres that signed checkpoints are appended to. */
   readonly MAYFLY_CHECKPOINT_FILE?: string;
+  /** gateway: the URL by which agents and tools reach it. */
+  readonly MAYFLY_PUBLIC_URL?: string;
+  /** minting: `iss` of tool tokens, the gateway's URL. */
+  readonly MAYFLY_TOOL_TOKEN_ISSUER?: string;
   readonly OTEL_SERVICE_NAME: string;
 }
 
@@ -39,6 +43,7 @@ export interface StackAddresses {
   readonly keysFolder: string;
   readonly configFile?: string | undefined;
   readonly checkpointFile: string;
+  readonly gatewayUrl: string;
 }
 
 /** The environment contract of one service. */
@@ -59,6 +64,8 @@ export function serviceEnvironment(
       ? { MAYFLY_CONFIG: addresses.configFile }
       : {}),
     ...(service === 'audit' ? { MAYFLY_CHECKPOINT_FILE: addresses.checkpointFile } : {}),
+    ...(service === 'gateway' ? { MAYFLY_PUBLIC_URL: addresses.gatewayUrl } : {}),
+    ...(service === 'minting' ? { MAYFLY_TOOL_TOKEN_ISSUER: addresses.gatewayUrl } : {}),
     OTEL_SERVICE_NAME: `mayfly-${service}`,
   };
 }

@@ -61,7 +61,11 @@ async function start(given: StackOptions, cleanUp: CleanUp): Promise<Stack> {
   options.signal?.throwIfAborted();
   const checkpointFile = join(dataDirectory, 'checkpoints', 'checkpoints.jsonl');
   ensurePrivateFolder(join(dataDirectory, 'checkpoints'));
-  const services = await startServices(options, dataDirectory, cleanUp, parts, {
+  const gatewayPort = await freePort(
+    options.gatewayPort === 0 ? undefined : (options.gatewayPort ?? DEFAULT_GATEWAY_PORT),
+  );
+  const services = await startServices({ ...options, gatewayPort }, dataDirectory, cleanUp, parts, {
+    gatewayUrl: `http://127.0.0.1:${gatewayPort}`,
     natsUrl: prepared?.servicesNatsUrl ?? bus.nats.url,
     natsCaFile: options.natsCaFile,
     natsSeedFile: bus.keys.natsSeedFile,
@@ -160,8 +164,11 @@ async function openIdentities(options: StackOptions, dataDirectory: string, clea
   return { issuer, files: identities.files };
 }
 
+/** Options whose gateway port has been settled. */
+type SettledOptions = StackOptions & { readonly gatewayPort: number };
+
 async function startServices(
-  options: StackOptions,
+  options: SettledOptions,
   dataDirectory: string,
   cleanUp: CleanUp,
   parts: RecordedProcesses,
@@ -190,15 +197,15 @@ async function startServices(
 
 async function startOne(
   service: ServiceName,
-  options: StackOptions,
+  options: SettledOptions,
   dataDirectory: string,
   parts: RecordedProcesses,
   addresses: StackAddresses,
   inherited: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<StackService> {
-  const { gatewayPort = DEFAULT_GATEWAY_PORT, onLine } = options;
-  const port = await freePort(service === 'gateway' && gatewayPort !== 0 ? gatewayPort : undefined);
+  const { gatewayPort, onLine } = options;
+  const port = service === 'gateway' ? gatewayPort : await freePort();
   const running = await startService({
     service,
     port,

@@ -33,6 +33,7 @@ const grantClaims: GrantClaims = {
   scope: { tables: ['orders'] },
   ttl_seconds: 60,
   recipient_key: { kty: 'OKP', crv: 'X25519', x: 'A'.repeat(43) },
+  recipient: 'session',
   policy_ids: [],
   config_version: 1,
 };

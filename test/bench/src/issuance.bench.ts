@@ -1,12 +1,11 @@
 /** What a lease costs: `jwt` against the bare parts of its path, `postgres` against creating the role by hand. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { connect as connectNats, nkeyAuthenticator, type NatsConnection } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { jetstream } from '@nats-io/jetstream';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bus, subjectOf } from '@mayfly/contracts';
-import { newEvent } from '@mayfly/messaging';
+import { bus, subjectOf, type ServiceName } from '@mayfly/contracts';
+import { connectBus, newEvent } from '@mayfly/messaging';
 import type { AgentApi, DevelopmentStack } from '@mayfly/stack';
 import pg from 'pg';
 import { post } from './http-client.ts';
@@ -103,12 +102,11 @@ async function openFloor(stack: DevelopmentStack): Promise<Floor> {
 }
 
 /** A connection as one of the services. */
-export async function natsAs(stack: DevelopmentStack, service: string): Promise<NatsConnection> {
-  const seed = readFileSync(join(stack.keysFolder, service, 'nats.nk'));
-  return connectNats({
+export function natsAs(stack: DevelopmentStack, service: ServiceName): Promise<NatsConnection> {
+  return connectBus({
     servers: stack.natsUrl,
-    authenticator: nkeyAuthenticator(seed),
-    inboxPrefix: `_INBOX_${service}`,
+    service,
+    seedFile: join(stack.keysFolder, service, 'nats.nk'),
   });
 }
 

@@ -70,7 +70,7 @@ describe('the input of an operation', () => {
   it('never repeats a value that may be a secret in the wrong place', () => {
     expect(() =>
       parseInput(http.leases.createLease, request({ body: { credential: { password: 'hunter2' } } })),
-    ).toThrow(expect.objectContaining({ reason: expect.not.stringContaining('hunter2') as string }));
+    ).toThrow(expect.objectContaining({ reason: expect.not.stringContaining('hunter2') as unknown }));
   });
 
   it('is refused when a path parameter is given twice', () => {

@@ -152,6 +152,7 @@ describe('IssueLease', () => {
     scope: { privileges: ['SELECT'], schemas: ['public'] },
     ttl_seconds: 300,
     recipient_key: recipient.publicJwk,
+    recipient: 'session',
     policy_ids: ['p'],
     config_version: 1,
     ...more,

@@ -135,6 +135,8 @@ export class IssueLease {
       agentId: grant.actor.agent_id,
       user: grant.actor.user,
       task: grant.actor.task,
+      // A one-time key of the gateway is nobody's to prove possession of.
+      askerKey: grant.recipient === 'session' ? grant.recipient_key : undefined,
     };
     try {
       return await this.options.runner.mint(call, timeLeftMs() - marginMs, (minted) => {

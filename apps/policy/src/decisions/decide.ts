@@ -203,6 +203,7 @@ function grantClaims(
     scope,
     ttl_seconds: ttlSeconds,
     recipient_key: session.recipientKey ?? input.reply_key,
+    recipient: session.recipientKey === undefined ? 'gateway' : 'session',
     policy_ids: policyIds.slice(0, 64),
     config_version: running.version,
   };

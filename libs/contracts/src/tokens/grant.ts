@@ -55,6 +55,8 @@ export const GrantClaims = z.strictObject({
   ttl_seconds: Seconds,
   /** The secret is sealed to this key and to no other. */
   recipient_key: RecipientKey,
+  /** Whose key that is: the session's own, or a one-time key of the gateway. */
+  recipient: z.enum(['session', 'gateway']),
   /** Identifies the policies that allowed it. */
   policy_ids: z.array(text(256)).max(64),
   config_version: z.int().min(1),

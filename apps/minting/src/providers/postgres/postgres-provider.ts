@@ -36,7 +36,7 @@ import {
 } from './login-role.ts';
 import { loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
-import { defaultScramIterations, randomPassword, scramVerifier } from './scram-verifier.ts';
+import { defaultScramIterations, randomPassword, scramVerifier } from '@mayfly/postgres';
 import { placeholdersOf, renderStatement } from './statement-template.ts';
 
 export interface PostgresProviderOptions extends AdminDatabaseLimits {
