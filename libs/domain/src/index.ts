@@ -8,3 +8,11 @@ export * from './providers/definition.ts';
 export * from './providers/jwt.ts';
 export * from './providers/postgres.ts';
 export { providerDefinitions, type AnyProviderDefinition } from './providers/registry.ts';
+export { canonicalJson } from './audit-chain/canonical-json.ts';
+export { chainHash, genesisHash, type ChainedRow } from './audit-chain/chain.ts';
+export {
+  verifyChain,
+  type FoundRow,
+  type Verification,
+  type VerifiedCheckpoint,
+} from './audit-chain/verify.ts';

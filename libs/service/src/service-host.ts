@@ -16,5 +16,5 @@ export interface ServiceHost {
   readonly publisher: EventPublisher;
   readonly keys: KeyFiles;
   /** The service is ready only while this answers yes. */
-  addReadinessCheck(name: string, check: ReadinessCheck): void;
+  readonly addReadinessCheck: (name: string, check: ReadinessCheck) => void;
 }

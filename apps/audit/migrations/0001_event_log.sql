@@ -1,0 +1,95 @@
+-- The event log: append-only, chained in insert order, partitioned by the time of the event.
+
+CREATE TABLE audit.event_log (
+  seq bigint NOT NULL,
+  id uuid NOT NULL,
+  time timestamptz NOT NULL,
+  recorded_at timestamptz NOT NULL,
+  event jsonb NOT NULL,
+  hash bytea NOT NULL,
+  -- Computed from the event, so that no copy of a fact can be changed beside the chain.
+  type text GENERATED ALWAYS AS (replace(replace(event ->> 'type', 'dev.mayfly.', ''), '.v1', '')) STORED,
+  organization text GENERATED ALWAYS AS (event -> 'data' ->> 'organization') STORED,
+  lease_id uuid GENERATED ALWAYS AS ((event -> 'data' ->> 'lease_id')::uuid) STORED,
+  session_id uuid GENERATED ALWAYS AS ((event -> 'data' ->> 'session_id')::uuid) STORED,
+  agent_id text GENERATED ALWAYS AS (event -> 'data' ->> 'agent_id') STORED,
+  trace_id text GENERATED ALWAYS AS (event -> 'data' ->> 'trace_id') STORED,
+  -- A partitioned table's key must hold the partition key. The time is the event's own, so the pair is as unique as the id.
+  PRIMARY KEY (id, time)
+) PARTITION BY RANGE (time);
+
+CREATE INDEX event_log_seq ON audit.event_log (seq);
+CREATE INDEX event_log_lease ON audit.event_log (lease_id, type) WHERE lease_id IS NOT NULL;
+CREATE INDEX event_log_agent ON audit.event_log (agent_id, seq) WHERE agent_id IS NOT NULL;
+CREATE INDEX event_log_trace ON audit.event_log (trace_id) WHERE trace_id IS NOT NULL;
+CREATE INDEX event_log_organization ON audit.event_log (organization, seq);
+
+-- For events whose time lies where no month has been prepared.
+CREATE TABLE audit.event_log_default PARTITION OF audit.event_log DEFAULT;
+
+COMMENT ON TABLE audit.event_log IS 'Every event and signal, once, in the order of their writing. Read it through the views.';
+COMMENT ON COLUMN audit.event_log.seq IS 'Position in the chain: from 1, without gaps';
+COMMENT ON COLUMN audit.event_log.id IS 'Id of the CloudEvent (UUIDv7)';
+COMMENT ON COLUMN audit.event_log.time IS 'Time of the CloudEvent: when it happened, by the clock of the service that tells of it';
+COMMENT ON COLUMN audit.event_log.recorded_at IS 'When the row was written, milliseconds';
+COMMENT ON COLUMN audit.event_log.event IS 'The whole CloudEvent';
+COMMENT ON COLUMN audit.event_log.hash IS 'SHA-256 over the hash of the row before and the canonical JSON of {event, recorded_at, seq}';
+COMMENT ON COLUMN audit.event_log.type IS 'Short type, such as credential.issued';
+COMMENT ON COLUMN audit.event_log.organization IS 'data.organization';
+COMMENT ON COLUMN audit.event_log.lease_id IS 'data.lease_id';
+COMMENT ON COLUMN audit.event_log.session_id IS 'data.session_id';
+COMMENT ON COLUMN audit.event_log.agent_id IS 'data.agent_id, a SPIFFE ID';
+COMMENT ON COLUMN audit.event_log.trace_id IS 'data.trace_id, the trace of the lease for life';
+
+CREATE FUNCTION audit.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+COMMENT ON FUNCTION audit.refuse_change() IS 'Trigger: the log can only grow. The owner could drop it, which is what the chain and its checkpoints are for.';
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit.event_log FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit.event_log FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit.event_log_default FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
+
+-- Makes the partition of a month if it is not there yet. A month of which the default partition holds rows stays there.
+CREATE FUNCTION audit.prepare_month(month date) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  first date := date_trunc('month', month)::date;
+  name text := 'event_log_' || to_char(first, 'YYYY_MM');
+BEGIN
+  IF to_regclass('audit.' || quote_ident(name)) IS NOT NULL THEN RETURN; END IF;
+  IF EXISTS (SELECT FROM audit.event_log_default WHERE time >= first AT TIME ZONE 'UTC' AND time < (first + interval '1 month') AT TIME ZONE 'UTC') THEN
+    RETURN;
+  END IF;
+  EXECUTE format('CREATE TABLE audit.%I PARTITION OF audit.event_log FOR VALUES FROM (%L) TO (%L)',
+    name, first AT TIME ZONE 'UTC', (first + interval '1 month') AT TIME ZONE 'UTC');
+  EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit.%I FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change()', name);
+END
+$$;
+COMMENT ON FUNCTION audit.prepare_month(date) IS 'Makes the partition of the month that a day lies in';
+
+CREATE TABLE audit.chain_head (
+  singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  seq bigint NOT NULL,
+  hash bytea NOT NULL
+);
+INSERT INTO audit.chain_head (seq, hash) VALUES (0, decode(repeat('00', 32), 'hex'));
+COMMENT ON TABLE audit.chain_head IS 'The end of the chain. Its row is locked by whoever writes: one writer at a time, with any number of replicas.';
+COMMENT ON COLUMN audit.chain_head.singleton IS 'There is one row';
+COMMENT ON COLUMN audit.chain_head.seq IS 'seq of the last row';
+COMMENT ON COLUMN audit.chain_head.hash IS 'hash of the last row; 32 zero bytes before the first';
+
+CREATE TABLE audit.checkpoint (
+  seq bigint PRIMARY KEY,
+  hash bytea NOT NULL,
+  at timestamptz NOT NULL,
+  token text NOT NULL
+);
+COMMENT ON TABLE audit.checkpoint IS 'Signed statements of where the chain ended; the same are in a file outside Postgres';
+COMMENT ON COLUMN audit.checkpoint.seq IS 'seq of the last row then';
+COMMENT ON COLUMN audit.checkpoint.hash IS 'hash of the last row then';
+COMMENT ON COLUMN audit.checkpoint.at IS 'When it was signed';
+COMMENT ON COLUMN audit.checkpoint.token IS 'JWS (typ mayfly-checkpoint+jwt) over seq, hash and at';
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit.checkpoint FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit.checkpoint FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();

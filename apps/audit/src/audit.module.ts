@@ -1,0 +1,111 @@
+/** Wiring of the audit service. */
+import { join } from 'node:path';
+import {
+  Module,
+  type DynamicModule,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+import { createPool, migrate } from '@mayfly/postgres';
+import { BackgroundLoop, type ServiceHost } from '@mayfly/service';
+import {
+  loadSigningKeys,
+  loadVerificationKeys,
+  tokenKinds,
+  TokenSigner,
+  TokenVerifier,
+} from '@mayfly/tokens';
+import type { Pool } from 'pg';
+import { CheckpointFile } from './checkpoints/checkpoint-file.ts';
+import { checkpointKind } from './checkpoints/checkpoint-claims.ts';
+import { MakeCheckpoint } from './checkpoints/make-checkpoint.ts';
+import { LogHandler } from './log/log.handler.ts';
+import { WriteEvents } from './log/write-events.ts';
+import { QueriesHandler } from './queries/queries.handler.ts';
+import { ReadLog } from './queries/read-log.ts';
+import type { AuditSettings } from './settings.ts';
+import { prepareMonths } from './store/partitions.ts';
+
+export const migrationsDirectory = join(import.meta.dirname, '..', 'migrations');
+
+/** A batch is at most 1,000 rows; a burst must not be cut off by an impatient timeout. */
+const statementTimeoutMs = 20_000;
+const partitionsMs = 6 * 3_600_000;
+
+@Module({})
+export class AuditModule {
+  static async register(host: ServiceHost, settings: AuditSettings): Promise<DynamicModule> {
+    const pool = await openDatabase(host, settings);
+    const assertionKeys = await loadVerificationKeys(host.keys.public.assertion);
+    const signer = new TokenSigner(checkpointKind, await loadSigningKeys(host.keys.audit.checkpoint));
+    const makeCheckpoint = new MakeCheckpoint(
+      pool,
+      signer,
+      new CheckpointFile(settings.MAYFLY_CHECKPOINT_FILE),
+    );
+    return {
+      module: AuditModule,
+      controllers: [LogHandler, QueriesHandler],
+      providers: [
+        { provide: WriteEvents, useValue: new WriteEvents(pool) },
+        {
+          provide: ReadLog,
+          useValue: new ReadLog(
+            pool,
+            new TokenVerifier(tokenKinds.assertion, assertionKeys, { audience: 'mayfly-audit' }),
+          ),
+        },
+        { provide: Background, useValue: new Background(host, settings, pool, makeCheckpoint) },
+      ],
+    };
+  }
+}
+
+async function openDatabase(
+  { logger, addReadinessCheck }: ServiceHost,
+  settings: AuditSettings,
+): Promise<Pool> {
+  const connectionString = settings.MAYFLY_POSTGRES_URL.reveal();
+  await migrate({ connectionString, schema: 'audit', directory: migrationsDirectory });
+  const pool = createPool({
+    connectionString,
+    applicationName: 'mayfly-audit',
+    max: settings.MAYFLY_POSTGRES_POOL,
+    statementTimeoutMs,
+    connectionTimeoutMs: 5_000,
+    onIdleError: (error) => logger.warn({ err: error }, 'an idle connection to Postgres was lost'),
+  });
+  await prepareMonths(pool);
+  addReadinessCheck('postgres', () => pool.query('SELECT').then(() => true));
+  return pool;
+}
+
+/** What runs beside the streams: checkpoints and partitions. */
+class Background implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #loops: readonly BackgroundLoop[];
+
+  constructor(
+    { logger }: ServiceHost,
+    settings: AuditSettings,
+    private readonly pool: Pool,
+    private readonly makeCheckpoint: MakeCheckpoint,
+  ) {
+    const loop = (name: string, intervalMs: number, work: () => Promise<void>) =>
+      new BackgroundLoop({ name, intervalMs, logger, pass: () => work().then(() => undefined) });
+    this.#loops = [
+      loop('checkpoints', settings.MAYFLY_CHECKPOINT_MS, () => makeCheckpoint.execute(new Date())),
+      loop('partitions', partitionsMs, () => prepareMonths(pool)),
+    ];
+  }
+
+  onApplicationBootstrap(): void {
+    for (const loop of this.#loops) loop.start();
+  }
+
+  /** The last checkpoint covers what came since the one before; then the pool goes. */
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    await this.makeCheckpoint.execute(new Date()).catch(() => undefined);
+    await this.pool.end();
+  }
+}
