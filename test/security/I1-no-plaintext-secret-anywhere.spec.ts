@@ -95,11 +95,12 @@ describe('I1: after a full run', () => {
     keep('misplaced secret', 'misplaced-secret-0815');
 
     await administrator.call('GET', '/v1/audit/events?limit=1000');
-    for (const leaseId of leaseIds) await unsealed.giveBack(leaseId).catch(() => undefined);
-    await fetch(`${stack.gatewayUrl}/v1/token/revoke`, {
-      method: 'POST',
-      body: new URLSearchParams({ token: unsealed.sessionToken }),
-    });
+    for (const { sessionToken } of [sealed, unsealed]) {
+      await fetch(`${stack.gatewayUrl}/v1/token/revoke`, {
+        method: 'POST',
+        body: new URLSearchParams({ token: sessionToken }),
+      });
+    }
     await waitUntil(
       'ending all leases',
       async () => (await count('SELECT count(*) FROM audit.live_credentials')) === 0,

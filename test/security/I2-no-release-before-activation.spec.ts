@@ -18,7 +18,9 @@ describe('I2: a credential', () => {
   let upstream: pg.Client;
 
   beforeAll(async () => {
-    stack = await startWholeStack({ env: { minting: { MAYFLY_PROVIDER_DEADLINE_MS: '5000' } } });
+    stack = await startWholeStack({
+      env: { minting: { MAYFLY_PROVIDER_DEADLINE_MS: '5000', MAYFLY_POSTGRES_STATEMENT_TIMEOUT_MS: '2000' } },
+    });
     agent = await openSession(stack);
     upstream = new pg.Client({ connectionString: stack.ordersAdminUrl });
     await upstream.connect();

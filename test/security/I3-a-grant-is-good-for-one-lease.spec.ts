@@ -82,6 +82,7 @@ describe('I3: a grant', () => {
       ttl_seconds: 60,
       recipient_key: recipient.publicJwk,
       recipient: 'session',
+      granted_at: new Date().toISOString(),
       policy_ids: [],
       config_version: 1,
       ...change,

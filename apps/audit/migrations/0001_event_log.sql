@@ -4,7 +4,7 @@ CREATE TABLE audit.event_log (
   seq bigint NOT NULL,
   id uuid NOT NULL,
   time timestamptz NOT NULL,
-  recorded_at timestamptz NOT NULL,
+  recorded_at timestamptz(3) NOT NULL,
   event jsonb NOT NULL,
   hash bytea NOT NULL,
   -- Computed from the event, so that no copy of a fact can be changed beside the chain.
@@ -21,6 +21,7 @@ CREATE TABLE audit.event_log (
 CREATE INDEX event_log_seq ON audit.event_log (seq);
 CREATE INDEX event_log_lease ON audit.event_log (lease_id, type) WHERE lease_id IS NOT NULL;
 CREATE INDEX event_log_agent ON audit.event_log (agent_id, seq) WHERE agent_id IS NOT NULL;
+CREATE INDEX event_log_session ON audit.event_log (session_id) WHERE session_id IS NOT NULL;
 CREATE INDEX event_log_trace ON audit.event_log (trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX event_log_organization ON audit.event_log (organization, seq);
 
@@ -53,17 +54,18 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit.event_log FOR EACH STATEMENT
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit.event_log_default FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
 
 -- Makes the partition of a month if it is not there yet. A month of which the default partition holds rows stays there.
-CREATE FUNCTION audit.prepare_month(month date) RETURNS void LANGUAGE plpgsql AS $$
+-- A month begins in UTC, whatever the session's time zone.
+CREATE FUNCTION audit.prepare_month(month date) RETURNS void LANGUAGE plpgsql SET timezone = 'UTC' AS $$
 DECLARE
   first date := date_trunc('month', month)::date;
   name text := 'event_log_' || to_char(first, 'YYYY_MM');
 BEGIN
   IF to_regclass('audit.' || quote_ident(name)) IS NOT NULL THEN RETURN; END IF;
-  IF EXISTS (SELECT FROM audit.event_log_default WHERE time >= first AT TIME ZONE 'UTC' AND time < (first + interval '1 month') AT TIME ZONE 'UTC') THEN
+  IF EXISTS (SELECT FROM audit.event_log_default WHERE time >= first AND time < first + interval '1 month') THEN
     RETURN;
   END IF;
   EXECUTE format('CREATE TABLE audit.%I PARTITION OF audit.event_log FOR VALUES FROM (%L) TO (%L)',
-    name, first AT TIME ZONE 'UTC', (first + interval '1 month') AT TIME ZONE 'UTC');
+    name, first::timestamptz, (first + interval '1 month')::timestamptz);
   EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit.%I FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change()', name);
 END
 $$;

@@ -63,6 +63,7 @@ SELECT
   used.uses,
   first.event -> 'data' ->> 'source_ip' AS source_ip,
   (first.event -> 'data' ->> 'config_version')::bigint AS config_version,
+  first.event -> 'data' -> 'policy_ids' AS policy_ids,
   first.trace_id
 FROM audit.event_log AS first
 LEFT JOIN LATERAL (
@@ -105,6 +106,7 @@ COMMENT ON COLUMN audit.credential_lifecycle.end_reason IS 'Why it ended';
 COMMENT ON COLUMN audit.credential_lifecycle.uses IS 'How many uses were reported or observed';
 COMMENT ON COLUMN audit.credential_lifecycle.source_ip IS 'Address of the asker';
 COMMENT ON COLUMN audit.credential_lifecycle.config_version IS 'The configuration by which it was granted';
+COMMENT ON COLUMN audit.credential_lifecycle.policy_ids IS 'The policies that allowed it';
 COMMENT ON COLUMN audit.credential_lifecycle.trace_id IS 'Its trace for life; find it in Jaeger';
 
 CREATE VIEW audit.live_credentials AS
@@ -123,12 +125,12 @@ SELECT
   event -> 'data' ->> 'source_ip' AS source_ip,
   trace_id
 FROM audit.event_log
-WHERE type IN ('request.denied', 'session.rejected', 'config.rejected');
+WHERE type IN ('request.denied', 'request.rejected', 'session.rejected', 'config.rejected');
 
 COMMENT ON VIEW audit.denials IS 'What was refused: requests, identities, configuration documents';
 COMMENT ON COLUMN audit.denials.seq IS 'Position in the chain';
 COMMENT ON COLUMN audit.denials.time IS 'When it was refused';
-COMMENT ON COLUMN audit.denials.type IS 'request.denied, session.rejected or config.rejected';
+COMMENT ON COLUMN audit.denials.type IS 'request.denied, request.rejected (by an approver), session.rejected or config.rejected';
 COMMENT ON COLUMN audit.denials.organization IS 'The organization; null where none could be established';
 COMMENT ON COLUMN audit.denials.session_id IS 'The session that asked';
 COMMENT ON COLUMN audit.denials.agent_id IS 'SPIFFE ID of the asker, where known';
@@ -148,4 +150,9 @@ COMMENT ON COLUMN audit.checkpoints.hash IS 'hash of the last row then, hex';
 COMMENT ON COLUMN audit.checkpoints.at IS 'When it was signed';
 COMMENT ON COLUMN audit.checkpoints.token IS 'JWS over seq, hash and at; its key is public/checkpoint.jwks.json';
 
-GRANT SELECT ON audit.events, audit.credential_lifecycle, audit.live_credentials, audit.denials, audit.checkpoints TO mayfly_auditor;
+CREATE VIEW audit.chain_end AS SELECT seq, encode(hash, 'hex') AS hash FROM audit.chain_head;
+COMMENT ON VIEW audit.chain_end IS 'Where the log says that it ends';
+COMMENT ON COLUMN audit.chain_end.seq IS 'seq of the last row';
+COMMENT ON COLUMN audit.chain_end.hash IS 'hash of the last row, hex';
+
+GRANT SELECT ON audit.events, audit.credential_lifecycle, audit.live_credentials, audit.denials, audit.checkpoints, audit.chain_end TO mayfly_auditor;

@@ -17,7 +17,6 @@ import {
 } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { CheckpointFile } from './checkpoints/checkpoint-file.ts';
-import { checkpointKind } from './checkpoints/checkpoint-claims.ts';
 import { MakeCheckpoint } from './checkpoints/make-checkpoint.ts';
 import { LogHandler } from './log/log.handler.ts';
 import { WriteEvents } from './log/write-events.ts';
@@ -37,7 +36,7 @@ export class AuditModule {
   static async register(host: ServiceHost, settings: AuditSettings): Promise<DynamicModule> {
     const pool = await openDatabase(host, settings);
     const assertionKeys = await loadVerificationKeys(host.keys.public.assertion);
-    const signer = new TokenSigner(checkpointKind, await loadSigningKeys(host.keys.audit.checkpoint));
+    const signer = new TokenSigner(tokenKinds.checkpoint, await loadSigningKeys(host.keys.audit.checkpoint));
     const makeCheckpoint = new MakeCheckpoint(
       pool,
       signer,

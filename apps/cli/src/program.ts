@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import type { CommandContext } from './command-context.ts';
 import { registerApply } from './commands/apply.ts';
 import { registerAudit } from './commands/audit.ts';
+import { registerAuditVerify } from './commands/audit-verify.ts';
 import { registerConfigCheck } from './commands/config-check.ts';
 import { registerConfigGet } from './commands/config-get.ts';
 import { registerCredentials } from './commands/credentials.ts';
@@ -62,7 +63,7 @@ export function buildProgram(context: CommandContext): Command {
   registerCredentials(program, context);
   registerLeases(program, context);
   registerRevoke(program, context);
-  registerAudit(program, context);
+  registerAuditVerify(registerAudit(program, context), context);
   registerApply(program, context);
   const config = program
     .command('config')

@@ -4,7 +4,7 @@ import { z } from 'zod';
 
 const count = (defaultValue: number) => z.coerce.number().int().min(1).max(1_000).default(defaultValue);
 
-export const MintingSettings = z.object({
+const settings = z.object({
   ...serviceSettings,
   /** `iss` of tool tokens: the gateway's public address, without a slash at the end. */
   MAYFLY_TOOL_TOKEN_ISSUER: z
@@ -27,4 +27,13 @@ export const MintingSettings = z.object({
   /** How long a scope's group role is taken for complete: new tables are granted after this at the latest. */
   MAYFLY_POSTGRES_GROUP_FRESH_MS: milliseconds(60_000),
 });
+
+/** A statement that may outlast the call would never be started. */
+export const MintingSettings = settings.refine(
+  (given) => given.MAYFLY_POSTGRES_STATEMENT_TIMEOUT_MS < given.MAYFLY_PROVIDER_DEADLINE_MS,
+  {
+    path: ['MAYFLY_POSTGRES_STATEMENT_TIMEOUT_MS'],
+    error: 'must be shorter than MAYFLY_PROVIDER_DEADLINE_MS',
+  },
+);
 export type MintingSettings = z.infer<typeof MintingSettings>;

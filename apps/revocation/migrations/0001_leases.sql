@@ -114,7 +114,7 @@ COMMENT ON COLUMN revocation.leases.revocability IS 'How it can be ended early: 
 COMMENT ON COLUMN revocation.leases.renewable IS 'Whether the provider can prolong it in place';
 COMMENT ON COLUMN revocation.leases.issuance_traceparent IS 'The issuance span; all later spans of the lease are its children';
 COMMENT ON COLUMN revocation.leases.intended_at IS 'When the intent came here; null when the activation overtook it';
-COMMENT ON COLUMN revocation.leases.granted_at IS 'iat of the grant: Postgres'' clock as policy read it, cut to whole seconds; null until activation';
+COMMENT ON COLUMN revocation.leases.granted_at IS 'granted_at of the grant: Postgres'' clock as policy read it, cut to milliseconds; null until activation';
 COMMENT ON COLUMN revocation.leases.issued_at IS 'The activation: from here on the credential may be released';
 COMMENT ON COLUMN revocation.leases.expires_at IS 'When Mayfly ends it';
 COMMENT ON COLUMN revocation.leases.native_expires_at IS 'When the upstream ends it by itself';

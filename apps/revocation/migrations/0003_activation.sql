@@ -41,7 +41,7 @@ BEGIN
                  ('integration', l.integration), ('organization', l.organization)) AS subject (kind, id)
     WHERE subject.id IS NOT NULL;
 
-  SELECT bool_or(f.instant >= l.granted_at + interval '1 second') INTO certain
+  SELECT bool_or(f.instant >= l.granted_at + interval '1 millisecond') INTO certain
     FROM (VALUES ('lease', l.lease_id::text), ('session', l.session_id::text), ('session', l.parent_session_id::text),
                  ('agent', l.agent_id), ('user', l."user"), ('credential', l.credential),
                  ('integration', l.integration), ('organization', l.organization)) AS subject (kind, id)

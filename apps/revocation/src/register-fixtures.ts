@@ -173,6 +173,7 @@ export function grantClaims({ actor, ...changes }: GrantChanges = {}): GrantClai
     ttl_seconds: 60,
     recipient_key: { kty: 'OKP', crv: 'X25519', x: 'A'.repeat(43) },
     recipient: 'session',
+    granted_at: new Date().toISOString(),
     policy_ids: ['p1'],
     config_version: 3,
     ...changes,
@@ -213,7 +214,10 @@ export async function openWorld(): Promise<World> {
   const started: Register[] = [];
   const nowhere = { nudge: () => undefined };
   const silent = { warn: () => undefined, error: () => undefined };
-  const sign: World['sign'] = (claims, options) => grantSigner.sign(claims, { now: new Date(), ...options });
+  const sign: World['sign'] = (claims, options) => {
+    const now = options?.now ?? new Date();
+    return grantSigner.sign({ ...claims, granted_at: now.toISOString() }, { ...options, now });
+  };
 
   const outbox: World['outbox'] = async () => {
     const { rows } = await database.pool.query<{ event: string }>(

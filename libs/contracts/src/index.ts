@@ -19,6 +19,7 @@ export * from './tokens/session-token.ts';
 export * from './tokens/grant.ts';
 export * from './tokens/assertion.ts';
 export * from './tokens/tool-token.ts';
+export * from './tokens/checkpoint.ts';
 export { CredentialListing, ConfigProblem } from './bus/policy.ts';
 export { EndOutcome, LeaseView } from './bus/revocation.ts';
 export { AuditEvent, LeaseLifecycle } from './bus/audit.ts';

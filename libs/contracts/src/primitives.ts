@@ -3,11 +3,17 @@
  */
 import { z } from 'zod';
 
-/** Text without control characters: no NUL reaches Postgres, no line break reaches a log line or a header. */
+/** Text that has a UTF-8 form (an unpaired surrogate, as JSON can write it, has none). */
+export const WellFormed = z
+  .string()
+  .refine((value) => value.isWellFormed(), { error: 'must not contain unpaired surrogates' });
+
+/**
+ * Text without control characters or unpaired surrogates: no NUL reaches Postgres, no line break reaches a log line or a
+ * header, and jsonb can store it.
+ */
 export function text(maxLength: number) {
-  return z
-    .string()
-    .min(1)
+  return WellFormed.min(1)
     .max(maxLength)
     .refine((value) => !/\p{Cc}/u.test(value), { error: 'must not contain control characters' });
 }
@@ -31,8 +37,10 @@ export const CredentialName = z
 /** `spiffe://<trust domain>/agent/<orchestration>/<task>/<instance>`, or `…/person/<name>` for people (SPIFFE-ID §2). */
 export const AgentId = z.string().max(2048).startsWith('spiffe://');
 
-/** RFC 3339 instant in UTC, milliseconds. */
-export const Instant = z.iso.datetime({ offset: true });
+/** RFC 3339 instant in UTC (`Z`), in a year that any clock of ours may show; Postgres takes every one of them. */
+export const Instant = z.iso
+  .datetime()
+  .regex(/^[12]\d{3}-/, { error: 'must be an instant such as 2030-01-31T12:00:00Z' });
 
 /** Whole seconds. */
 export const Seconds = z.int().min(1).max(86_400);
@@ -85,7 +93,9 @@ export const JsonObject = z
   .record(z.string().max(128), z.json())
   .refine((value) => withinDepth(value, maxJsonDepth), {
     error: `must not be nested deeper than ${maxJsonDepth} levels`,
-  });
+    abort: true,
+  })
+  .refine(isStorable, { error: 'must not contain NUL or unpaired surrogates' });
 export type JsonObject = z.infer<typeof JsonObject>;
 
 /** Whether a JSON value is nested at most `depth` levels. Stops at the first branch that is deeper. */
@@ -93,6 +103,13 @@ export function withinDepth(value: unknown, depth: number): boolean {
   if (typeof value !== 'object' || value === null) return true;
   if (depth === 0) return false;
   return Object.values(value).every((child) => withinDepth(child, depth - 1));
+}
+
+/** Whether every key and text of a JSON value can be stored as jsonb: no NUL, no unpaired surrogate. */
+function isStorable(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0');
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.entries(value).every(([key, child]) => isStorable(key) && isStorable(child));
 }
 
 /** How a lease can be ended early, told honestly. `eventual` is within `within_seconds`. */

@@ -25,5 +25,6 @@ export {
   publishWholeStack,
   startWholeStack,
   wholeStack,
+  type TestStack,
   type WholeStack,
 } from './whole-stack.ts';

@@ -2,6 +2,7 @@
  * The stack that whole-system specs run against: the five services as processes on a real NATS and a real Postgres, with
  * the tests' configuration of two organizations. Specs that kill or overload things start one of their own.
  */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -14,6 +15,13 @@ import {
   type SessionOptions,
   type StackOptions,
 } from '@mayfly/stack';
+import { prepareGlobexDatabase } from './globex-database.ts';
+
+/** A stack with the tests' configuration, in which each organization has a database of its own. */
+export interface TestStack extends DevelopmentStack {
+  /** Administrator of the database `globex`. Secret. */
+  readonly globexAdminUrl: string;
+}
 
 /** What specs need to know of a stack; plain, so that it travels from Jest's setup to its workers. */
 export interface WholeStack {
@@ -25,6 +33,7 @@ export interface WholeStack {
   readonly serviceUrls: Readonly<Record<string, string>>;
   /** Secret URLs of the database roles. */
   readonly ordersAdminUrl: string;
+  readonly globexAdminUrl: string;
   readonly superuserUrl: string;
   readonly mayflyDatabaseUrl: string;
   readonly auditorUrl: string;
@@ -33,16 +42,24 @@ export interface WholeStack {
 const variable = 'MAYFLY_TEST_WHOLE_STACK';
 
 /** Starts a stack with the tests' configuration. `env` of single services shortens timers. */
-export function startWholeStack(options: StackOptions = {}): Promise<DevelopmentStack> {
-  return startDevelopmentStack({
+export async function startWholeStack(options: StackOptions = {}): Promise<TestStack> {
+  let globexAdminUrl = '';
+  const mintingSecrets: Record<string, string> = {
+    // Nothing listens on port 1; a refused connection is what an upstream that is down looks like.
+    ORDERS_UNREACHABLE_URL: 'postgres://nobody:nothing@127.0.0.1:1/orders',
+    ...options.mintingSecrets,
+  };
+  const stack = await startDevelopmentStack({
     gatewayPort: 0,
     log: () => undefined,
     ...options,
     configuration: readFileSync(join(repositoryRoot(), 'test', 'whole-stack', 'mayfly.yaml'), 'utf8'),
-    mintingSecrets: {
-      // Nothing listens on port 1; a refused connection is what an upstream that is down looks like.
-      ORDERS_UNREACHABLE_URL: 'postgres://nobody:nothing@127.0.0.1:1/orders',
-      ...options.mintingSecrets,
+    mintingSecrets,
+    prepare: async (parts) => {
+      globexAdminUrl = await prepareGlobexDatabase(parts.adminUrl, randomBytes(24).toString('base64url'));
+      // Known only now that Postgres runs; read when the services start, which is after this.
+      mintingSecrets['GLOBEX_ADMIN_URL'] = globexAdminUrl;
+      return { ...(await options.prepare?.(parts)) };
     },
     // One address sends everything here; limits have specs of their own.
     env: {
@@ -50,10 +67,11 @@ export function startWholeStack(options: StackOptions = {}): Promise<Development
       gateway: { MAYFLY_SOURCE_RATE: '100000', MAYFLY_SOURCE_BURST: '100000', ...options.env?.gateway },
     },
   });
+  return { ...stack, globexAdminUrl };
 }
 
 /** The facts of a stack for specs. */
-export function describeStack(stack: DevelopmentStack): WholeStack {
+export function describeStack(stack: TestStack): WholeStack {
   return {
     gatewayUrl: stack.gatewayUrl,
     dataDirectory: stack.dataDirectory,
@@ -62,6 +80,7 @@ export function describeStack(stack: DevelopmentStack): WholeStack {
     checkpointFile: stack.checkpointFile,
     serviceUrls: Object.fromEntries(Object.entries(stack.services).map(([name, { url }]) => [name, url])),
     ordersAdminUrl: stack.ordersAdminUrl,
+    globexAdminUrl: stack.globexAdminUrl,
     superuserUrl: stack.postgres.adminUrl,
     mayflyDatabaseUrl: stack.postgres.databaseUrl,
     auditorUrl: stack.postgres.auditorUrl,
@@ -69,7 +88,7 @@ export function describeStack(stack: DevelopmentStack): WholeStack {
 }
 
 /** For Jest's global setup: makes the stack known to the workers. */
-export function publishWholeStack(stack: DevelopmentStack): void {
+export function publishWholeStack(stack: TestStack): void {
   process.env[variable] = JSON.stringify(describeStack(stack));
 }
 

@@ -5,7 +5,7 @@
 import {
   AssertionClaims,
   GrantClaims,
-  JsonObject,
+  CheckpointClaims,
   ReconcileClaims,
   SessionClaims,
   ToolTokenClaims,
@@ -64,12 +64,12 @@ const reconcileOrder: TokenKind<ReconcileClaims> = {
   maxAgeSeconds: 30,
 };
 
-/** Evidence, so it never expires. The claims are audit's own; narrow them with `{...tokenKinds.checkpoint, claims}`. */
-const checkpoint: TokenKind<JsonObject> = {
+/** Evidence, so it never expires. */
+const checkpoint: TokenKind<CheckpointClaims> = {
   typ: 'mayfly-checkpoint+jwt',
   issuer: 'mayfly-audit',
   audience: 'mayfly-auditor',
-  claims: JsonObject,
+  claims: CheckpointClaims,
   maxAgeSeconds: Number.POSITIVE_INFINITY,
 };
 

@@ -34,6 +34,7 @@ const grantClaims: GrantClaims = {
   ttl_seconds: 60,
   recipient_key: { kty: 'OKP', crv: 'X25519', x: 'A'.repeat(43) },
   recipient: 'session',
+  granted_at: new Date().toISOString(),
   policy_ids: [],
   config_version: 1,
 };
@@ -96,7 +97,7 @@ const cases: Case[] = [
   caseOf('grant', tokenKinds.grant, grantClaims),
   caseOf('assertion', tokenKinds.assertion, assertionClaims),
   caseOf('reconcileOrder', tokenKinds.reconcileOrder, reconcileClaims),
-  caseOf('checkpoint', tokenKinds.checkpoint, { position: 7 }),
+  caseOf('checkpoint', tokenKinds.checkpoint, { seq: 7, hash: 'ab'.repeat(32) }),
   {
     name: 'toolToken',
     typ: tokenKinds.toolToken.typ,
@@ -143,11 +144,19 @@ describe('token kinds', () => {
   });
 
   it('keep checkpoints valid for ever', async () => {
-    const token = await new TokenSigner(tokenKinds.checkpoint, signing).sign({ position: 7 }, { now });
+    const token = await new TokenSigner(tokenKinds.checkpoint, signing).sign(
+      { seq: 7, hash: 'ab'.repeat(32) },
+      { now },
+    );
     const verified = await new TokenVerifier(tokenKinds.checkpoint, pinned).verify(token, {
       now: later(1e9),
     });
-    expect(verified).toEqual({ position: 7, iat: epoch, exp: Number.POSITIVE_INFINITY });
+    expect(verified).toEqual({
+      seq: 7,
+      hash: 'ab'.repeat(32),
+      iat: epoch,
+      exp: Number.POSITIVE_INFINITY,
+    });
   });
 });
 

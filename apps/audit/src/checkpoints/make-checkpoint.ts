@@ -2,10 +2,10 @@
  * Signs where the chain ends, in Postgres and in the file. The table comes first: a crash in between leaves a file that
  * lacks the newest checkpoint, which the next pass appends. The other way round would look like a removed one.
  */
+import type { CheckpointClaims } from '@mayfly/contracts';
 import type { TokenSigner } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { addCheckpoint, checkpointsAfter } from '../store/checkpoints.ts';
-import type { CheckpointClaims } from './checkpoint-claims.ts';
 import type { CheckpointFile } from './checkpoint-file.ts';
 
 export class MakeCheckpoint {

@@ -3,10 +3,7 @@ import { MayflyError, type AssertionClaims, type bus, type OutputOf } from '@may
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { findLifecycle } from '../store/lease-lifecycle.ts';
-import { findEvents, type EventFilters } from '../store/query-events.ts';
-
-/** Most events of one lease that a timeline shows. */
-const timelineLimit = 1000;
+import { findEvents, findEventsOfLease, type EventFilters } from '../store/query-events.ts';
 
 export class ReadLog {
   constructor(
@@ -18,17 +15,17 @@ export class ReadLog {
     const organization = await this.#organizationOfReader(assertion);
     const events = await findEvents(this.pool, organization, filters);
     const last = events.at(-1);
-    return { events, ...(last !== undefined && events.length === filters.limit ? { next: last.seq } : {}) };
+    // A page that was cut to fit one message is shorter than asked for, so only an empty one is surely the last.
+    return { events, ...(last === undefined ? {} : { next: last.seq }) };
   }
 
   async timeline(assertion: string, leaseId: string): Promise<OutputOf<typeof bus.audit.leaseTimeline>> {
     const organization = await this.#organizationOfReader(assertion);
     const [lease, events] = await Promise.all([
       findLifecycle(this.pool, organization, leaseId),
-      findEvents(this.pool, organization, { lease_id: leaseId, limit: timelineLimit }),
+      findEventsOfLease(this.pool, organization, leaseId),
     ]);
-    if (lease === undefined)
-      throw new MayflyError('not_found', `there is no lease ${leaseId} in the audit log`);
+    if (lease === undefined) throw new MayflyError('not_found', 'there is no such lease in the audit log');
     return { lease, events };
   }
 

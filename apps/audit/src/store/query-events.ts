@@ -20,6 +20,15 @@ const matching = `
     AND ($9::timestamptz IS NULL OR time < $9)
   ORDER BY seq LIMIT $10`;
 
+/** Uses may be many: what began and ended the lease comes first, and then as many uses as there is room for. */
+const ofLease = `
+  SELECT ${columns} FROM audit.events WHERE organization = $1 AND lease_id = $2
+  ORDER BY (type = 'credential.used'), seq LIMIT $3`;
+
+/** A bus message holds 1 MiB; this leaves room for the envelope. */
+const maxAnswerBytes = 786_432;
+const timelineLimit = 1_000;
+
 interface EventRow {
   seq: string;
   id: string;
@@ -55,7 +64,30 @@ export async function findEvents(
     filters.until,
     filters.limit,
   ]);
-  return rows.map(toEvent);
+  return withinOneMessage(rows.map(toEvent));
+}
+
+/** The events of a lease, oldest first. */
+export async function findEventsOfLease(
+  pool: Pool,
+  organization: string,
+  leaseId: string,
+): Promise<AuditEvent[]> {
+  const { rows } = await pool.query<EventRow>({
+    name: 'events-of-lease',
+    text: ofLease,
+    values: [organization, leaseId, timelineLimit],
+  });
+  return withinOneMessage(rows.map(toEvent)).sort((a, b) => a.seq - b.seq);
+}
+
+/** As many as one bus message holds; the first always. */
+function withinOneMessage(events: AuditEvent[]): AuditEvent[] {
+  let bytes = 0;
+  const end = events.findIndex(
+    (event, index) => (bytes += Buffer.byteLength(JSON.stringify(event))) > maxAnswerBytes && index > 0,
+  );
+  return end === -1 ? events : events.slice(0, end);
 }
 
 function toEvent({ seq, time, ...row }: EventRow): AuditEvent {

@@ -153,6 +153,7 @@ describe('IssueLease', () => {
     ttl_seconds: 300,
     recipient_key: recipient.publicJwk,
     recipient: 'session',
+    granted_at: new Date().toISOString(),
     policy_ids: ['p'],
     config_version: 1,
     ...more,

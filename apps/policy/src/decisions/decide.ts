@@ -92,8 +92,8 @@ export class Decide {
     running: RunningVersion,
   ): Promise<Output> {
     const { ttlSeconds, adjusted } = withinSession(decision, reserved);
-    const claims = grantClaims(leaseId, decision, ttlSeconds, input, session, running);
     const now = reserved.decidedAt;
+    const claims = grantClaims(leaseId, now, decision, ttlSeconds, input, session, running);
     const endLease = (lease: string, reason: string) =>
       signAssertion(
         this.parts.assertions,
@@ -179,6 +179,7 @@ function withinSession(decision: Allowed, { decidedAt, sessionExpiresAt }: Reser
 
 function grantClaims(
   leaseId: string,
+  grantedAt: Date,
   { credential, organization, scope, policyIds }: Allowed,
   ttlSeconds: number,
   input: Input,
@@ -187,6 +188,7 @@ function grantClaims(
 ): GrantClaims {
   return {
     jti: leaseId,
+    granted_at: grantedAt.toISOString(),
     actor: actorOf(session),
     ...(input.claimed_task === undefined ? {} : { claimed_task: input.claimed_task }),
     ...(input.justification === undefined ? {} : { justification: input.justification }),

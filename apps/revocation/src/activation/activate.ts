@@ -50,7 +50,7 @@ export class Activations {
       pool,
       {
         ...facts,
-        grantedAt: new Date(grant.iat * 1000),
+        grantedAt: new Date(grant.granted_at),
         ...(native !== undefined && { nativeExpiresAt: native }),
         revocability: input.revocability,
         renewable: input.renewable,
@@ -71,7 +71,7 @@ export class Activations {
       case 'fenced':
         throw new MayflyError('lease_ended', 'The lease was revoked while it was being minted.');
       case 'maybe_fenced':
-        throw new MayflyError('conflict', 'A revocation came in the same second; ask again.');
+        throw new MayflyError('conflict', 'A revocation came at the same moment; ask again.');
       case 'ended':
         throw new MayflyError('lease_ended', 'The lease has been used or has ended.');
     }

@@ -6,7 +6,7 @@ import { factColumns, type LeaseFacts } from './lease.ts';
 
 /** What a mint adds to the facts of its grant. */
 export interface ActivatedFacts extends LeaseFacts {
-  /** `iat` of the grant. */
+  /** `granted_at` of the grant: Postgres' clock as policy read it, cut to milliseconds. */
   readonly grantedAt: Date;
   readonly nativeExpiresAt?: string;
   readonly revocability: Revocability;

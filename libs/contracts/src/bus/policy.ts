@@ -15,6 +15,7 @@ import {
   SourceIp,
   text,
   Uuid,
+  WellFormed,
 } from '../primitives.ts';
 import { Act } from '../tokens/assertion.ts';
 
@@ -143,7 +144,7 @@ export const applyConfig = defineOperation({
   bus: { service: 'policy', operation: 'apply-config', callers: ['gateway'], timeoutMs: 10_000 },
   input: z.strictObject({
     token: SealedToken,
-    document: z.string().max(786_432),
+    document: WellFormed.max(786_432),
     /** Refuse with `conflict` unless this is the running version. */
     expected_version: z.int().min(0).optional(),
     source_ip: SourceIp,

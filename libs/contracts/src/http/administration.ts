@@ -4,7 +4,7 @@ import { AuditEvent, auditFilters, LeaseLifecycle } from '../bus/audit.ts';
 import { ConfigProblem } from '../bus/policy.ts';
 import { EndOutcome } from '../bus/revocation.ts';
 import { defineOperation } from '../operation.ts';
-import { Instant, Subject, text, Uuid } from '../primitives.ts';
+import { Instant, Subject, text, Uuid, WellFormed } from '../primitives.ts';
 
 export const revoke = defineOperation({
   name: 'revokeLeases',
@@ -23,7 +23,7 @@ export const putConfig = defineOperation({
     'The whole document is validated; a document with any mistake is rejected with every place named, and the running configuration stays.',
   http: { method: 'PUT', path: '/v1/config', status: 200, auth: 'session', tag: 'administration' },
   input: z.strictObject({
-    document: z.string().max(786_432).describe('mayfly.yaml'),
+    document: WellFormed.max(786_432).describe('mayfly.yaml'),
     expected_version: z.int().min(0).optional(),
   }),
   output: z.discriminatedUnion('outcome', [

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import {
   AgentId,
   CredentialName,
+  Instant,
   JsonObject,
   Name,
   RecipientKey,
@@ -32,6 +33,8 @@ export type Actor = z.infer<typeof Actor>;
 export const GrantClaims = z.strictObject({
   /** The lease id, UUIDv7. */
   jti: Uuid,
+  /** When policy decided, by Postgres' clock. Fences compare with this; `iat` has whole seconds only. */
+  granted_at: Instant,
   actor: Actor,
   /** What the agent says it is doing; never trusted, only recorded. */
   claimed_task: text(256).optional(),

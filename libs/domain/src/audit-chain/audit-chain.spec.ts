@@ -8,13 +8,11 @@ function log(length: number): FoundRow[] {
   const rows: FoundRow[] = [];
   let previous: Uint8Array = genesisHash;
   for (let seq = 1; seq <= length; seq++) {
-    const row = {
-      seq,
-      recordedAt: new Date(1_700_000_000_000 + seq),
-      event: { id: `e${seq}`, data: { reason: `r${seq}` } },
-    };
+    const time = new Date(1_700_000_000_000 + seq);
+    const event = { id: `e${seq}`, time: time.toISOString(), data: { reason: `r${seq}` } };
+    const row = { seq, recordedAt: time, event };
     previous = chainHash(previous, row);
-    rows.push({ ...row, id: `e${seq}`, hash: previous });
+    rows.push({ ...row, id: event.id, time, hash: previous });
   }
   return rows;
 }
@@ -70,9 +68,30 @@ describe('canonical JSON', () => {
 });
 
 describe('the verification of a log', () => {
+  it.each([{ id: 'e6' }, { time: new Date(0) }])(
+    'finds a column that contradicts its event: %j',
+    async (change) => {
+      const rows = log(20).map((row) => (row.seq === 5 ? { ...row, ...change } : row));
+      expect(await verifyChain(iterate(rows), [], 20)).toMatchObject({
+        outcome: 'broken',
+        seq: 5,
+        problem: 'changed',
+      });
+    },
+  );
+
+  it('finds what was cut off since the last checkpoint, by what the log says of its own end', async () => {
+    const rows = log(20);
+    expect(await verifyChain(iterate(rows.slice(0, 18)), [checkpoint(rows, 10)], 20)).toMatchObject({
+      outcome: 'broken',
+      seq: 19,
+      problem: 'truncated',
+    });
+  });
+
   it('finds an untouched one intact, with its checkpoints', async () => {
     const rows = log(20);
-    expect(await verifyChain(iterate(rows), [checkpoint(rows, 7), checkpoint(rows, 20)])).toMatchObject({
+    expect(await verifyChain(iterate(rows), [checkpoint(rows, 7), checkpoint(rows, 20)], 20)).toMatchObject({
       outcome: 'intact',
       rows: 20,
       checkpoints: 2,
@@ -80,7 +99,7 @@ describe('the verification of a log', () => {
   });
 
   it('finds an empty one intact', async () => {
-    expect(await verifyChain(iterate([]), [])).toMatchObject({ outcome: 'intact', rows: 0 });
+    expect(await verifyChain(iterate([]), [], 0)).toMatchObject({ outcome: 'intact', rows: 0 });
   });
 
   it.each<[string, (rows: FoundRow[]) => FoundRow[], { seq: number; problem: string }]>([
@@ -88,7 +107,7 @@ describe('the verification of a log', () => {
       'a changed event',
       (rows) =>
         rows.map((row) =>
-          row.seq === 5 ? { ...row, event: { id: 'e5', data: { reason: 'nothing' } } } : row,
+          row.seq === 5 ? { ...row, event: { ...(row.event as object), data: { reason: 'nothing' } } } : row,
         ),
       { seq: 5, problem: 'changed' },
     ],
@@ -121,7 +140,7 @@ describe('the verification of a log', () => {
     ['everything gone', () => [], { seq: 1, problem: 'truncated' }],
   ])('finds %s and says where', async (_what, tamper, expected) => {
     const rows = log(20);
-    expect(await verifyChain(iterate(tamper(rows)), [checkpoint(rows, 20)])).toMatchObject({
+    expect(await verifyChain(iterate(tamper(rows)), [checkpoint(rows, 20)], 20)).toMatchObject({
       outcome: 'broken',
       ...expected,
     });
@@ -132,11 +151,15 @@ describe('the verification of a log', () => {
     const rewritten: FoundRow[] = rows.slice(0, 9);
     let previous: Uint8Array = at(rows, 9).hash;
     for (let seq = 10; seq <= 20; seq++) {
-      const row = { seq, recordedAt: new Date(), event: { id: `e${seq}`, data: { reason: 'rewritten' } } };
+      const time = new Date();
+      const event = { id: `e${seq}`, time: time.toISOString(), data: { reason: 'rewritten' } };
+      const row = { seq, recordedAt: time, event };
       previous = chainHash(previous, row);
-      rewritten.push({ ...row, id: `e${seq}`, hash: previous });
+      rewritten.push({ ...row, id: event.id, time, hash: previous });
     }
-    expect(await verifyChain(iterate(rewritten), [checkpoint(rows, 8), checkpoint(rows, 12)])).toMatchObject({
+    expect(
+      await verifyChain(iterate(rewritten), [checkpoint(rows, 8), checkpoint(rows, 12)], 20),
+    ).toMatchObject({
       outcome: 'broken',
       seq: 12,
       problem: 'rewritten',

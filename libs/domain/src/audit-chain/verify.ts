@@ -6,7 +6,9 @@ import { chainHash, genesisHash, type ChainedRow } from './chain.ts';
 
 /** A row as it is found, with the hash that stands beside it. */
 export interface FoundRow extends ChainedRow {
+  /** Columns that repeat what the event says; they are held against it. */
   readonly id: string;
+  readonly time: Date;
   readonly hash: Uint8Array;
 }
 
@@ -34,11 +36,13 @@ export type Verification =
 /**
  * @param rows in order of `seq`.
  * @param checkpoints in any order.
+ * @param end where the log says that it ends; rows cut off since the last checkpoint show by it.
  * @param onProgress called with the number of rows that were fine, now and then.
  */
 export async function verifyChain(
   rows: AsyncIterable<FoundRow>,
   checkpoints: readonly VerifiedCheckpoint[],
+  end: number,
   onProgress: (rows: number) => void = () => undefined,
 ): Promise<Verification> {
   const bySeq = new Map<number, VerifiedCheckpoint[]>();
@@ -54,12 +58,16 @@ export async function verifyChain(
     if (seq % 10_000 === 0) onProgress(seq);
   }
   const beyond = checkpoints.filter((checkpoint) => checkpoint.seq > seq).sort((a, b) => a.seq - b.seq)[0];
-  if (beyond !== undefined) {
+  if (beyond !== undefined || end !== seq) {
+    const witness =
+      beyond === undefined
+        ? `it says that it ends at row ${end}`
+        : `a checkpoint in ${beyond.source} has seen row ${beyond.seq}`;
     return {
       outcome: 'broken',
       seq: seq + 1,
       problem: 'truncated',
-      detail: `Row ${seq + 1} and what follows is missing: the log ends at row ${seq}, and a checkpoint in ${beyond.source} has seen row ${beyond.seq}.`,
+      detail: `Row ${seq + 1} and what follows is missing: the log ends at row ${seq}, and ${witness}.`,
     };
   }
   return { outcome: 'intact', rows: seq, checkpoints: checkpoints.length, head: hex(previous) };
@@ -88,7 +96,7 @@ function examine(
       detail: `Row ${row.seq} is there more than once.`,
     };
   }
-  if (hex(chainHash(previous, row)) !== hex(row.hash)) {
+  if (hex(chainHash(previous, row)) !== hex(row.hash) || !repeatsItsEvent(row)) {
     return {
       outcome: 'broken',
       seq: row.seq,
@@ -106,6 +114,11 @@ function examine(
     problem: 'rewritten',
     detail: `Row ${row.seq} or one before it was rewritten together with its hashes: a checkpoint in ${contradicting.source} says otherwise.`,
   };
+}
+
+function repeatsItsEvent({ id, time, event }: FoundRow): boolean {
+  if (typeof event !== 'object' || event === null || !('id' in event) || !('time' in event)) return false;
+  return event.id === id && typeof event.time === 'string' && Date.parse(event.time) === time.getTime();
 }
 
 function hex(bytes: Uint8Array): string {

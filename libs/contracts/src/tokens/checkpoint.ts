@@ -1,5 +1,7 @@
-/** What a checkpoint says. */
-import { tokenKinds, type TokenKind } from '@mayfly/tokens';
+/**
+ * Audit's signed statement of where the chain of its log ended: EdDSA JWS, `typ` `mayfly-checkpoint+jwt`. It never expires: it is
+ * evidence.
+ */
 import { z } from 'zod';
 
 export const CheckpointClaims = z.strictObject({
@@ -9,8 +11,3 @@ export const CheckpointClaims = z.strictObject({
   hash: z.string().regex(/^[0-9a-f]{64}$/),
 });
 export type CheckpointClaims = z.infer<typeof CheckpointClaims>;
-
-export const checkpointKind: TokenKind<CheckpointClaims> = {
-  ...tokenKinds.checkpoint,
-  claims: CheckpointClaims,
-};
