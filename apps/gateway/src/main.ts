@@ -4,7 +4,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Admission } from './admission/admission.ts';
 import { GatewayModule } from './gateway.module.ts';
 import { documentLimitBytes, registerBodyParsers } from './http/body-parsers.ts';
-import { ErrorFilter } from './http/error-filter.ts';
+import { answerClientError, answerFrameworkError, ErrorFilter } from './http/error-filter.ts';
 import { openApiDocument } from './openapi/openapi.ts';
 import { GatewaySettings } from './settings.ts';
 import { version } from './version.ts';
@@ -23,7 +23,15 @@ await startService({
     const adapter = new FastifyAdapter({
       bodyLimit: documentLimitBytes,
       requestTimeout: settings.MAYFLY_REQUEST_TIMEOUT_MS,
-      http: { maxHeaderSize: 32_768 },
+      http: {
+        maxHeaderSize: 32_768,
+        // Left at its default of 60 s, Node would take the longer of the two as the limit of the whole request.
+        headersTimeout: settings.MAYFLY_REQUEST_TIMEOUT_MS,
+        // Node looks for slow requests only this often (default 30 s), and closes none in between.
+        connectionsCheckingInterval: Math.min(5_000, Math.ceil(settings.MAYFLY_REQUEST_TIMEOUT_MS / 4)),
+      },
+      clientErrorHandler: answerClientError,
+      frameworkErrors: answerFrameworkError,
       routerOptions: { maxParamLength: 256 },
       ...(settings.MAYFLY_TRUSTED_PROXIES === undefined
         ? {}

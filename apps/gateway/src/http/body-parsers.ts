@@ -1,7 +1,8 @@
 /** Bodies are read with every bound set before anything is parsed (I12): bytes, depth, number of form fields. */
-import { MayflyError } from '@mayfly/contracts';
+import { httpOperations, MayflyError } from '@mayfly/contracts';
 import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
+import { nestPath } from './route.ts';
 
 /** Only a configuration document is larger than this. */
 export const bodyLimitBytes = 65_536;
@@ -10,6 +11,10 @@ export const documentLimitBytes = 917_504;
 /** A scope may be 8 deep; everything else is flatter. */
 const maxNesting = 16;
 const maxFormFields = 32;
+/** Routes that take a form; all others take JSON. One that took both would be two parsers for one meaning. */
+const formRoutes = new Set(
+  httpOperations.filter(({ http }) => http.body === 'form').map(({ http }) => nestPath(http.path)),
+);
 
 type Done = (error: Error | null, body?: unknown) => void;
 
@@ -20,7 +25,7 @@ export function registerBodyParsers(adapter: FastifyAdapter): void {
     false,
     limit,
     (request: FastifyRequest, body: Buffer, done: Done) => {
-      parseWith(done, () => parseJson(bounded(request, body)));
+      parseWith(done, () => parseJson(readText(request, body, 'json')));
     },
   );
   adapter.useBodyParser(
@@ -28,7 +33,7 @@ export function registerBodyParsers(adapter: FastifyAdapter): void {
     false,
     limit,
     (request: FastifyRequest, body: Buffer, done: Done) => {
-      parseWith(done, () => parseForm(bounded(request, body)));
+      parseWith(done, () => parseForm(readText(request, body, 'form')));
     },
   );
 }
@@ -41,12 +46,23 @@ function parseWith(done: Done, parse: () => unknown): void {
   }
 }
 
+/** Keeps a byte order mark, so that it is refused as RFC 8259 §8.1 lets a parser do. */
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 /** The body as text. Only one route takes more than the usual limit. */
-function bounded(request: FastifyRequest, body: Buffer): string {
-  if (body.byteLength > bodyLimitBytes && request.routeOptions.url !== '/v1/config') {
+function readText(request: FastifyRequest, body: Buffer, sent: 'json' | 'form'): string {
+  const { url: route = '' } = request.routeOptions;
+  if (body.byteLength > bodyLimitBytes && route !== '/v1/config') {
     throw Object.assign(new Error('body too large'), { code: 'FST_ERR_CTP_BODY_TOO_LARGE' });
   }
-  return body.toString('utf8');
+  if (sent !== (formRoutes.has(route) ? 'form' : 'json')) {
+    throw Object.assign(new Error('wrong media type'), { code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE' });
+  }
+  try {
+    return utf8.decode(body);
+  } catch {
+    throw new MayflyError('invalid_request', 'the body is not UTF-8');
+  }
 }
 
 export function parseJson(body: string): unknown {

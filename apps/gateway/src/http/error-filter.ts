@@ -2,6 +2,8 @@
  * Every failure leaves the gateway in one of two forms: RFC 9457 problem details, or, at the OAuth endpoints, RFC 6749
  * errors. What went wrong inside is logged under the trace id that the client gets, and told to nobody else.
  */
+import { STATUS_CODES, type IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import {
   errorTable,
@@ -39,16 +41,53 @@ export class ErrorFilter implements ExceptionFilter {
     if (failure.code === 'internal') this.logger.error({ err: exception }, 'a request failed');
     if (reply.sent || reply.raw.headersSent) return;
     const path = request.routeOptions.url ?? '';
-    if (oauthPaths.has(path)) sendOAuthError(reply, failure, path);
-    else sendProblem(reply, failure);
+    const answer = () => {
+      if (oauthPaths.has(path)) sendOAuthError(reply, failure, path);
+      else sendProblem(reply, failure);
+    };
+    if (failure.status === 413) afterDiscarding(request.raw, answer);
+    else answer();
   }
 }
 
+/** Most that is read of a body that is too large, in bytes and milliseconds. */
+const mostDiscarded = { bytes: 16 * 1024 * 1024, ms: 2_000 };
+
+/**
+ * Calls back when the rest of a body has been read and thrown away, or enough of it. A connection that is closed while the
+ * client still writes is reset, and the answer lost with it (RFC 9112 §9.6).
+ */
+function afterDiscarding(body: IncomingMessage, done: () => void): void {
+  if (body.readableEnded || body.destroyed) {
+    done();
+    return;
+  }
+  let left = mostDiscarded.bytes;
+  const discard = (chunk: Buffer) => {
+    left -= chunk.byteLength;
+    if (left < 0) finish();
+  };
+  const finish = () => {
+    clearTimeout(timer);
+    body.off('data', discard).off('end', finish).off('close', finish);
+    done();
+  };
+  const timer = setTimeout(finish, mostDiscarded.ms);
+  body.on('data', discard).on('end', finish).on('close', finish).resume();
+}
+
 /** Answers with problem details. */
-export function sendProblem(reply: FastifyReply, { code, reason, status }: Failure): void {
+export function sendProblem(reply: FastifyReply, failure: Failure): void {
+  const { code } = failure;
+  const problem = problemOf(failure);
+  challenge(reply, code);
+  void reply.status(problem.status).header('content-type', 'application/problem+json').send(problem);
+}
+
+function problemOf({ code, reason, status }: Failure): Problem {
   const entry = errorTable[code];
   const traceId = currentTraceId();
-  const problem: Problem = {
+  return {
     type: `urn:mayfly:error:${code}`,
     title: entry.title,
     status: status ?? entry.status,
@@ -57,9 +96,45 @@ export function sendProblem(reply: FastifyReply, { code, reason, status }: Failu
     retryable: entry.retryable,
     ...(traceId === undefined ? {} : { trace_id: traceId }),
   };
-  challenge(reply, code);
-  void reply.status(problem.status).header('content-type', 'application/problem+json').send(problem);
 }
+
+/** For what Fastify refuses before it has found a route, such as a path that can't be decoded. */
+export function answerFrameworkError(error: unknown, _request: unknown, reply: FastifyReply): void {
+  sendProblem(reply, failureOf(error));
+}
+
+/**
+ * For what Node refuses before there is a request: bytes that are no HTTP, headers that are too large, a client that is too
+ * slow. The connection is closed, since where the next request would begin is unknown.
+ */
+export function answerClientError(error: Error & { code?: string }, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  if (socket.writable) {
+    const problem = problemOf(refusedByNode[error.code ?? ''] ?? unreadableBytes);
+    const body = JSON.stringify(problem);
+    socket.write(
+      [
+        `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}`,
+        'Content-Type: application/problem+json',
+        `Content-Length: ${Buffer.byteLength(body)}`,
+        'Connection: close',
+        'Cache-Control: no-store',
+        '',
+        body,
+      ].join('\r\n'),
+    );
+  }
+  socket.destroy(error);
+}
+
+const unreadableBytes: Failure = { code: 'invalid_request', reason: 'the request can not be read' };
+
+/** https://nodejs.org/api/http.html#event-clienterror */
+const refusedByNode: Record<string, Failure> = {
+  ERR_HTTP_REQUEST_TIMEOUT: { code: 'invalid_request', reason: 'the request came too slowly', status: 408 },
+  HPE_HEADER_OVERFLOW: { code: 'invalid_request', reason: 'the headers are too large', status: 431 },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: { code: 'invalid_request', reason: 'the body is too large', status: 413 },
+};
 
 function sendOAuthError(reply: FastifyReply, { code, reason, status }: Failure, path: string): void {
   const entry = errorTable[code];
