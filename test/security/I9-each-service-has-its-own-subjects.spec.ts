@@ -26,20 +26,16 @@ import {
   natsPermissions,
   newEvent,
   streams,
+  type ConsumerDefinition,
 } from '@mayfly/messaging';
 import { openSession, startWholeStack, type TestStack } from '@mayfly/testing';
-import {
-  connect,
-  nkeys,
-  PermissionViolationError,
-  type NatsConnection,
-} from '@nats-io/transport-node';
+import { connect, nkeys, PermissionViolationError, type NatsConnection } from '@nats-io/transport-node';
 
 const users = [...serviceNames, 'setup'] as const;
 type User = (typeof users)[number];
 const rpcServices = serviceNames.filter((name) => busOperations.some(({ bus: on }) => on.service === name));
 const streamNames = Object.keys(streams);
-const consumerEntries = Object.entries(consumers);
+const consumerEntries = Object.entries<ConsumerDefinition>(consumers);
 
 describe('I9: on the bus of a running stack', () => {
   let stack: TestStack;
@@ -115,7 +111,17 @@ describe('I9: on the bus of a running stack', () => {
     const others = users.filter((other) => other !== user);
 
     it('listens to nothing but its own inbox and, in its own queue group, its own operations', async () => {
-      const everything = ['>', '*', '*.>', 'mayfly.>', 'mayfly.*.>', '_INBOX.>', '_INBOX_*.>', '$JS.>', '$SYS.>'];
+      const everything = [
+        '>',
+        '*',
+        '*.>',
+        'mayfly.>',
+        'mayfly.*.>',
+        '_INBOX.>',
+        '_INBOX_*.>',
+        '$JS.>',
+        '$SYS.>',
+      ];
       const broad = ['mayfly.rpc.>', 'mayfly.events.>', 'mayfly.signals.>', 'mayfly.dead.>', '$JS.ACK.>'];
       const ofOthers = [
         ...others.flatMap((other) => [`_INBOX_${other}.>`, `_INBOX_${other}.reply`, `_INBOX_${other}.*`]),
@@ -140,8 +146,15 @@ describe('I9: on the bus of a running stack', () => {
 
     it('calls the operations that are for it, and no other', async () => {
       const own = busOperations.filter(({ bus: on }) => on.callers.includes(user as ServiceName));
-      expect((await publishable(user, busOperations.map(subjectOf))).sort()).toEqual(own.map(subjectOf).sort());
-      expect(await publishable(user, rpcServices.map((service) => `mayfly.rpc.${service}.invented`))).toEqual([]);
+      expect((await publishable(user, busOperations.map(subjectOf))).sort()).toEqual(
+        own.map(subjectOf).sort(),
+      );
+      expect(
+        await publishable(
+          user,
+          rpcServices.map((service) => `mayfly.rpc.${service}.invented`),
+        ),
+      ).toEqual([]);
     });
 
     it('publishes the events that are its own, and no other', async () => {
@@ -154,7 +167,9 @@ describe('I9: on the bus of a running stack', () => {
 
     it('writes to no inbox, and stores dead letters under its own name only', async () => {
       const inboxes = users.map((other) => `_INBOX_${other}.some.reply`);
-      const dead = serviceNames.filter((service) => service !== user).map((service) => `mayfly.dead.${service}`);
+      const dead = serviceNames
+        .filter((service) => service !== user)
+        .map((service) => `mayfly.dead.${service}`);
       expect(await publishable(user, [...inboxes, '_INBOX.some.reply', ...dead])).toEqual([]);
     });
 
@@ -228,7 +243,10 @@ describe('I9: on the bus of a running stack', () => {
     for (const service of serviceNames) {
       const publisher = new EventPublisher(connectionOf(service), { service });
       for (const type of eventPublishers[service])
-        expect([type, await publisher.publish(newEvent(service, type, {}))]).toEqual([type, { duplicate: false }]);
+        expect([type, await publisher.publish(newEvent(service, type, {}))]).toEqual([
+          type,
+          { duplicate: false },
+        ]);
     }
   });
 
@@ -237,7 +255,9 @@ describe('I9: on the bus of a running stack', () => {
     const servers = stack.natsUrl;
     const none = { servers, reconnect: false, timeout: 5_000 };
     await expect(connect(none)).rejects.toMatchObject({ message: refused });
-    await expect(connect({ ...none, user: 'gateway', pass: 'gateway' })).rejects.toMatchObject({ message: refused });
+    await expect(connect({ ...none, user: 'gateway', pass: 'gateway' })).rejects.toMatchObject({
+      message: refused,
+    });
     await expect(connect({ ...none, token: 'gateway' })).rejects.toMatchObject({ message: refused });
     const folder = await mkdtemp(join(tmpdir(), 'mayfly-stranger-'));
     try {
@@ -256,7 +276,8 @@ describe('I9: on the bus of a running stack', () => {
   it('and the stack still works after all that', async () => {
     const agent = await openSession(stack);
     await expect(agent.lease('orders-db/readonly')).resolves.toBeDefined();
-    for (const { url } of Object.values(stack.services)) expect((await fetch(`${url}/readyz`)).status).toBe(200);
+    for (const { url } of Object.values(stack.services))
+      expect((await fetch(`${url}/readyz`)).status).toBe(200);
   });
 });
 
