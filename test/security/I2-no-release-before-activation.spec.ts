@@ -100,7 +100,7 @@ describe('I2: a credential', () => {
       service: 'setup',
       seedFile: join(stack.keysFolder, 'setup', 'nats.nk'),
     });
-    const manager = await jetstreamManager(connection);
+    const manager = await jetstreamManager(connection, { checkAPI: false });
     const { config } = await manager.streams.info('MAYFLY_EVENTS');
     await stack.services.audit.kill('SIGKILL');
     try {

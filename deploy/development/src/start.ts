@@ -27,6 +27,7 @@ async function run(): Promise<void> {
     postgresUrl: process.env['MAYFLY_POSTGRES_URL'],
     natsUrl: process.env['MAYFLY_NATS_URL'],
     natsCaFile: process.env['MAYFLY_NATS_CA'],
+    mintingSecrets: referredSecrets(process.env),
     signal: stopping.signal,
     log: (line) => console.log(line),
   });
@@ -51,6 +52,12 @@ async function run(): Promise<void> {
     await stack.stop();
   }
   console.log('Stopped.');
+}
+
+/** What `env:ORDERS_…` references of the development configuration may mean; minting alone gets it. */
+function referredSecrets(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const entries = Object.entries(environment).filter(([name]) => name.startsWith('ORDERS_'));
+  return Object.fromEntries(entries.map(([name, value]) => [name, value ?? '']));
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -5,7 +5,7 @@
  * `StandardSchemaValidationPipe` is not used: it lets pass what has no schema, where this refuses to start, and an input
  * would be parsed once more.
  */
-import { busOperations, MayflyError, subjectOf } from '@mayfly/contracts';
+import { busOperations, errorTable, MayflyError, subjectOf } from '@mayfly/contracts';
 import type { BusOperation, ErrorCode, ServiceName } from '@mayfly/contracts';
 import { NatsContext, ServerNats } from '@nestjs/microservices';
 import type { MessageHandler } from '@nestjs/microservices';
@@ -211,7 +211,10 @@ export class RpcServer extends ServerNats {
   /** What the caller may know of a failure. Anything but a `MayflyError` is a defect: logged, and told as `internal`. */
   private refuse(bound: Bound, error: unknown): [ErrorCode, string] {
     if (error instanceof MayflyError) {
-      if (error.cause !== undefined) this.fail(error, `${bound.operation.name} answered ${error.code}`);
+      // What a stranger can cause by a bad token must not fill the error log: only what is wrong on our side is one.
+      if (error.cause !== undefined && errorTable[error.code].status >= 500) {
+        this.fail(error, `${bound.operation.name} answered ${error.code}`);
+      }
       return [error.code, errorReply(error.code, error.reason)];
     }
     this.fail(error, `${bound.operation.name} failed`);

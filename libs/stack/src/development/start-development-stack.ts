@@ -30,10 +30,15 @@ export async function startDevelopmentStack(
       ordersAdminUrl = await prepareOrdersDatabase(adminUrl, randomBytes(24).toString('base64url'));
       const configFile = join(dataDirectory, 'mayfly.yaml');
       writeFileSync(configFile, configuration.replaceAll('${MAYFLY_DATA}', dataDirectory));
+      const prepared = await stackOptions.prepare?.(parts);
       return {
-        ...(await stackOptions.prepare?.(parts)),
+        ...prepared,
         configFile,
-        mintingSecrets: { ORDERS_ADMIN_URL: ordersAdminUrl, ...options.mintingSecrets },
+        mintingSecrets: {
+          ORDERS_ADMIN_URL: ordersAdminUrl,
+          ...options.mintingSecrets,
+          ...prepared?.mintingSecrets,
+        },
       };
     },
   });

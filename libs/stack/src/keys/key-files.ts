@@ -36,9 +36,12 @@ export async function readOrMakeSecretFile(
   return readFileSync(path, 'utf8');
 }
 
-/** Writes a secret file, replacing what is there in one step. */
+/**
+ * Writes a secret file, replacing what is there in one step. A folder that is there keeps its mode: others may have to pass
+ * through it, as Postgres' user through the data folder; the file is closed by itself.
+ */
 export function replaceSecretFile(path: string, content: string): void {
-  ensurePrivateFolder(dirname(path));
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   renameSync(stage(path, content, 0o600), path);
 }
 

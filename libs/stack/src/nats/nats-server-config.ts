@@ -70,7 +70,7 @@ export function natsUsers(
 }
 
 function tlsBlock(tls: { certFile: string; keyFile: string; caFile: string }): string {
-  return `tls { cert_file: ${quote(tls.certFile)}, key_file: ${quote(tls.keyFile)}, ca_file: ${quote(tls.caFile)}, min_version: "1.3" }`;
+  return `tls { cert_file: ${quote(tls.certFile)}, key_file: ${quote(tls.keyFile)}, ca_file: ${quote(tls.caFile)} }`;
 }
 
 function authorizationBlock(users: NonNullable<NatsServerConfigOptions['users']>): string {
