@@ -80,6 +80,8 @@ export default tseslint.config(
   },
   {
     files: testFiles,
+    // Linted as what its project says it is, not as a test.
+    ignores: ['test/lint-canary/**'],
     languageOptions: { parserOptions: { projectService: false, project: './tsconfig.spec.json' } },
     rules: {
       '@nx/enforce-module-boundaries': [

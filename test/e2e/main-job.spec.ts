@@ -27,7 +27,7 @@ async function psql(
     PGPASSWORD: secret.password,
   };
   try {
-    return { ...(await run(await findPsql(), args, { env })), failed: false };
+    return { ...(await run(findPsql(), args, { env })), failed: false };
   } catch (error) {
     const { stdout, stderr } = error as { stdout: string; stderr: string };
     return { stdout, stderr, failed: true };

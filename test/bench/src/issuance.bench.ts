@@ -9,7 +9,7 @@ import { connectBus, newEvent } from '@mayfly/messaging';
 import type { AgentApi, DevelopmentStack } from '@mayfly/stack';
 import pg from 'pg';
 import { post } from './http-client.ts';
-import { inTurn, underLoad, type LoadResult } from './load.ts';
+import { inTurn, underLoad } from './load.ts';
 import { row, type Row } from './row.ts';
 
 const rounds = 3;
@@ -52,8 +52,8 @@ export async function jwtIssuance(stack: DevelopmentStack, agent: AgentApi): Pro
 }
 
 interface Floor {
-  once(): Promise<void>;
-  close(): Promise<void>;
+  readonly once: () => Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 async function openFloor(stack: DevelopmentStack): Promise<Floor> {
@@ -190,4 +190,3 @@ async function openByHand(stack: DevelopmentStack, concurrency: number): Promise
   };
 }
 
-export type { LoadResult };
