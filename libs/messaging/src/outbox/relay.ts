@@ -96,6 +96,9 @@ export class OutboxRelay {
 
   private async relayBatch(): Promise<{ claimed: number; refused: unknown }> {
     const client = await this.options.pool.connect();
+    // A client in use reports a lost connection as an event too, which would end the process. The next statement rejects.
+    const ignore = () => undefined;
+    client.on('error', ignore);
     let broken = false;
     try {
       await client.query('begin');
@@ -119,6 +122,7 @@ export class OutboxRelay {
       broken = true;
       throw error;
     } finally {
+      client.off('error', ignore);
       // A client in an unknown state goes; its transaction ends with it.
       client.release(broken);
     }
