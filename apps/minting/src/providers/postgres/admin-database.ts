@@ -102,6 +102,8 @@ export class AdminDatabase {
       client.release();
       throw new ProviderUnavailable('the database is too slow or too busy');
     }
+    // A client that is in use reports a lost connection as an event too, which would end the process; its query rejects.
+    client.on('error', ignore);
     let spoilt: Error | undefined;
     const onAbort = () => {
       // Cuts the connection, which makes the query reject; the server ends the statement by its own timeout.
@@ -122,7 +124,10 @@ export class AdminDatabase {
       throw failure;
     } finally {
       deadline.signal.removeEventListener('abort', onAbort);
-      if (spoilt === undefined) client.release(failed);
+      if (spoilt === undefined) {
+        client.off('error', ignore);
+        client.release(failed);
+      }
     }
   }
 
@@ -137,4 +142,8 @@ export class AdminDatabase {
       throw upstreamFailure(error, false);
     }
   }
+}
+
+function ignore(): void {
+  // Told elsewhere.
 }
