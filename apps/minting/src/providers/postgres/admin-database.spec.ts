@@ -1,6 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import pg from 'pg';
 import { deadlineIn } from '../deadline.ts';
 import { AdminDatabase } from './admin-database.ts';
 
@@ -38,5 +39,19 @@ describe('AdminDatabase', () => {
         effect: 'unknown',
       });
     }
+  });
+
+  it('names another database of the same server, however the URL names the server', () => {
+    const urls = [
+      'postgres://admin:p%40ss@db.example:5433/shop?application_name=x',
+      'postgres://admin:p%40ss@/shop?host=/run/postgresql&port=5433',
+      'postgresql://db.example',
+    ];
+    const others = urls.map((url) => new pg.Client(new AdminDatabase(url, limits).urlOf('a b')));
+    expect(others.map(({ host, port, database: name }) => [host, port, name])).toEqual([
+      ['db.example', 5433, 'a b'],
+      ['/run/postgresql', 5433, 'a b'],
+      ['db.example', 5432, 'a b'],
+    ]);
   });
 });

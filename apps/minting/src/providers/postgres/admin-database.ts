@@ -76,9 +76,10 @@ export class AdminDatabase {
 
   /** The same server and role, another database. */
   urlOf(database: string): string {
-    const url = new URL(this.url);
-    url.pathname = `/${encodeURIComponent(database)}`;
-    return url.href;
+    // Not by `URL`, which refuses what the driver takes: a URL without a host, for a folder of sockets in its query.
+    return this.url.replace(/^([a-z]+:\/\/[^/?#]*)(?:\/[^?#]*)?/, (_, server: string) => {
+      return `${server}/${encodeURIComponent(database)}`;
+    });
   }
 
   /** Version and rights, asked once per process. */
