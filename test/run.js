@@ -38,7 +38,14 @@ function runJest(outputFile) {
   ];
   const { status } = spawnSync(
     process.execPath,
-    [jest, '--json', `--outputFile=${outputFile}`, ...process.argv.slice(2)],
+    // In CI a handle that a failed test left open must not eat the whole run.
+    [
+      jest,
+      '--json',
+      `--outputFile=${outputFile}`,
+      ...(process.env.CI ? ['--forceExit'] : []),
+      ...process.argv.slice(2),
+    ],
     {
       cwd: root,
       env: { ...process.env, NODE_OPTIONS: nodeOptions.filter(Boolean).join(' ') },

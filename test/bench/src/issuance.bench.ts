@@ -189,4 +189,3 @@ async function openByHand(stack: DevelopmentStack, concurrency: number): Promise
     },
   };
 }
-

@@ -28,7 +28,7 @@ describe('OutboxRelay', () => {
       },
     } as unknown as EventPublisher;
     const relay = new OutboxRelay({
-      pool: { connect: () => Promise.resolve(client as unknown as PoolClient) } as never,
+      pool: { connect: () => Promise.resolve(client as unknown as PoolClient) },
       schema: 'policy',
       publisher,
       logger,
