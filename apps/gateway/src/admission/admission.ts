@@ -4,7 +4,7 @@
  * organization's name into a token of his own stops nobody (I12).
  */
 import { MayflyError } from '@mayfly/contracts';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { sendProblem } from '../http/error-filter.ts';
 import { sourceIpOf } from '../http/route.ts';
 import type { GatewaySettings } from '../settings.ts';
@@ -17,6 +17,9 @@ export class Admission {
   readonly #sources: TokenBuckets;
   readonly #organizations: TokenBuckets;
   readonly #maxInFlight: number;
+  /** One address may hold half of all places: a stranger who sends many bodies slowly keeps nobody else out. */
+  readonly #maxOfSource: number;
+  readonly #inFlightOf = new Map<string, number>();
   #inFlight = 0;
 
   constructor(settings: GatewaySettings) {
@@ -31,17 +34,19 @@ export class Admission {
       maxKeys: 10_000,
     });
     this.#maxInFlight = settings.MAYFLY_MAX_IN_FLIGHT;
+    this.#maxOfSource = Math.ceil(settings.MAYFLY_MAX_IN_FLIGHT / 2);
   }
 
   register(fastify: FastifyInstance): void {
     fastify.addHook('onRequest', (request, reply, done) => {
       void reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
       if (exempt.has(request.routeOptions.url ?? '')) return done();
-      const refusal = this.#refusal(request);
+      const source = sourceIpOf(request);
+      const refusal = this.#refusal(source);
       if (refusal !== undefined) return sendProblem(reply, { code: 'rate_limited', reason: refusal });
-      this.#inFlight++;
+      this.#count(source, 1);
       // `close` comes once for every response, also for one whose client has gone.
-      reply.raw.once('close', () => this.#inFlight--);
+      reply.raw.once('close', () => this.#count(source, -1));
       done();
     });
   }
@@ -66,11 +71,19 @@ export class Admission {
     }
   }
 
-  #refusal(request: FastifyRequest): string | undefined {
+  #refusal(source: string): string | undefined {
     if (this.#inFlight >= this.#maxInFlight) return 'too many requests at once';
-    return this.#sources.take(sourceIpOf(request), performance.now())
-      ? undefined
-      : 'too many requests from this address';
+    if ((this.#inFlightOf.get(source) ?? 0) >= this.#maxOfSource) {
+      return 'too many requests at once from this address';
+    }
+    return this.#sources.take(source, performance.now()) ? undefined : 'too many requests from this address';
+  }
+
+  #count(source: string, by: 1 | -1): void {
+    this.#inFlight += by;
+    const ofSource = (this.#inFlightOf.get(source) ?? 0) + by;
+    if (ofSource === 0) this.#inFlightOf.delete(source);
+    else this.#inFlightOf.set(source, ofSource);
   }
 }
 

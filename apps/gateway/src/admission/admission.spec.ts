@@ -1,0 +1,57 @@
+import { request, type ClientRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import Fastify, { type FastifyInstance } from 'fastify';
+import { GatewaySettings } from '../settings.ts';
+import { Admission } from './admission.ts';
+
+const settings = GatewaySettings.parse({ MAYFLY_NATS_URL: 'x', MAYFLY_KEYS: 'x', MAYFLY_MAX_IN_FLIGHT: 4 });
+
+describe('Admission', () => {
+  let gateway: FastifyInstance;
+  let open: ClientRequest[];
+
+  beforeEach(async () => {
+    open = [];
+    gateway = Fastify();
+    new Admission(settings).register(gateway);
+    gateway.post('/', () => 'done');
+    await gateway.listen({ port: 0, host: '127.0.0.1' });
+  });
+  afterEach(async () => {
+    for (const pending of open) pending.destroy();
+    await gateway.close();
+  });
+
+  function post(localAddress: string): ClientRequest {
+    const { port } = gateway.server.address() as AddressInfo;
+    const made = request({ port, host: '127.0.0.1', localAddress, method: 'POST', agent: false });
+    made.on('error', () => undefined);
+    open.push(made);
+    return made;
+  }
+  const status = (sent: ClientRequest) =>
+    new Promise<number | undefined>((resolve) => {
+      sent.on('response', (response) => resolve(response.resume().statusCode)).end();
+    });
+  /** Sends the head of a request and keeps its body back; resolves when the gateway has taken it in. */
+  const holdBack = (localAddress: string) =>
+    new Promise<void>((resolve) => {
+      gateway.server.once('request', () => resolve());
+      const held = post(localAddress);
+      held.setHeader('content-type', 'text/plain').setHeader('content-length', 10);
+      held.flushHeaders();
+    });
+
+  it('keeps places for others when one address sends many bodies slowly, and gives its own back', async () => {
+    for (let count = 0; count < 2; count++) await holdBack('127.0.0.2');
+    expect(await status(post('127.0.0.2'))).toBe(429);
+    expect(await status(post('127.0.0.3'))).toBe(200);
+    open[0]?.destroy();
+    let again: number | undefined;
+    for (const deadline = Date.now() + 5_000; again !== 200 && Date.now() < deadline;) {
+      again = await status(post('127.0.0.2'));
+    }
+    expect(again).toBe(200);
+  });
+});
