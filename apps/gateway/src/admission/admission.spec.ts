@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { GatewaySettings } from '../settings.ts';
-import { Admission } from './admission.ts';
+import { Admission, sourceKeyOf } from './admission.ts';
 
 const settings = GatewaySettings.parse({ MAYFLY_NATS_URL: 'x', MAYFLY_KEYS: 'x', MAYFLY_MAX_IN_FLIGHT: 4 });
 
@@ -53,5 +53,17 @@ describe('Admission', () => {
       again = await status(post('127.0.0.2'));
     }
     expect(again).toBe(200);
+  });
+});
+
+describe('the source that is counted', () => {
+  it('is an IPv4 address, and of IPv6 the network that one subscriber has', () => {
+    expect(sourceKeyOf('203.0.113.7')).toBe('203.0.113.7');
+    const ofOneNetwork = ['2001:db8:1:2::1', '2001:db8:1:2:ffff:1:2:3', '2001:0DB8:0001:0002::'];
+    expect(ofOneNetwork.map(sourceKeyOf)).toEqual(ofOneNetwork.map(() => '2001:db8:1:2::/64'));
+    expect(sourceKeyOf('2001:db8:1:3::1')).toBe('2001:db8:1:3::/64');
+    expect(sourceKeyOf('::1')).toBe('0:0:0:0::/64');
+    expect(sourceKeyOf('2001:db8::5')).toBe('2001:db8:0:0::/64');
+    expect(sourceKeyOf('64:ff9b::192.0.2.1')).toBe('64:ff9b:0:0::/64');
   });
 });

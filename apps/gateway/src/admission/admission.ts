@@ -3,6 +3,7 @@
  * An organization's bucket is drained only by calls whose token policy has verified, so a stranger who writes an
  * organization's name into a token of his own stops nobody (I12).
  */
+import { isIPv6 } from 'node:net';
 import { MayflyError } from '@mayfly/contracts';
 import type { FastifyInstance } from 'fastify';
 import { sendProblem } from '../http/error-filter.ts';
@@ -41,7 +42,7 @@ export class Admission {
     fastify.addHook('onRequest', (request, reply, done) => {
       void reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
       if (exempt.has(request.routeOptions.url ?? '')) return done();
-      const source = sourceIpOf(request);
+      const source = sourceKeyOf(sourceIpOf(request));
       const refusal = this.#refusal(source);
       if (refusal !== undefined) return sendProblem(reply, { code: 'rate_limited', reason: refusal });
       this.#count(source, 1);
@@ -85,6 +86,17 @@ export class Admission {
     if (ofSource === 0) this.#inFlightOf.delete(source);
     else this.#inFlightOf.set(source, ofSource);
   }
+}
+
+/** One subscriber has a whole /64 of IPv6 (RFC 6177 §2) and could come from another address of it each time. */
+export function sourceKeyOf(address: string): string {
+  if (!isIPv6(address)) return address;
+  const [head = [], tail = []] = address
+    .split('::', 2)
+    .map((groups) => groups.split(':').filter((group) => group !== ''));
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0');
+  const network = [...head, ...zeros, ...tail].slice(0, 4);
+  return `${network.map((group) => group.replace(/^0+(?=.)/, '').toLowerCase()).join(':')}::/64`;
 }
 
 /** The organization that a token names, unverified: fit for choosing a bucket to look into, for nothing else. */
