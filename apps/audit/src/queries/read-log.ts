@@ -1,5 +1,6 @@
 /** What auditors and administrators may read over the API. Policy's assertion says who asks; this says what they see. */
 import { MayflyError, type AssertionClaims, type bus, type OutputOf } from '@mayfly/contracts';
+import { asDependencyError } from '@mayfly/postgres';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { findLifecycle } from '../store/lease-lifecycle.ts';
@@ -13,7 +14,7 @@ export class ReadLog {
 
   async events(assertion: string, filters: EventFilters): Promise<OutputOf<typeof bus.audit.queryEvents>> {
     const organization = await this.#organizationOfReader(assertion);
-    const events = await findEvents(this.pool, organization, filters);
+    const events = await findEvents(this.pool, organization, filters).catch(rethrow);
     const last = events.at(-1);
     // A page that was cut to fit one message is shorter than asked for, so only an empty one is surely the last.
     return { events, ...(last === undefined ? {} : { next: last.seq }) };
@@ -24,7 +25,7 @@ export class ReadLog {
     const [lease, events] = await Promise.all([
       findLifecycle(this.pool, organization, leaseId),
       findEventsOfLease(this.pool, organization, leaseId),
-    ]);
+    ]).catch(rethrow);
     if (lease === undefined) throw new MayflyError('not_found', 'there is no such lease in the audit log');
     return { lease, events };
   }
@@ -38,4 +39,9 @@ export class ReadLog {
     }
     return actor.organization;
   }
+}
+
+/** Postgres away is told as such: the asker may try again. */
+function rethrow(error: unknown): never {
+  throw asDependencyError(error);
 }
