@@ -57,6 +57,14 @@ export function asProviderFailure(error: unknown): ProviderFailure {
   return new ProviderUnavailable('the provider failed', { effect: 'unknown', cause: error });
 }
 
+/** The same failure of a call of which nobody knows what it left. */
+export function mayHaveTakenEffect(failure: ProviderFailure): ProviderFailure {
+  const options = { effect: 'unknown', cause: failure.cause } as const;
+  return failure instanceof ProviderRejected
+    ? new ProviderRejected(failure.reason, options)
+    : new ProviderUnavailable(failure.reason, options);
+}
+
 /** For the edge of the service: the code of the table and the provider's own sentence. */
 export function asMayflyError(failure: ProviderFailure): MayflyError {
   return new MayflyError(failure.code, failure.reason, { cause: failure.cause ?? failure });

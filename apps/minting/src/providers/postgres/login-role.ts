@@ -4,7 +4,7 @@
  */
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
-import type { ProviderFailure } from '../provider-error.ts';
+import { asProviderFailure, mayHaveTakenEffect, type ProviderFailure } from '../provider-error.ts';
 import type { AdminDatabase, ServerFacts } from './admin-database.ts';
 import { groupLockKey } from './role-names.ts';
 import { dependentObjects, sqlStateOf, undefinedObject } from './upstream-error.ts';
@@ -65,7 +65,10 @@ export async function createLoginRole(
   return new Date(String(results.at(-1)?.[0]?.['expires_at']));
 }
 
-/** Runs custom statements as one transaction, which holds the group in place. */
+/**
+ * Runs custom statements as one transaction, which holds the group in place. Unless one of them commits, or calls what
+ * does: so whichever fails, something may be there.
+ */
 export async function runCreationStatements(
   database: AdminDatabase,
   { name, group }: { readonly name: string; readonly group: string | undefined },
@@ -73,8 +76,10 @@ export async function runCreationStatements(
   deadline: Deadline,
 ): Promise<void> {
   const lock = group === undefined ? [] : [`SELECT pg_advisory_xact_lock_shared(${groupLockKey(group)})`];
-  await database.run(`${mintMark(name)} ${[...lock, ...statements].join('\n;\n')}`, deadline, {
-    ownTransactions: true,
+  const text = `${mintMark(name)} ${[...lock, ...statements].join('\n;\n')}`;
+  await database.run(text, deadline, { ownTransactions: true }).catch((error: unknown) => {
+    const failure = asProviderFailure(error);
+    throw sqlStateOf(failure.cause) === undefined ? failure : mayHaveTakenEffect(failure);
   });
 }
 
