@@ -36,6 +36,8 @@ export class Reconciler {
         {
           attributes: {
             [SpanAttribute.leaseId]: lease.leaseId,
+            [SpanAttribute.sessionId]: lease.sessionId,
+            [SpanAttribute.agentId]: lease.agentId,
             [SpanAttribute.organization]: lease.organization,
             [SpanAttribute.credential]: lease.credential,
             [SpanAttribute.provider]: lease.provider,

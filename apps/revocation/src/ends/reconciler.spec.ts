@@ -1,0 +1,60 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { INVALID_SPAN_CONTEXT, trace, type Attributes, type TracerProvider } from '@opentelemetry/api';
+import type { Pool } from 'pg';
+import type { Lease } from '../store/lease.ts';
+import { ProviderSlots } from './provider-slots.ts';
+import { Reconciler } from './reconciler.ts';
+
+const lease: Lease = {
+  leaseId: '01890a5d-ac96-774b-bcce-b302099a8057',
+  organization: 'acme',
+  sessionId: '01890a5d-ac96-774b-bcce-b302099a8058',
+  agentId: 'spiffe://acme.example/agent/ci/build/1',
+  credential: 'orders-db/readonly',
+  integration: 'orders-db',
+  provider: 'postgres',
+  scope: {},
+  ttlSeconds: 60,
+  configVersion: 1,
+  issuanceTraceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  state: 'failed',
+  cleanup: 'pending',
+  renewable: false,
+  attempts: 1,
+};
+
+describe('Reconciler', () => {
+  afterEach(() => trace.disable());
+
+  it('says in the trace of the lease whose lease it cleans up after', async () => {
+    const spans: { name: string; attributes: Attributes | undefined }[] = [];
+    const startSpan = (name: string, options?: { attributes?: Attributes }) => {
+      spans.push({ name, attributes: options?.attributes });
+      return trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+    };
+    trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) } as unknown as TracerProvider);
+    const nothing = () => undefined;
+    const reconciler = new Reconciler({
+      pool: { query: () => Promise.resolve({ rows: [], rowCount: 0 }) } as unknown as Pool,
+      client: { call: () => Promise.resolve({ order: 'order', outcome: 'absent' }) as never },
+      slots: new ProviderSlots({ overall: 1, perIntegration: 1 }),
+      relay: { nudge: nothing },
+      logger: { warn: nothing, error: nothing },
+      backoff: { firstMs: 1, longestMs: 1 },
+      loudAfter: 6,
+      onFailure: nothing,
+    });
+    await reconciler.reconcile(lease);
+    expect(spans).toEqual([
+      {
+        name: 'lease.reconcile',
+        attributes: expect.objectContaining({
+          'mayfly.lease.id': lease.leaseId,
+          'mayfly.session.id': lease.sessionId,
+          'mayfly.agent.id': lease.agentId,
+          'mayfly.credential': lease.credential,
+        }),
+      },
+    ]);
+  });
+});
