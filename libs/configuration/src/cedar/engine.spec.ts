@@ -1,6 +1,6 @@
 /** What is nested too deeply is refused before it breaks the engine, and a broken engine is replaced. */
 import { describe, expect, it } from '@jest/globals';
-import { authorizeWith, withCedar } from './engine.ts';
+import { authorizeWith, maxSlots, withCedar } from './engine.ts';
 import { splitPolicies } from './split.ts';
 
 const when = (body: string) => `permit(principal, action, resource) when { ${body} };`;
@@ -59,6 +59,17 @@ describe('a broken engine', () => {
 
   it('a policy set that can not be parsed is no answer', () => {
     expect(authorizeWith('broken', () => ({ broken: 'permit(' }), request)).toBeUndefined();
+  });
+
+  it('a policy set that can not be parsed never lets one be taken for another', () => {
+    const nothing = () => ({});
+    for (let count = 0; count < maxSlots; count++) authorizeWith(`nobody ${count}`, nothing, request);
+    expect(authorizeWith('broken', () => ({ broken: 'permit(' }), request)).toBeUndefined();
+    authorizeWith('everybody', () => ({ all: 'permit(principal, action, resource);' }), request);
+    for (let count = maxSlots - 3; count < maxSlots; count++) {
+      const answer = authorizeWith(`nobody ${count}`, nothing, request);
+      expect(answer).toMatchObject({ type: 'success', response: { decision: 'deny' } });
+    }
   });
 });
 

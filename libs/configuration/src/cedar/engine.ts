@@ -68,7 +68,10 @@ export function authorizeWith(
     let slot = slots.get(key);
     if (slot === undefined) {
       slot = freeSlot(slots);
-      if (cedar.preparsePolicySet(slot, { staticPolicies: policies() }).type !== 'success') return undefined;
+      if (cedar.preparsePolicySet(slot, { staticPolicies: policies() }).type !== 'success') {
+        // The slot may have been another's, and what is in it now is not known: with it goes the instance.
+        throw new Error('a policy set cannot be parsed');
+      }
     } else {
       slots.delete(key);
     }
