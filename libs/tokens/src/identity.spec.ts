@@ -11,7 +11,7 @@ import {
   type JWK,
 } from 'jose';
 import { IdentityVerifier, type TrustIssuer } from './identity.ts';
-import { isAcceptableJwksUrl } from './issuer-keys.ts';
+import { isAcceptableJwksUrl, maxWaiting } from './issuer-keys.ts';
 import { newKeyFolder, newSigningJwk, publicPartOf, type KeyFolder } from './key-fixtures.ts';
 import { tokenKinds } from './kinds.ts';
 
@@ -183,6 +183,29 @@ describe('IdentityVerifier', () => {
     });
     answer = healthy;
     await expect(verify(await sign(base), [rule()], verifier)).resolves.toBeDefined();
+  });
+
+  it('lets no more than so many wait for an issuer that hangs, and none of another issuer', async () => {
+    const verifier = new IdentityVerifier();
+    const token = await sign(base);
+    await verify(token, [rule()], verifier);
+    const healthy = answer;
+    let release: () => void = () => undefined;
+    const asked = new Promise<void>((resolve) => {
+      answer = (request, response) => {
+        release = () => healthy(Object.assign(request, { url: '/jwks' }), response);
+        resolve();
+      };
+    });
+    const hanging = [rule({ jwks: { url: `${origin}/hanging` } })];
+    const waiting = Array.from({ length: maxWaiting }, () => verify(token, hanging, verifier));
+    await asked;
+    await expect(verify(token, hanging, verifier)).rejects.toMatchObject({ code: 'dependency_unavailable' });
+    await expect(verify(token, [rule()], verifier)).resolves.toBeDefined();
+    answer = healthy;
+    release();
+    await expect(Promise.all(waiting)).resolves.toHaveLength(maxWaiting);
+    await expect(verify(token, hanging, verifier)).resolves.toBeDefined();
   });
 
   it('tries each rule of the issuer, and tells which one accepted', async () => {

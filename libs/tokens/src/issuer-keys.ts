@@ -23,6 +23,11 @@ const fetchTimeoutMs = 5_000;
 /** After a fetch, an unknown `kid` causes no other for this long: strangers can't make Mayfly hammer an issuer. */
 const refetchCooldownMs = 30_000;
 const cacheMaxAgeMs = 600_000;
+/**
+ * Most who wait for fetches at once. While an issuer hangs, anybody can have a token of it looked at; those who wait must
+ * not take all that the service can handle at once (256), or a stranger stops the issuance of everybody (I12).
+ */
+export const maxWaiting = 96;
 
 /** `https`, or `http` to this machine itself (an issuer for development). */
 export function isAcceptableJwksUrl(url: string): boolean {
@@ -36,6 +41,7 @@ export function isAcceptableJwksUrl(url: string): boolean {
 export class IssuerKeys {
   /** In the order of last use. */
   readonly #sources = new Map<string, JWTVerifyGetKey>();
+  readonly #waiting = { count: 0 };
 
   constructor(private readonly options: WatchOptions = {}) {}
 
@@ -53,11 +59,11 @@ export class IssuerKeys {
   }
 
   #open(source: IssuerKeySource): JWTVerifyGetKey {
-    return 'url' in source ? keysAt(source.url) : keysIn(source.file, this.options);
+    return 'url' in source ? keysAt(source.url, this.#waiting) : keysIn(source.file, this.options);
   }
 }
 
-function keysAt(url: string): JWTVerifyGetKey {
+function keysAt(url: string, waiting: { count: number }): JWTVerifyGetKey {
   if (!isAcceptableJwksUrl(url)) throw unavailable(new Error('the JWKS address is neither https nor local'));
   const remote = createRemoteJWKSet(new URL(url), {
     timeoutDuration: fetchTimeoutMs,
@@ -66,10 +72,17 @@ function keysAt(url: string): JWTVerifyGetKey {
     [customFetch]: fetchBounded,
   });
   return async (header, token) => {
+    // Who needs no fetch is answered at once, however many wait.
+    const isKnown = remote.jwks()?.keys.some(({ kid }) => kid === header.kid) ?? false;
+    const needsFetch = !remote.fresh || (!remote.coolingDown && !isKnown);
+    if (needsFetch && waiting.count >= maxWaiting) throw unavailable(new Error('too many wait for keys'));
+    waiting.count++;
     try {
       return await remote(header, token);
     } catch (error) {
       throw error instanceof errors.JWKSInvalid ? unavailable(error) : error;
+    } finally {
+      waiting.count--;
     }
   };
 }
