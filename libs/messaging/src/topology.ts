@@ -64,12 +64,26 @@ export interface ConsumerDefinition {
   readonly batch: number;
   /** Most messages that are out without acknowledgement, over all replicas. */
   readonly maxAckPending: number;
+  /** How long what follows a batch that was not full is gathered, in milliseconds; 0 without it. */
+  readonly gatherMs?: number;
 }
 
 /** Durable pull consumers: explicit acknowledgement, deliver all, redelivery for ever. */
 export const consumers = {
-  'audit-events': { service: 'audit', stream: 'MAYFLY_EVENTS', batch: 1000, maxAckPending: 10_000 },
-  'audit-signals': { service: 'audit', stream: 'MAYFLY_SIGNALS', batch: 1000, maxAckPending: 10_000 },
+  'audit-events': {
+    service: 'audit',
+    stream: 'MAYFLY_EVENTS',
+    batch: 1000,
+    maxAckPending: 10_000,
+    gatherMs: 100,
+  },
+  'audit-signals': {
+    service: 'audit',
+    stream: 'MAYFLY_SIGNALS',
+    batch: 1000,
+    maxAckPending: 10_000,
+    gatherMs: 100,
+  },
   'revocation-intents': {
     service: 'revocation',
     stream: 'MAYFLY_EVENTS',
@@ -90,6 +104,7 @@ export const consumers = {
     filter: 'mayfly.events.credential.*',
     batch: 200,
     maxAckPending: 2_000,
+    gatherMs: 25,
   },
 } as const satisfies Record<string, ConsumerDefinition>;
 export type ConsumerName = keyof typeof consumers;

@@ -1,7 +1,7 @@
 /** Starts OpenTelemetry for this process from the standard `OTEL_*` variables and nothing else. */
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { NodeSDK } from '@opentelemetry/sdk-node';
-import { NoopSpanProcessor } from '@opentelemetry/sdk-trace';
+import { AlwaysOffSampler, NoopSpanProcessor } from '@opentelemetry/sdk-trace';
 import { createInstrumentations } from './instrumentations.ts';
 import { IssuanceSampler, samplerFromEnv } from './issuance-sampler.ts';
 import { setRunning } from './running.ts';
@@ -29,7 +29,8 @@ export function startTelemetry(): void {
   process.env['OTEL_NODE_RESOURCE_DETECTORS'] ??= 'env,host,serviceinstance';
 
   const sdk = new NodeSDK({
-    sampler: new IssuanceSampler(samplerFromEnv(process.env)),
+    // Where nobody gets to see spans, only their ids matter: recording them would cost and give nothing.
+    sampler: exportsNothing ? new AlwaysOffSampler() : new IssuanceSampler(samplerFromEnv(process.env)),
     instrumentations: createInstrumentations({ sendLogs }),
     ...(asked('OTEL_METRICS_EXPORTER') ? {} : { metricReaders: [] }),
     ...(sendLogs ? {} : { logRecordProcessors: [] }),

@@ -86,7 +86,10 @@ export class ConsumerLoop {
         this.giveBack(this.inHand);
       }
       this.options.onLag?.(this.name, (this.inHand.at(-1)?.pending ?? 0) + this.pull.waiting().length);
+      const wasFull = this.inHand.length >= this.definition.batch;
       this.inHand = [];
+      // A lone message is handled at once; what comes right after it is gathered, because a batch costs as much as one.
+      if (!wasFull && this.definition.gatherMs !== undefined) await this.pause(this.definition.gatherMs);
       if (this.failedBatches > 0)
         await this.pause(Math.min(5_000, 100 * 2 ** Math.min(this.failedBatches, 6)));
     }
