@@ -12,6 +12,7 @@ import {
   traceparent,
   until,
   type World,
+  type GrantChanges,
 } from '../register-fixtures.ts';
 import { completeEnds } from '../store/due.ts';
 import { leaseEvent } from '../lease-event.ts';
@@ -82,39 +83,42 @@ describe('due leases', () => {
     expect(types).toHaveLength(300);
   });
 
-  it('keep within the bounds per integration, and a slow one does not hold up another', async () => {
-    const register = world.replica({
-      ...quick,
-      MAYFLY_END_CONCURRENCY: '8',
-      MAYFLY_END_CONCURRENCY_PER_INTEGRATION: '4',
-    });
-    for (let index = 0; index < 60; index++)
-      await world.issue(register, { credential: 'orders-db/readonly' });
-    await makeDue();
-    let release: () => void = () => undefined;
-    const blocked = new Promise<void>((resolve) => (release = resolve));
-    world.bus.onRevoke = async ({ integration }) => {
-      if (integration === 'orders-db') await blocked;
-      return 'revoked';
-    };
-    register.start();
-    await until(() => world.bus.running === 4);
-    const other = await world.issue(register, {
-      credential: 'fast/x',
-      integration: { name: 'fast', settings: {}, secret_references: [] },
-      ttl_seconds: 1,
-    });
-    await inState(other, 'expired');
-    expect(world.bus.mostRunning).toBeLessThanOrEqual(5);
-    release();
-    await until(async () => {
-      const { rowCount } = await world.database.pool.query(
-        'SELECT FROM revocation.leases WHERE ended_at IS NULL',
-      );
-      return rowCount === 0;
-    });
-    expect(world.bus.revoked).toHaveLength(61);
-  });
+  const others: [string, GrantChanges][] = [
+    ['another', { credential: 'fast/x', integration: { name: 'fast', settings: {}, secret_references: [] } }],
+    ["another organization's of the same name", { actor: { organization: 'globex' } }],
+  ];
+  it.each(others)(
+    'keep within the bounds per integration, and a slow one does not hold up %s',
+    async (_, changes) => {
+      const register = world.replica({
+        ...quick,
+        MAYFLY_END_CONCURRENCY: '8',
+        MAYFLY_END_CONCURRENCY_PER_INTEGRATION: '4',
+      });
+      for (let index = 0; index < 60; index++)
+        await world.issue(register, { credential: 'orders-db/readonly' });
+      await makeDue();
+      let release: () => void = () => undefined;
+      const blocked = new Promise<void>((resolve) => (release = resolve));
+      world.bus.onRevoke = async (lease) => {
+        if (lease.integration === 'orders-db' && lease.organization === organization) await blocked;
+        return 'revoked';
+      };
+      register.start();
+      await until(() => world.bus.running === 4);
+      const other = await world.issue(register, { ...changes, ttl_seconds: 1 });
+      await inState(other, 'expired');
+      expect(world.bus.mostRunning).toBeLessThanOrEqual(5);
+      release();
+      await until(async () => {
+        const { rowCount } = await world.database.pool.query(
+          'SELECT FROM revocation.leases WHERE ended_at IS NULL',
+        );
+        return rowCount === 0;
+      });
+      expect(world.bus.revoked).toHaveLength(61);
+    },
+  );
 
   it('that a provider will not end are retried, told once as failing, and ended when it will', async () => {
     const register = world.replica(quick);

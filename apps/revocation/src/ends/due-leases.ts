@@ -7,7 +7,7 @@ import { BackgroundLoop } from '@mayfly/service';
 import type { Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import { claimDueLeases, timeToNextDue } from '../store/due.ts';
-import type { Lease } from '../store/lease.ts';
+import { upstreamOf, type Lease } from '../store/lease.ts';
 import type { Ender } from './ender.ts';
 import type { ProviderSlots, SlotLimits } from './provider-slots.ts';
 import type { Reconciler } from './reconciler.ts';
@@ -81,7 +81,7 @@ export class DueLeases {
     const full = [...slots.room(this.#mostPerIntegration)].filter(([, more]) => more === 0);
     const wait = await timeToNextDue(
       pool,
-      full.map(([integration]) => integration),
+      full.map(([upstream]) => upstream),
     );
     this.#behind = full.length > 0;
     return wait === undefined ? pollMs : Math.max(wait, leases.length > 0 ? 0 : shortestPauseMs);
@@ -103,7 +103,7 @@ export class DueLeases {
       )
       .finally(() => {
         this.#inHand.delete(work);
-        if (this.#behind && slots.heldBy(lease.integration) <= this.options.limits.perIntegration)
+        if (this.#behind && slots.heldBy(upstreamOf(lease)) <= this.options.limits.perIntegration)
           this.nudge();
       });
     this.#inHand.add(work);

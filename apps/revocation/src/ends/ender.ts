@@ -6,7 +6,7 @@ import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
 import { completeEnds, declareFailing, postpone, releaseClaim, type Ended } from '../store/due.ts';
-import type { Lease } from '../store/lease.ts';
+import { upstreamOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
 import { Completions } from './completions.ts';
 import type { ProviderSlots } from './provider-slots.ts';
@@ -41,7 +41,7 @@ export class Ender {
     const claimedAt = performance.now();
     // Goes on after whoever asked for it has had the answer.
     return withoutDeadline(() =>
-      this.options.slots.run(lease.integration, async () => {
+      this.options.slots.run(upstreamOf(lease), async () => {
         const callMs = bus.minting.revokeAtProvider.bus.timeoutMs;
         const waitedMs = performance.now() - claimedAt;
         // Too late to be done before others may take it over: leave it to whoever claims it next.

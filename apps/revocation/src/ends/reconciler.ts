@@ -9,7 +9,7 @@ import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
 import { completeCleanup, orphan, postpone } from '../store/due.ts';
-import type { Lease } from '../store/lease.ts';
+import { upstreamOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 
@@ -29,7 +29,7 @@ export class Reconciler {
 
   /** Takes a claimed lease that is `intended` and overdue, or ended with its clean-up pending. */
   reconcile(lease: Lease): Promise<void> {
-    return this.options.slots.run(lease.integration, () =>
+    return this.options.slots.run(upstreamOf(lease), () =>
       inTrace(
         lease.issuanceTraceparent,
         'lease.reconcile',

@@ -10,9 +10,9 @@ export interface ClaimOptions {
   /** Most leases to claim. */
   readonly limit: number;
   readonly claimMs: number;
-  /** Most leases of one integration. */
+  /** Most leases of one upstream account. */
   readonly perIntegration: number;
-  /** Integrations that have work here already, with how much more they may get. */
+  /** Upstream accounts (`upstreamOf`) that have work here already, with how much more they may get. */
   readonly room: ReadonlyMap<string, number>;
 }
 
@@ -29,17 +29,17 @@ export async function claimDueLeases(
     // Looks further than it takes, so that one integration with much due work does not hide the others. Arrays in place
     // of joins: the planner, which does not know the limit, can't take a scan of the whole table for a good idea.
     text: `
-      WITH busy AS (SELECT * FROM unnest($3::text[], $4::integer[]) AS b (integration, room)),
+      WITH busy AS (SELECT * FROM unnest($3::text[], $4::integer[]) AS b (upstream, room)),
       seen AS (
-        SELECT l.lease_id, l.integration, l.due_at FROM revocation.leases l
+        SELECT l.lease_id, l.organization || '/' || l.integration AS upstream, l.due_at FROM revocation.leases l
         WHERE l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
-          AND l.integration <> ALL (SELECT b.integration FROM busy b WHERE b.room <= 0)
+          AND l.organization || '/' || l.integration <> ALL (SELECT b.upstream FROM busy b WHERE b.room <= 0)
         ORDER BY l.due_at LIMIT $1 * 4),
       allowed AS (
         SELECT r.lease_id FROM (
-          SELECT s.lease_id, s.integration, row_number() OVER (PARTITION BY s.integration ORDER BY s.due_at) AS place
+          SELECT s.lease_id, s.upstream, row_number() OVER (PARTITION BY s.upstream ORDER BY s.due_at) AS place
           FROM seen s) r
-        LEFT JOIN busy b ON b.integration = r.integration
+        LEFT JOIN busy b ON b.upstream = r.upstream
         WHERE r.place <= coalesce(b.room, $5)),
       due AS MATERIALIZED (
         SELECT l.lease_id FROM revocation.leases l
@@ -61,7 +61,7 @@ export async function claimDueLeases(
 
 /**
  * Milliseconds until the next lease is due that nobody has claimed: 0 when one is, undefined when there is none.
- * @param without Integrations that get no more work here at present.
+ * @param without Upstream accounts that get no more work here at present.
  */
 export async function timeToNextDue(pool: Pool, without: readonly string[]): Promise<number | undefined> {
   const { rows } = await pool.query<{ wait: number }>({
@@ -69,7 +69,8 @@ export async function timeToNextDue(pool: Pool, without: readonly string[]): Pro
     text: `
       SELECT greatest(0, extract(epoch FROM due_at - now()) * 1000)::double precision AS wait
       FROM revocation.leases
-      WHERE due_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= now()) AND integration <> ALL ($1::text[])
+      WHERE due_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= now())
+        AND organization || '/' || integration <> ALL ($1::text[])
       ORDER BY due_at LIMIT 1`,
     values: [without],
   });

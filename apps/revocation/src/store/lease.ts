@@ -45,6 +45,11 @@ export interface Lease extends LeaseFacts {
   readonly attempts: number;
 }
 
+/** The upstream account of a lease. The name of an integration is unique within its organization only (I5). */
+export function upstreamOf({ organization, integration }: LeaseFacts): string {
+  return `${organization}/${integration}`;
+}
+
 /** Columns of the row by the names they have in `Lease`. */
 const columnOf = {
   leaseId: 'lease_id',
