@@ -146,6 +146,12 @@ BEGIN
     WHEN known.cleanup = 'pending' AND l.handle IS NOT NULL AND NOT nothing_left THEN
       UPDATE revocation.leases SET handle = l.handle WHERE lease_id = l.lease_id;
       outcome := 'unchanged';
+    -- Cleaned up before this mint, slow or paused, came to its end: it has made something since and could not undo it.
+    WHEN known.state IN ('failed', 'orphaned') AND l.handle IS NOT NULL AND NOT nothing_left THEN
+      UPDATE revocation.leases SET
+        cleanup = 'pending', handle = l.handle, due_at = clock_timestamp(), attempts = 0, claimed_until = NULL
+      WHERE lease_id = l.lease_id;
+      outcome := 'unchanged';
     ELSE
       outcome := 'unchanged';
   END CASE;

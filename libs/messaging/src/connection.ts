@@ -35,8 +35,6 @@ export async function connectBus(settings: BusSettings): Promise<NatsConnection>
     name: `mayfly-${settings.service}`,
     inboxPrefix: `_INBOX_${settings.service}`,
     maxReconnectAttempts: -1,
-    // A stack trace for every request, in case it fails, is a good part of what a request costs.
-    noAsyncTraces: true,
     waitOnFirstConnect: true,
     reconnectTimeWait: reconnectWaitMs,
     reconnectJitter: reconnectWaitMs,

@@ -288,6 +288,17 @@ describe('activation', () => {
       expect(await world.eventsOf(claims.jti)).toEqual(['credential.failed']);
     });
 
+    it('of a mint that ended after the clean-up has what it made since removed as well', async () => {
+      const claims = grantClaims();
+      const grant = await world.sign(claims);
+      await abandon(grant, 'done');
+      await abandon(grant, 'pending', { handle });
+      const row = await world.row(claims.jti);
+      expect(row).toMatchObject({ state: 'failed', cleanup: 'pending', handle });
+      expect(row?.['due_at']).not.toBeNull();
+      expect(await world.eventsOf(claims.jti)).toEqual(['credential.failed']);
+    });
+
     it('of a lease that did become active revokes it', async () => {
       const claims = grantClaims();
       const grant = await world.sign(claims);
