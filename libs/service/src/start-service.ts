@@ -144,8 +144,11 @@ function endLoudly(logger: ExitLogger, error: unknown): void {
   process.exit(1);
 }
 
-/** Longest that an orderly stop may take before the process ends all the same, in milliseconds. */
-const stopDeadlineMs = 15_000;
+/**
+ * Longest that an orderly stop may take before the process ends all the same, in milliseconds: a request under way may take
+ * 20 s at a provider. Give it 30 s before killing.
+ */
+const stopDeadlineMs = 25_000;
 
 function stopOnSignals(stop: () => Promise<void>, logger: ExitLogger): void {
   let stopping = false;

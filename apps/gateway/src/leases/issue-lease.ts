@@ -15,7 +15,7 @@ import {
 } from '@mayfly/contracts';
 import { BusClient } from '@mayfly/messaging';
 import type { Logger } from '@mayfly/telemetry';
-import { generateSealingKeyPair } from '@mayfly/tokens';
+import { generateSealingKeyPair, type SealingKeyPair } from '@mayfly/tokens';
 import type { Caller } from '../http/route.ts';
 import { PolicyGate } from '../policy-gate.ts';
 
@@ -57,22 +57,18 @@ export class IssueLease {
         'this credential needs approval, which can not be asked for yet',
       );
     if (decision.supersedes !== undefined) await this.#endSuperseded(decision.supersedes.assertion);
-    const issued = await this.#issue(decision);
+    const { sealed, ...lease } = await this.#issue(decision);
     const giveBack = () => this.#endUndelivered(decision);
-    if (isGone()) {
+    try {
+      if (isGone()) throw new MayflyError('lease_ended', 'the client was gone before the answer');
+      const secret =
+        decision.recipient === 'session' ? { sealed } : { secret: await openSecret(replyKey, sealed) };
+      const adjusted = decision.ttl_adjusted === undefined ? {} : { ttl_adjusted: decision.ttl_adjusted };
+      return { ...lease, status: 'active', ...adjusted, ...secret, giveBack };
+    } catch (error) {
       giveBack();
-      throw new MayflyError('lease_ended', 'the client was gone before the answer');
+      throw error;
     }
-    const { sealed, ...lease } = issued;
-    return {
-      ...lease,
-      status: 'active',
-      ...(decision.ttl_adjusted === undefined ? {} : { ttl_adjusted: decision.ttl_adjusted }),
-      ...(decision.recipient === 'session'
-        ? { sealed }
-        : { secret: JsonObject.parse(JSON.parse(await replyKey.open(sealed))) }),
-      giveBack,
-    };
   }
 
   async #issue(decision: Allowed): Promise<OutputOf<typeof bus.minting.issue>> {
@@ -105,6 +101,10 @@ export class IssueLease {
       );
     });
   }
+}
+
+async function openSecret(key: SealingKeyPair, sealed: string): Promise<JsonObject> {
+  return JsonObject.parse(JSON.parse(await key.open(sealed)));
 }
 
 /** Requests with equal fields are the same request, in whatever order they were written. */

@@ -3,7 +3,7 @@
  * secret works at once, and only within the prefixes that policy signed for the organization (I5). Mayfly's own
  * keys and settings are never resolvable. Fails closed, always with the same sentence; the why goes into `cause`.
  */
-import { open, realpath } from 'node:fs/promises';
+import { constants, open, realpath } from 'node:fs/promises';
 import { posix, resolve, sep } from 'node:path';
 import { Secret } from '@mayfly/domain';
 import { ProviderRejected } from '../providers/provider-error.ts';
@@ -62,7 +62,8 @@ export class SecretReader {
       if ([...own, ...this.#ownPaths, ...systemFolders].some((folder) => isWithin(target, folder))) {
         throw refused("is one of Mayfly's own files or the system's");
       }
-      const file = await open(target, 'r');
+      // A pipe without a writer would hold a thread for ever, were it waited for.
+      const file = await open(target, constants.O_RDONLY | constants.O_NONBLOCK);
       try {
         const stat = await file.stat();
         if (!stat.isFile() || stat.size > maxSecretBytes) throw refused('is no file, or too large');
