@@ -179,6 +179,23 @@ describe('a tool that is shown a tool token', () => {
   });
 });
 
+describe('a request with an Idempotency-Key', () => {
+  it('that is repeated ends the first lease and mints anew; with another body it is a conflict', async () => {
+    const agent = await openSession(stack);
+    const key = { 'idempotency-key': crypto.randomUUID() };
+    const first = await agent.postgresLease('orders-db/readonly', { ttl_seconds: 60 }, key);
+    const repeat = () => agent.postgresLease('orders-db/readonly', { ttl_seconds: 60 }, key);
+    // Until policy has heard that the first was issued, it counts as still running.
+    let second: OpenedLease<PostgresSecret> | undefined;
+    await waitUntil('the repeat', async () => (second = await repeat()) !== undefined, within);
+    expect(second?.lease_id).not.toBe(first.lease_id);
+    expect(await psql(first.secret, 'SELECT 1')).toMatchObject({ failed: true });
+    if (second !== undefined) expect(await psql(second.secret, 'SELECT 1')).toMatchObject({ failed: false });
+    const other = agent.lease('orders-db/readonly', { ttl_seconds: 30 }, key);
+    await expect(other).rejects.toMatchObject({ problem: { code: 'conflict' } });
+  });
+});
+
 describe('a session that ends', () => {
   it('takes all its leases with it', async () => {
     const agent = await openSession(stack);

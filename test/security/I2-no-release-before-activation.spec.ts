@@ -69,6 +69,26 @@ describe('I2: a credential', () => {
     );
   }, 90_000);
 
+  it('is ended as undelivered when its asker has gone before the answer', async () => {
+    stack.services.revocation.process().kill('SIGSTOP');
+    const gone = new AbortController();
+    const asked = fetch(`${stack.gatewayUrl}/v1/leases`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${agent.sessionToken}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ credential: 'orders-db/readonly' }),
+      signal: gone.signal,
+    });
+    await waitUntil('the role to be there', async () => (await leaseRoles()).length === 1, within);
+    gone.abort();
+    await expect(asked).rejects.toThrow();
+    stack.services.revocation.process().kill('SIGCONT');
+    await waitUntil('ending it', async () => (await leaseRoles()).length === 0, within);
+    const [last] = (
+      (await agent.call('GET', '/v1/leases?state=all&limit=1')) as { leases: { end_reason?: string }[] }
+    ).leases;
+    expect(last?.end_reason).toBe('undelivered');
+  }, 60_000);
+
   it.each(['policy', 'minting'] as const)(
     'is not released while %s is down',
     async (service) => {
