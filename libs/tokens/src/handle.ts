@@ -3,11 +3,11 @@
  * which can't open it. Each is bound to its lease, organization and integration: a handle put beside another lease's row
  * does not open.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, createSecretKey, timingSafeEqual } from 'node:crypto';
 import { MayflyError, Sealed } from '@mayfly/contracts';
-import { compactDecrypt, CompactEncrypt } from 'jose';
+import { decryptDirect, encryptDirect } from './jwe.ts';
 import { parseKeys, SecretJwk } from './jwk.ts';
-import { openFailed, openWith, readKeyId, type NamedKey } from './opening.ts';
+import { openFailed, readSealed, type NamedKey } from './opening.ts';
 import { WatchedFile, type WatchOptions } from './watched-file.ts';
 
 export interface HandleBinding {
@@ -18,12 +18,7 @@ export interface HandleBinding {
 
 /** Header member with the digest of the binding; protected, so it is authenticated with the content. */
 const bindingMember = 'mayfly_binding';
-const encoder = new TextEncoder();
-const algorithms = {
-  keyManagementAlgorithms: ['dir'],
-  contentEncryptionAlgorithms: ['A256GCM'],
-  maxDecompressedLength: 0,
-};
+const members = new Set(['alg', 'enc', 'kid', 'cty', bindingMember]);
 
 export class HandleBox {
   private constructor(private readonly file: WatchedFile<readonly [NamedKey, ...NamedKey[]]>) {}
@@ -37,28 +32,25 @@ export class HandleBox {
   async seal(handle: object, binding: HandleBinding): Promise<string> {
     const [{ kid, key }] = await this.file.current();
     // Random 96-bit IVs: one key is good for 2^32 handles (NIST SP 800-38D §8.3).
-    const jwe = await new CompactEncrypt(encoder.encode(JSON.stringify(handle)))
-      .setProtectedHeader({
-        alg: 'dir',
-        enc: 'A256GCM',
-        kid,
-        cty: 'json',
-        [bindingMember]: digestOf(binding),
-      })
-      .encrypt(key);
+    const header = { kid, cty: 'json', [bindingMember]: digestOf(binding) };
+    const jwe = encryptDirect(key, header, JSON.stringify(handle));
     if (!Sealed.safeParse(jwe).success) throw new MayflyError('invalid_request', 'The handle is too large.');
     return jwe;
   }
 
   /** Throws `invalid_request`, always with the same words, for another binding, an unknown `kid` or an altered handle. */
   async open(jwe: string, binding: HandleBinding): Promise<unknown> {
-    const kid = readKeyId(jwe);
-    const named = (await this.file.current()).find((key) => key.kid === kid);
-    if (named === undefined) throw openFailed();
-    const opened = await openWith(() => compactDecrypt(jwe, named.key, algorithms));
-    if (opened === undefined || !isSameText(opened.header[bindingMember], digestOf(binding)))
+    const parsed = readSealed(jwe);
+    const named = (await this.file.current()).find((key) => key.kid === parsed.kid);
+    const plaintext = named && decryptDirect(named.key, parsed, members);
+    if (plaintext === undefined || !isSameText(parsed.header[bindingMember], digestOf(binding)))
       throw openFailed();
-    return JSON.parse(opened.plaintext);
+    try {
+      return JSON.parse(plaintext);
+    } catch {
+      // The parser's own message would quote the handle.
+      throw openFailed();
+    }
   }
 }
 
@@ -75,17 +67,9 @@ function isSameText(given: unknown, expected: string): boolean {
   return timingSafeEqual(Buffer.from(given, 'latin1'), Buffer.from(expected, 'latin1'));
 }
 
-async function parseSecretKeys(path: string, content: string): Promise<readonly [NamedKey, ...NamedKey[]]> {
+function parseSecretKeys(path: string, content: string): readonly [NamedKey, ...NamedKey[]] {
   const jwks = parseKeys(path, content, SecretJwk, 'a 256-bit secret key');
-  const keys = await Promise.all(
-    jwks.map(async ({ k, kid }) => {
-      const raw = Buffer.from(k, 'base64url');
-      return {
-        kid,
-        key: await crypto.subtle.importKey('raw', raw, 'AES-GCM', false, ['encrypt', 'decrypt']),
-      };
-    }),
-  );
+  const keys = jwks.map(({ k, kid }) => ({ kid, key: createSecretKey(k, 'base64url') }));
   // `parseKeys` refuses an empty set.
   return keys as [NamedKey, ...NamedKey[]];
 }

@@ -2,6 +2,7 @@
  * The JWK shapes that key files may hold, and nothing else (RFC 7517, RFC 7518 §6, RFC 8037 §2). Messages name the file
  * and the place, never a value.
  */
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import { KeyFileError } from './watched-file.ts';
 
@@ -101,6 +102,31 @@ export function parsePublicKeys<T extends { kid: string }>(
     throw new KeyFileError(`${path} holds a private key where only public keys belong.`);
   }
   return parseKeys(path, content, shape, expected);
+}
+
+/** The mathematical members alone: `use`, `alg` and the like say nothing that Mayfly takes from a key. */
+interface KeyMembers {
+  readonly kty: 'OKP' | 'EC';
+  readonly crv: 'Ed25519' | 'P-256' | 'X25519';
+  readonly x: string;
+  readonly y?: string;
+  readonly d?: string;
+}
+
+/**
+ * The private key if there is a `d`, or else the public one. Undefined for a point off the curve, and for a private part
+ * that does not belong to the public one: what such a key signs or opens, nobody could verify or seal.
+ */
+export function importJwk({ kty, crv, x, y, d }: KeyMembers): KeyObject | undefined {
+  const key = { kty, crv, x, ...(y !== undefined && { y }), ...(d !== undefined && { d }) };
+  try {
+    if (d === undefined) return createPublicKey({ key, format: 'jwk' });
+    const privateKey = createPrivateKey({ key, format: 'jwk' });
+    const own = createPublicKey(privateKey).export({ format: 'jwk' });
+    return own.x === x && own.y === y ? privateKey : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function parseSet(path: string, content: string): Record<string, unknown>[] {

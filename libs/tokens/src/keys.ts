@@ -1,7 +1,8 @@
 /** Signature keys from JWK Set files: imported once, found by `kid`, read again when the file changes. */
-import { importJWK, type CryptoKey } from 'jose';
+import type { KeyObject, webcrypto } from 'node:crypto';
 import type { z } from 'zod';
 import {
+  importJwk,
   parseKeys,
   parsePublicKeys,
   PrivateSignatureJwk,
@@ -15,7 +16,8 @@ import { KeyFileError, WatchedFile, type WatchOptions } from './watched-file.ts'
 export interface VerificationKey {
   readonly kid: string;
   readonly algorithm: SignatureAlgorithm;
-  readonly key: CryptoKey;
+  /** From files always a KeyObject; keys of WebCrypto do as well. */
+  readonly key: KeyObject | webcrypto.CryptoKey;
 }
 
 export type SigningKey = VerificationKey;
@@ -73,24 +75,24 @@ function verificationOf(file: WatchedFile<PublicSet>): VerificationKeys {
   };
 }
 
-async function parsePrivateSet(path: string, content: string): Promise<PublicSet & { signing: SigningKey }> {
+function parsePrivateSet(path: string, content: string): PublicSet & { signing: SigningKey } {
   const jwks = parseKeys(path, content, PrivateSignatureJwk, 'a private Ed25519 or P-256 signing key');
-  const publicSet = await importPublicSet(path, jwks);
+  const publicSet = importPublicSet(path, jwks);
   // `parseKeys` refuses an empty set.
   const [first] = jwks as [(typeof jwks)[number]];
-  return { ...publicSet, signing: await importKey(path, first) };
+  return { ...publicSet, signing: importKey(path, first) };
 }
 
-async function parsePublicSet(path: string, content: string): Promise<PublicSet> {
+function parsePublicSet(path: string, content: string): PublicSet {
   return importPublicSet(
     path,
     parsePublicKeys(path, content, SignatureJwk, 'a public Ed25519 or P-256 signature key'),
   );
 }
 
-async function importPublicSet(path: string, jwks: z.infer<typeof SignatureJwk>[]): Promise<PublicSet> {
+function importPublicSet(path: string, jwks: z.infer<typeof SignatureJwk>[]): PublicSet {
   const publicKeys = jwks.map(publicPart);
-  const imported = await Promise.all(publicKeys.map((jwk) => importKey(path, jwk)));
+  const imported = publicKeys.map((jwk) => importKey(path, jwk));
   return { byId: new Map(imported.map((key) => [key.kid, key])), jwks: { keys: publicKeys } };
 }
 
@@ -102,17 +104,12 @@ function publicPart(jwk: z.infer<typeof SignatureJwk>): PublicSignatureJwk {
 
 type ImportableJwk = z.infer<typeof SignatureJwk> | z.infer<typeof PrivateSignatureJwk> | PublicSignatureJwk;
 
-async function importKey(path: string, jwk: ImportableJwk): Promise<VerificationKey> {
+function importKey(path: string, jwk: ImportableJwk): VerificationKey {
   const algorithm = algorithmOf(jwk);
-  const { kty, crv, x, kid } = jwk;
-  const members = { kty, crv, x, ...('y' in jwk && { y: jwk.y }), ...('d' in jwk && { d: jwk.d }) };
-  try {
-    const key = await importJWK(members, algorithm, { extractable: false });
-    if (key instanceof Uint8Array) throw new TypeError('not an asymmetric key');
-    return { kid, algorithm, key };
-  } catch {
-    throw new KeyFileError(`The key ${kid} of ${path} is not a valid ${crv} key.`);
-  }
+  const { crv, kid } = jwk;
+  const key = importJwk(jwk);
+  if (key === undefined) throw new KeyFileError(`The key ${kid} of ${path} is not a valid ${crv} key.`);
+  return { kid, algorithm, key };
 }
 
 function algorithmOf(jwk: { crv: 'Ed25519' | 'P-256' }): SignatureAlgorithm {

@@ -2,11 +2,13 @@
  * Sealing: compact JWE to one recipient, ECDH-ES (RFC 7518 §4.6) over X25519 (RFC 8037 §3.2) or P-256, with A256GCM. A new
  * ephemeral key per seal, so nothing but the recipient's private key opens it.
  */
+import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { MayflyError, RecipientKey, Sealed } from '@mayfly/contracts';
-import { compactDecrypt, CompactEncrypt, exportJWK, generateKeyPair, importJWK, type CryptoKey } from 'jose';
-import { parseKeys, parsePublicKeys, PrivateSealingJwk, SealingJwk } from './jwk.ts';
-import { openFailed, openWith, readKeyId, type NamedKey } from './opening.ts';
+import { decryptAgreed, encryptTo } from './jwe.ts';
+import { importJwk, parseKeys, parsePublicKeys, PrivateSealingJwk, SealingJwk } from './jwk.ts';
+import { generateAgreementKey } from './key-agreement.ts';
+import { openFailed, readSealed, type NamedKey } from './opening.ts';
 import { KeyFileError, WatchedFile, type WatchOptions } from './watched-file.ts';
 
 /** The private side of a sealing key. */
@@ -19,51 +21,29 @@ export interface SealingKeyPair extends SealingKey {
   readonly publicJwk: RecipientKey;
 }
 
-const encoder = new TextEncoder();
-const algorithms = {
-  keyManagementAlgorithms: ['ECDH-ES'],
-  contentEncryptionAlgorithms: ['A256GCM'],
-  // A compressed payload is refused: Mayfly never makes one.
-  maxDecompressedLength: 0,
-};
+const members = new Set(['alg', 'enc', 'epk', 'kid', 'cty', 'typ']);
 
 /**
  * Seals `payload`; an object as JSON, with `cty` `json`. The header names the recipient's `kid` if it has one. Throws
  * `invalid_request` for a key that is not a public X25519 or P-256 key, or a payload too large for the bus (128 KiB sealed).
  */
-export async function sealTo(
+export function sealTo(
   recipient: RecipientKey,
   payload: string | object,
   options: { readonly contentType?: string } = {},
 ): Promise<string> {
-  const key = await importRecipient(recipient);
-  const cty = options.contentType ?? (typeof payload === 'string' ? undefined : 'json');
-  const plaintext = typeof payload === 'string' ? payload : JSON.stringify(payload);
-  const header = {
-    alg: 'ECDH-ES',
-    enc: 'A256GCM',
-    ...(recipient.kid !== undefined && { kid: recipient.kid }),
-    ...(cty !== undefined && { cty }),
-  };
-  // Small-order X25519 points pass the import and fail here (RFC 7748 §6.1).
-  const jwe = await new CompactEncrypt(encoder.encode(plaintext))
-    .setProtectedHeader(header)
-    .encrypt(key)
-    .catch(() => {
-      throw badRecipient();
-    });
-  if (!Sealed.safeParse(jwe).success)
-    throw new MayflyError('invalid_request', 'The value is too large to be sealed.');
-  return jwe;
+  // An exception becomes a rejection in there.
+  return new Promise((done) => done(seal(recipient, payload, options.contentType)));
 }
 
-/** A one-time X25519 key; its private part stays in memory and can't be exported. */
-export async function generateSealingKeyPair(): Promise<SealingKeyPair> {
-  const { publicKey, privateKey } = await generateKeyPair('ECDH-ES', { crv: 'X25519', extractable: false });
-  const { x } = await exportJWK(publicKey);
-  const kid = crypto.randomUUID();
+/** A one-time X25519 key; its private part is in the closure of `open` and nowhere else. */
+export function generateSealingKeyPair(): Promise<SealingKeyPair> {
+  const { publicKey, privateKey } = generateAgreementKey('X25519');
+  const { x } = publicKey.export({ format: 'jwk' });
+  const kid = randomUUID();
   const publicJwk = RecipientKey.parse({ kty: 'OKP', crv: 'X25519', x, kid, use: 'enc', alg: 'ECDH-ES' });
-  return { publicJwk, open: (jwe) => openSealed(jwe, [{ kid, key: privateKey }]) };
+  const keys = [{ kid, key: privateKey }];
+  return Promise.resolve({ publicJwk, open: (jwe) => new Promise((done) => done(openSealed(jwe, keys))) });
 }
 
 /**
@@ -92,15 +72,25 @@ export async function loadSealingPublicKey(path: string): Promise<RecipientKey> 
   return (await file).current();
 }
 
-async function importRecipient(recipient: RecipientKey): Promise<CryptoKey> {
+function seal(recipient: RecipientKey, payload: string | object, contentType: string | undefined): string {
   const parsed = RecipientKey.safeParse(recipient);
   if (!parsed.success) throw badRecipient();
+  const cty = contentType ?? (typeof payload === 'string' ? undefined : 'json');
+  const plaintext = typeof payload === 'string' ? payload : JSON.stringify(payload);
+  const header = {
+    ...(recipient.kid !== undefined && { kid: recipient.kid }),
+    ...(cty !== undefined && { cty }),
+  };
+  const jwe = encryptOrRefuse(parsed.data, header, plaintext);
+  if (!Sealed.safeParse(jwe).success)
+    throw new MayflyError('invalid_request', 'The value is too large to be sealed.');
+  return jwe;
+}
+
+/** A point off its curve fails at the import, one of small order at the agreement (RFC 7748 §6.1). */
+function encryptOrRefuse(recipient: RecipientKey, header: object, plaintext: string): string {
   try {
-    const { kty, crv, x } = parsed.data;
-    const jwk = parsed.data.kty === 'EC' ? { kty, crv, x, y: parsed.data.y } : { kty, crv, x };
-    const key = await importJWK(jwk, 'ECDH-ES');
-    if (key instanceof Uint8Array) throw badRecipient();
-    return key;
+    return encryptTo(recipient, header, plaintext);
   } catch {
     throw badRecipient();
   }
@@ -110,29 +100,23 @@ function badRecipient(): MayflyError {
   return new MayflyError('invalid_request', 'The recipient key is not a usable public X25519 or P-256 key.');
 }
 
-async function openSealed(jwe: string, keys: readonly NamedKey[]): Promise<string> {
-  const kid = readKeyId(jwe);
+function openSealed(jwe: string, keys: readonly NamedKey[]): string {
+  const parsed = readSealed(jwe);
+  const { kid } = parsed;
   const usable = kid === undefined ? keys : keys.filter((key) => key.kid === kid);
   for (const { key } of usable) {
-    const opened = await openWith(() => compactDecrypt(jwe, key, algorithms));
-    if (opened !== undefined) return opened.plaintext;
+    const opened = decryptAgreed(key, parsed, members);
+    if (opened !== undefined) return opened;
   }
   throw openFailed();
 }
 
-async function parsePrivateKeys(path: string, content: string): Promise<NamedKey[]> {
-  const jwks = parseKeys(path, content, PrivateSealingJwk, 'a private X25519 key');
-  return Promise.all(
-    jwks.map(async ({ kty, crv, x, d, kid }) => {
-      const key = await importJWK({ kty, crv, x, d }, 'ECDH-ES', { extractable: false }).catch(
-        () => undefined,
-      );
-      if (key === undefined || key instanceof Uint8Array) {
-        throw new KeyFileError(`The key ${kid} of ${path} is not a valid X25519 key.`);
-      }
-      return { kid, key };
-    }),
-  );
+function parsePrivateKeys(path: string, content: string): NamedKey[] {
+  return parseKeys(path, content, PrivateSealingJwk, 'a private X25519 key').map((jwk) => {
+    const key = importJwk(jwk);
+    if (key === undefined) throw new KeyFileError(`The key ${jwk.kid} of ${path} is not a valid X25519 key.`);
+    return { kid: jwk.kid, key };
+  });
 }
 
 function parsePublicKey(path: string, content: string): RecipientKey {

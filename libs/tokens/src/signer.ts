@@ -1,6 +1,7 @@
 /** Signs tokens of one kind. */
 import { MayflyError } from '@mayfly/contracts';
-import { CompactSign } from 'jose';
+import { encodeJson } from './compact.ts';
+import { signJws } from './jws.ts';
 import type { SigningKey, SigningKeys } from './keys.ts';
 import type { TokenKind } from './kinds.ts';
 
@@ -11,8 +12,6 @@ export interface SignOptions {
   /** Narrows the kind's audience; nothing outside it is accepted. Default: the kind's whole audience. */
   readonly audience?: string | readonly string[];
 }
-
-const encoder = new TextEncoder();
 
 export class TokenSigner<Claims> {
   constructor(
@@ -54,16 +53,14 @@ export function signCompact(
   claims: object,
   now: Date,
   ttlSeconds: number,
-): Promise<string> {
+): string {
   const iat = Math.floor(now.getTime() / 1000);
   const payload = {
     ...claims,
     iat,
     ...(ttlSeconds !== Number.POSITIVE_INFINITY && { exp: iat + ttlSeconds }),
   };
-  return new CompactSign(encoder.encode(JSON.stringify(payload)))
-    .setProtectedHeader({ alg: key.algorithm, kid: key.kid, typ })
-    .sign(key.key);
+  return signJws(key, { alg: key.algorithm, kid: key.kid, typ }, encodeJson(payload));
 }
 
 export function isAllowedTtl(ttlSeconds: number, maxAgeSeconds: number): boolean {

@@ -1,10 +1,12 @@
 /** Verifies tokens of one kind for one audience. */
-import { jwtVerify, type JWTPayload, type JWTVerifyOptions } from 'jose';
+import type { MayflyError } from '@mayfly/contracts';
 import type { z } from 'zod';
+import { decodeJson, hasOnly, type Members } from './compact.ts';
 import type { SignatureAlgorithm } from './jwk.ts';
-import type { VerificationKeys } from './keys.ts';
+import { isSignedWith, parseJws, type CompactJws } from './jws.ts';
+import type { VerificationKey, VerificationKeys } from './keys.ts';
 import type { TokenKind } from './kinds.ts';
-import { defaultClockToleranceSeconds, maxTokenLength, rejected, rejectionOf } from './rejection.ts';
+import { defaultClockToleranceSeconds, maxTokenLength, rejected } from './rejection.ts';
 
 export interface VerifyOptions {
   readonly now: Date;
@@ -73,68 +75,87 @@ export async function verifySigned<Claims>(
   token: string,
   rules: SignedTokenRules<Claims>,
 ): Promise<SignedToken<Claims>> {
-  if (typeof token !== 'string' || token.length > maxTokenLength) throw rejected('The token', 'is malformed');
-  const payload = await verifySignature(token, rules).catch((cause: unknown) => {
-    throw rejectionOf('The token', cause);
-  });
-
-  const { aud: audience, iat, exp } = payload;
-  const times = lifetimeOf(iat, exp, rules);
-  if (audience === undefined) throw rejected('The token', 'is for another audience');
+  if (typeof token !== 'string' || token.length > maxTokenLength) throw refused('is malformed');
+  const payload = await verifySignature(token, rules);
+  const audience = audienceOf(payload, rules);
+  const times = lifetimeOf(payload, rules);
   const claims = rules.claims.safeParse(ownClaims(payload));
-  if (!claims.success) throw rejected('The token', 'has claims that its kind does not have', claims.error);
+  if (!claims.success) throw refused('has claims that its kind does not have', claims.error);
   return { claims: claims.data, audience, ...times };
 }
 
 /** What is left for the kind's schema: strict, so a claim too many is refused. */
-function ownClaims(payload: JWTPayload): JWTPayload {
-  const own = { ...payload };
+function ownClaims(payload: Members): Members {
+  const own: Record<string, unknown> = { ...payload };
   for (const registered of ['iss', 'aud', 'iat', 'nbf', 'exp']) delete own[registered];
   return own;
 }
 
-async function verifySignature(token: string, rules: SignedTokenRules<unknown>): Promise<JWTPayload> {
-  const options: JWTVerifyOptions = {
-    algorithms: rules.algorithms,
-    issuer: rules.issuer,
-    typ: rules.typ,
-    currentDate: rules.now,
-    clockTolerance: rules.clockToleranceSeconds ?? defaultClockToleranceSeconds,
-    ...(rules.audience !== undefined && { audience: rules.audience }),
-  };
-  const { payload } = await jwtVerify(
-    token,
-    async ({ alg, kid }) => {
-      const key = typeof kid === 'string' ? await rules.keys.find(kid) : undefined;
-      if (key?.algorithm !== alg || key === undefined) {
-        throw rejected('The token', 'is not signed with a known key');
-      }
-      return key.key;
-    },
-    options,
-  );
+/** The payload, once key, signature and `typ` are right. Until then no part of it is as much as decoded. */
+async function verifySignature(token: string, rules: SignedTokenRules<unknown>): Promise<Members> {
+  const jws = parseJws(token);
+  if (jws === undefined || !hasOnly(jws.header, headerMembers)) throw refused('is malformed');
+  const key = await keyOf(jws, rules);
+  if (!isSignedWith(key, jws)) throw refused('is not signed with a known key');
+  if (jws.header['typ'] !== rules.typ) throw refused('is of another kind');
+  const payload = decodeJson(jws.encodedPayload);
+  if (payload === undefined) throw refused('is malformed');
   return payload;
 }
 
-/** A signer whose key leaked for a moment can't have made tokens that live longer than their kind. */
+/** All that a header of ours has; in none is there anything to understand beyond these. */
+const headerMembers = new Set(['alg', 'kid', 'typ']);
+
+async function keyOf({ header }: CompactJws, rules: SignedTokenRules<unknown>): Promise<VerificationKey> {
+  const { alg, kid } = header;
+  if (!rules.algorithms.some((accepted) => accepted === alg)) {
+    throw refused('is signed with an algorithm that is not accepted');
+  }
+  const key = typeof kid === 'string' ? await rules.keys.find(kid) : undefined;
+  if (key?.algorithm !== alg || key === undefined) throw refused('is not signed with a known key');
+  return key;
+}
+
+function audienceOf({ iss, aud }: Members, rules: SignedTokenRules<unknown>): string | string[] {
+  if (iss === undefined || aud === undefined) throw refused('lacks a claim that it must have');
+  if (iss !== rules.issuer) throw refused('has another issuer');
+  const audience = isAudience(aud) ? aud : [];
+  const isMeant =
+    rules.audience === undefined ? audience.length > 0 : [audience].flat().includes(rules.audience);
+  if (!isMeant) throw refused('is for another audience');
+  return audience;
+}
+
+function isAudience(aud: unknown): aud is string | string[] {
+  return typeof aud === 'string' || (Array.isArray(aud) && aud.every((each) => typeof each === 'string'));
+}
+
+/**
+ * RFC 7519 §4.1.4 to §4.1.6, and no longer than the kind allows: a signer whose key leaked for a moment can't have made
+ * tokens that live longer.
+ */
 function lifetimeOf(
-  iat: unknown,
-  exp: unknown,
+  { iat, nbf, exp }: Members,
   rules: SignedTokenRules<unknown>,
 ): { iat: number; exp: number } {
   const endless = rules.maxAgeSeconds === Number.POSITIVE_INFINITY;
   const end = endless && exp === undefined ? Number.POSITIVE_INFINITY : exp;
   if (!isEpochSeconds(iat) || !(isEpochSeconds(end) || (endless && end === Number.POSITIVE_INFINITY))) {
-    throw rejected('The token', 'lacks a claim that it must have');
+    throw refused('lacks a claim that it must have');
   }
+  if (nbf !== undefined && typeof nbf !== 'number') throw refused('is not yet valid');
+  const now = Math.floor(rules.now.getTime() / 1000);
   const tolerance = rules.clockToleranceSeconds ?? defaultClockToleranceSeconds;
-  if (iat > Math.floor(rules.now.getTime() / 1000) + tolerance)
-    throw rejected('The token', 'is not yet valid');
-  if (end <= iat || end - iat > rules.maxAgeSeconds)
-    throw rejected('The token', 'lives longer than its kind may');
+  if (Math.max(iat, nbf ?? iat) > now + tolerance) throw refused('is not yet valid');
+  if (end <= now - tolerance) throw refused('is expired');
+  if (end <= iat || end - iat > rules.maxAgeSeconds) throw refused('lives longer than its kind may');
   return { iat, exp: end };
 }
 
 function isEpochSeconds(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function refused(detail: string, cause?: unknown): MayflyError {
+  return rejected('The token', detail, cause);
 }

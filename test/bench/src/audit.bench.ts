@@ -3,7 +3,8 @@ import { jetstream } from '@nats-io/jetstream';
 import { newEvent } from '@mayfly/messaging';
 import { waitUntil, type DevelopmentStack } from '@mayfly/stack';
 import pg from 'pg';
-import { natsAs, uuidOf } from './issuance.bench.ts';
+import { v7 as uuidv7 } from 'uuid';
+import { natsAs } from './issuance.bench.ts';
 import { row, type Row } from './row.ts';
 
 const burst = 50_000;
@@ -16,7 +17,7 @@ export async function auditRate(stack: DevelopmentStack): Promise<Row[]> {
       'session.opened',
       {
         organization: 'acme',
-        session_id: uuidOf(n),
+        session_id: uuidv7(),
         agent_id: `spiffe://acme.example/agent/bench/audit/i-${n}`,
         agent_role: 'analyst',
         user: 'ada@example.com',
@@ -25,7 +26,7 @@ export async function auditRate(stack: DevelopmentStack): Promise<Row[]> {
         trace_id: 'f'.repeat(32),
         event_trace_id: 'f'.repeat(32),
       },
-      { id: uuidOf(n) },
+      { id: uuidv7() },
     ),
   );
   const texts = events.map((event) => JSON.stringify(event));

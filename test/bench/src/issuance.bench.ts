@@ -8,6 +8,7 @@ import { bus, subjectOf, type ServiceName } from '@mayfly/contracts';
 import { connectBus, newEvent } from '@mayfly/messaging';
 import type { AgentApi, DevelopmentStack } from '@mayfly/stack';
 import pg from 'pg';
+import { v7 as uuidv7 } from 'uuid';
 import { post } from './http-client.ts';
 import { inTurn, underLoad } from './load.ts';
 import { row, type Row } from './row.ts';
@@ -79,14 +80,13 @@ async function openFloor(stack: DevelopmentStack): Promise<Floor> {
     'CREATE TABLE IF NOT EXISTS public.floor (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text)',
   );
   const body = JSON.stringify({ credential: 'reports-api/read' });
-  let sequence = 0;
   return {
     once: async () => {
       await post(echoUrl, { 'content-type': 'application/json' }, body);
       for (let trip = 0; trip < 3; trip++) await asker.request(subject, body, { timeout: 5_000 });
       await stream.publish(
         'mayfly.events.session.opened',
-        event.replace(/"id":"[^"]+"/, `"id":"${uuidOf(sequence++)}"`),
+        event.replace(/"id":"[^"]+"/, `"id":"${uuidv7()}"`),
       );
       await pool.query({
         name: 'floor',
@@ -110,12 +110,6 @@ export function natsAs(stack: DevelopmentStack, service: ServiceName): Promise<N
     service,
     seedFile: join(stack.keysFolder, service, 'nats.nk'),
   });
-}
-
-/** UUIDs that differ, in the form of version 7. */
-export function uuidOf(n: number): string {
-  const unique = (Date.now() * 1_000_000 + n).toString(16).padStart(20, '0');
-  return `01900000-0000-7${unique.slice(5, 8)}-8000-${unique.slice(8, 20)}`;
 }
 
 /** `postgres` leases per second, against the same role created by hand over 1, 16 and 64 connections. */
@@ -169,7 +163,7 @@ async function openByHand(stack: DevelopmentStack, concurrency: number): Promise
   const pool = new pg.Pool({ connectionString: stack.ordersAdminUrl, max: concurrency });
   await pool.query('DROP ROLE IF EXISTS floor_group');
   await pool.query('CREATE ROLE floor_group NOLOGIN');
-  const run = uuidOf(0).replaceAll('-', '');
+  const run = uuidv7().replaceAll('-', '');
   const created: string[] = [];
   return {
     once: async () => {
