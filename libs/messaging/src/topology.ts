@@ -104,7 +104,7 @@ export const consumers = {
     filter: 'mayfly.events.credential.*',
     batch: 200,
     maxAckPending: 2_000,
-    gatherMs: 25,
+    gatherMs: 50,
   },
 } as const satisfies Record<string, ConsumerDefinition>;
 export type ConsumerName = keyof typeof consumers;

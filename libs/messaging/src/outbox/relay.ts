@@ -24,7 +24,7 @@ export interface OutboxRelayOptions {
 }
 
 /** What follows a batch that was not full is gathered for so long: a batch costs as much as a single event. */
-const gatherMs = 20;
+const gatherMs = 40;
 const firstBackoffMs = 100;
 const longestBackoffMs = 5_000;
 const countUpTo = 10_001;
