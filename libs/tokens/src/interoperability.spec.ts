@@ -81,12 +81,6 @@ describe.each(['EdDSA', 'ES256'] as const)('JWS with %s', (alg) => {
   });
 });
 
-it('keys of WebCrypto, as a caller may hold them, sign and verify as well', async () => {
-  const { privateKey, publicKey } = await generateKeyPair('EdDSA', { extractable: true });
-  const parsed = parseJws(signJws({ algorithm: 'EdDSA', key: privateKey }, { alg: 'EdDSA' }, 'eA'));
-  expect(parsed && isSignedWith({ algorithm: 'EdDSA', key: publicKey }, parsed)).toBe(true);
-});
-
 describe.each(['X25519', 'P-256'] as const)('JWE to %s', (crv) => {
   it('that Mayfly sealed opens with jose', async () => {
     const jwk = await newSealingJwk('k', crv);

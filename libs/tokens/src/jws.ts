@@ -1,11 +1,11 @@
 /** Compact JWS (RFC 7515 §7.1) with `EdDSA` over Ed25519 (RFC 8037 §3.1) or `ES256` (RFC 7518 §3.4), and no others. */
-import { KeyObject, sign, verify, type webcrypto } from 'node:crypto';
+import { sign, verify, type KeyObject } from 'node:crypto';
 import { decodeBase64url, decodeJson, encodeJson, type Members } from './compact.ts';
 import type { SignatureAlgorithm } from './jwk.ts';
 
 export interface SignatureKey {
   readonly algorithm: SignatureAlgorithm;
-  readonly key: KeyObject | webcrypto.CryptoKey;
+  readonly key: KeyObject;
 }
 
 /** Taken apart; nothing is verified yet. */
@@ -48,19 +48,13 @@ export function parseJws(token: string): CompactJws | undefined {
 /** The algorithm is the key's, never the token's (RFC 8725 §3.1); the caller compares it with the header. */
 export function isSignedWith(by: SignatureKey, { input, signature }: CompactJws): boolean {
   if (signature.length !== signatureLength) return false;
-  const key = keyObjectOf(by);
   return by.algorithm === 'EdDSA'
-    ? verify(null, input, key, signature)
-    : verify('sha256', input, { key, dsaEncoding: 'ieee-p1363' }, signature);
+    ? verify(null, input, by.key, signature)
+    : verify('sha256', input, { key: by.key, dsaEncoding: 'ieee-p1363' }, signature);
 }
 
 function signatureOf(by: SignatureKey, input: Buffer): Buffer {
-  const key = keyObjectOf(by);
   return by.algorithm === 'EdDSA'
-    ? sign(null, input, key)
-    : sign('sha256', input, { key, dsaEncoding: 'ieee-p1363' });
-}
-
-function keyObjectOf({ key }: SignatureKey): KeyObject {
-  return key instanceof KeyObject ? key : KeyObject.from(key);
+    ? sign(null, input, by.key)
+    : sign('sha256', input, { key: by.key, dsaEncoding: 'ieee-p1363' });
 }

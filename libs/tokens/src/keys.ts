@@ -1,5 +1,5 @@
 /** Signature keys from JWK Set files: imported once, found by `kid`, read again when the file changes. */
-import type { KeyObject, webcrypto } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { z } from 'zod';
 import {
   importJwk,
@@ -16,8 +16,7 @@ import { KeyFileError, WatchedFile, type WatchOptions } from './watched-file.ts'
 export interface VerificationKey {
   readonly kid: string;
   readonly algorithm: SignatureAlgorithm;
-  /** From files always a KeyObject; keys of WebCrypto do as well. */
-  readonly key: KeyObject | webcrypto.CryptoKey;
+  readonly key: KeyObject;
 }
 
 export type SigningKey = VerificationKey;

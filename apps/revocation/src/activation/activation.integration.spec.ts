@@ -137,7 +137,7 @@ describe('activation', () => {
 
   it('refuses a grant that policy did not sign, or that is for another service', async () => {
     const claims = grantClaims();
-    const forged = new TokenSigner(tokenKinds.grant, await testKeys('grants'));
+    const forged = new TokenSigner(tokenKinds.grant, testKeys('grants'));
     const byMinting = await forged.sign(claims, { now: new Date() });
     const elsewhere = await world.sign(claims, { audience: 'mayfly-minting' });
     const expired = await world.sign(claims, { now: new Date(Date.now() - 120_000) });
