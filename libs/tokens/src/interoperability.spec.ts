@@ -2,15 +2,7 @@
 import { createPublicKey, createSecretKey, diffieHellman } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { RecipientKey } from '@mayfly/contracts';
-import {
-  compactDecrypt,
-  CompactEncrypt,
-  compactVerify,
-  CompactSign,
-  generateKeyPair,
-  importJWK,
-  type JWK,
-} from 'jose';
+import { compactDecrypt, CompactEncrypt, compactVerify, CompactSign, importJWK, type JWK } from 'jose';
 import { HandleBox } from './handle.ts';
 import { decryptAgreed, encryptTo, parseJwe } from './jwe.ts';
 import { importJwk } from './jwk.ts';
@@ -90,7 +82,7 @@ describe.each(['X25519', 'P-256'] as const)('JWE to %s', (crv) => {
       const { plaintext, protectedHeader } = await compactDecrypt(jwe, key);
       expect(Buffer.from(plaintext)).toEqual(Buffer.from(payload));
       expect(protectedHeader).toMatchObject({ alg: 'ECDH-ES', enc: 'A256GCM', kid: 'k', epk: { crv } });
-      expect(protectedHeader.epk).not.toHaveProperty('d');
+      expect(protectedHeader['epk']).not.toHaveProperty('d');
     }
   });
 
