@@ -9,11 +9,11 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { own, child } = splitAtChildCommand(args);
   const context = new CommandContext(io, child);
   try {
-    await buildProgram(context).parseAsync([...own], { from: 'user' });
+    await buildProgram(context).parseAsync(helpAsAnOption(own), { from: 'user' });
     return context.exitStatus;
   } catch (error) {
     // Commander has already written what it has to say.
-    if (error instanceof CommanderError) return isAskedFor(error) ? 0 : usageExit;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageExit;
     const failure = asFailure(error);
     context.printer.failure(failure);
     return failure.exit;
@@ -27,6 +27,8 @@ function splitAtChildCommand(args: readonly string[]): { own: readonly string[];
   return { own: args.slice(0, separator), child: args.slice(separator + 1) };
 }
 
-function isAskedFor({ code }: CommanderError): boolean {
-  return code === 'commander.helpDisplayed' || code === 'commander.version';
+/** `help audit verify` → `audit verify --help`: Commander's own help command looks no further than the first word. */
+function helpAsAnOption(args: readonly string[]): string[] {
+  const [first, ...command] = args;
+  return first === 'help' && command.length > 1 ? [...command, '--help'] : [...args];
 }

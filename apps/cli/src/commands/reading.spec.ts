@@ -309,6 +309,7 @@ describe('help', () => {
     'leases',
     'revoke',
     'audit',
+    'audit verify',
     'apply',
     'version',
     'config check',
@@ -320,6 +321,11 @@ describe('help', () => {
     expect(status).toBe(0);
     expect(stdout).toContain(`Examples:\n  `);
     expect(stdout).toContain(`mayfly ${name}`);
+  });
+
+  it.each(commands)('of %s is the same by `mayfly help`', async (name) => {
+    const words = name.split(' ');
+    expect(await line.run('help', ...words)).toEqual(await line.run(...words, '--help'));
   });
 
   it('and the version need no gateway', async () => {
