@@ -15,13 +15,15 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 try {
   await run();
 } catch (error) {
-  if (!stopping.signal.aborted) {
+  if (stopping.signal.aborted) console.log('Stopped.');
+  else {
     failed(error instanceof Error ? error.message : String(error));
     process.exitCode = 1;
   }
 }
 
 async function run(): Promise<void> {
+  console.log('Starting Postgres, NATS and the five services …');
   const stack = await startDevelopmentStack({
     dataDirectory: resolve(process.env['MAYFLY_DATA_DIR'] ?? '.mayfly'),
     postgresUrl: process.env['MAYFLY_POSTGRES_URL'],
@@ -40,6 +42,7 @@ async function run(): Promise<void> {
     fact('data', stack.dataDirectory);
     fact('identities', `${stack.dataDirectory}/identities/{agent,administrator,auditor}.jwt`);
     fact('logs', `${stack.dataDirectory}/logs/`);
+    title('Metrics');
     for (const [service, { url }] of Object.entries(stack.services)) fact(service, `${url}/metrics`);
     title('Try it, in another terminal');
     console.log('  npx mayfly credentials');
