@@ -176,6 +176,15 @@ describe('a tool that is shown a tool token', () => {
     expect(await introspect()).toMatchObject({ active: true, jti: lease.lease_id });
     expect(await agent.giveBack(lease.lease_id)).toMatchObject({ outcome: 'expiry_only' });
     expect(await introspect()).toEqual({ active: false });
+    // It still works for a tool that does not ask: the auditor is told so.
+    const live = () =>
+      rowsOf(
+        stack.auditorUrl,
+        'SELECT how_ended, revocability FROM audit.live_credentials WHERE lease_id = $1',
+        [lease.lease_id],
+      );
+    await waitUntil('recording the end', async () => (await live())[0]?.['how_ended'] === 'revoked', within);
+    expect(await live()).toEqual([{ how_ended: 'revoked', revocability: 'expiry_only' }]);
   });
 });
 

@@ -102,7 +102,10 @@ describe('I1: after a full run', () => {
     }
     await waitUntil(
       'ending all leases',
-      async () => (await count('SELECT count(*) FROM audit.live_credentials')) === 0,
+      async () =>
+        (await count(
+          'SELECT count(*) FROM audit.credential_lifecycle WHERE issued_at IS NOT NULL AND ended_at IS NULL',
+        )) === 0,
       { deadlineMs: 30_000 },
     );
   }

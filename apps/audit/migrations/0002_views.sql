@@ -56,6 +56,8 @@ SELECT
   first.time AS requested_at,
   issued.time AS issued_at,
   (issued.event -> 'data' ->> 'expires_at')::timestamptz AS expires_at,
+  (issued.event -> 'data' ->> 'native_expires_at')::timestamptz AS native_expires_at,
+  issued.event -> 'data' -> 'revocability' ->> 'kind' AS revocability,
   used.last_used_at,
   ended.time AS ended_at,
   replace(ended.type, 'credential.', '') AS how_ended,
@@ -99,6 +101,8 @@ COMMENT ON COLUMN audit.credential_lifecycle.scope IS 'What the minted credentia
 COMMENT ON COLUMN audit.credential_lifecycle.requested_at IS 'When minting began';
 COMMENT ON COLUMN audit.credential_lifecycle.issued_at IS 'When it became active; null when it never did, and then nobody ever had it';
 COMMENT ON COLUMN audit.credential_lifecycle.expires_at IS 'When Mayfly ends it at the latest';
+COMMENT ON COLUMN audit.credential_lifecycle.native_expires_at IS 'When the upstream ends it by itself, where it does';
+COMMENT ON COLUMN audit.credential_lifecycle.revocability IS 'How it can be ended early: immediate, eventual or expiry_only';
 COMMENT ON COLUMN audit.credential_lifecycle.last_used_at IS 'The last use that was reported or observed';
 COMMENT ON COLUMN audit.credential_lifecycle.ended_at IS 'When it ended; null while it lives';
 COMMENT ON COLUMN audit.credential_lifecycle.how_ended IS 'expired, revoked, failed or orphaned; null while it lives';
@@ -110,8 +114,12 @@ COMMENT ON COLUMN audit.credential_lifecycle.policy_ids IS 'The policies that al
 COMMENT ON COLUMN audit.credential_lifecycle.trace_id IS 'Its trace for life; find it in Jaeger';
 
 CREATE VIEW audit.live_credentials AS
-SELECT * FROM audit.credential_lifecycle WHERE issued_at IS NOT NULL AND ended_at IS NULL;
-COMMENT ON VIEW audit.live_credentials IS 'Leases that may still work; the columns are those of credential_lifecycle';
+SELECT * FROM audit.credential_lifecycle
+WHERE issued_at IS NOT NULL
+  AND (ended_at IS NULL
+       -- Mayfly has ended it, but what was handed out works until the upstream's own expiry for whoever does not ask Mayfly.
+       OR (revocability = 'expiry_only' AND native_expires_at > now()));
+COMMENT ON VIEW audit.live_credentials IS 'Leases that may still work, also those that were ended but can not be called back; the columns are those of credential_lifecycle';
 
 CREATE VIEW audit.denials AS
 SELECT

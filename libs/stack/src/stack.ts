@@ -1,5 +1,5 @@
 /** The whole of Mayfly on one machine: Postgres, NATS, keys, identities and the five services, as child processes. */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { serviceNames, type ServiceName } from '@mayfly/contracts';
@@ -64,6 +64,10 @@ async function start(given: StackOptions, cleanUp: CleanUp): Promise<Stack> {
   const gatewayPort = await freePort(
     options.gatewayPort === 0 ? undefined : (options.gatewayPort ?? DEFAULT_GATEWAY_PORT),
   );
+  const wantedPort = options.gatewayPort ?? DEFAULT_GATEWAY_PORT;
+  if (wantedPort !== 0 && gatewayPort !== wantedPort) {
+    options.log?.(`Port ${wantedPort} is taken: the gateway is on ${gatewayPort}.`);
+  }
   const services = await startServices({ ...options, gatewayPort }, dataDirectory, cleanUp, parts, {
     gatewayUrl: `http://127.0.0.1:${gatewayPort}`,
     natsUrl: prepared?.servicesNatsUrl ?? bus.nats.url,
@@ -128,13 +132,25 @@ async function startOrUsePostgres(
   if (options.postgresUrl !== undefined) return usePostgres(options.postgresUrl);
   const { log = (line: string) => process.stderr.write(`${line}\n`), postgresSettings: settings = {} } =
     options;
-  return startPostgres({
+  // The same port at every start, while it is free: people keep URLs.
+  const portFile = join(dataDirectory, 'postgres-port');
+  const preferredPort = readPort(portFile);
+  const server = await startPostgres({
     dataDirectory: join(dataDirectory, 'postgres'),
     settings,
     log,
+    ...(preferredPort === undefined ? {} : { preferredPort }),
     // A data folder of our own making goes with the stack, and so must what lies elsewhere on its behalf.
     removeOnStop: options.dataDirectory === undefined,
   });
+  writeFileSync(portFile, `${server.port}\n`);
+  return server;
+}
+
+function readPort(file: string): number | undefined {
+  if (!existsSync(file)) return undefined;
+  const port = Number(readFileSync(file, 'utf8'));
+  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : undefined;
 }
 
 async function openKeysAndBus(
