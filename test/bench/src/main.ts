@@ -37,7 +37,10 @@ for (const [name, benchmark] of chosen) {
   process.stderr.write(`${name} …\n`);
   const { stack, agent } = await startBenchStack();
   try {
-    rows.push(...(await benchmark(stack, agent)));
+    const measured = await benchmark(stack, agent);
+    rows.push(...measured);
+    for (const { name: what, value, unit, ratio } of measured)
+      process.stderr.write(`  ${what}: ${value} ${unit}, ratio ${ratio}\n`);
   } finally {
     closeConnections();
     await stack.stop();
