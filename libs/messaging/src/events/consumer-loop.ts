@@ -17,6 +17,8 @@ import { Pull } from './pull.ts';
 /** When so many messages in a row fail alone, it is not the messages: the rest of the batch waits. */
 const failuresInARow = 5;
 const closeGraceMs = 10_000;
+/** So many messages waiting are a batch of their own. */
+const backlogWithoutPause = 100;
 
 interface Opened {
   held: HeldMessage;
@@ -85,11 +87,13 @@ export class ConsumerLoop {
         this.options.logger.error({ err: error, consumer: this.name }, 'batch failed unexpectedly');
         this.giveBack(this.inHand);
       }
-      this.options.onLag?.(this.name, (this.inHand.at(-1)?.pending ?? 0) + this.pull.waiting().length);
-      const wasFull = this.inHand.length >= this.definition.batch;
+      const backlog = (this.inHand.at(-1)?.pending ?? 0) + this.pull.waiting().length;
+      this.options.onLag?.(this.name, backlog);
       this.inHand = [];
-      // A lone message is handled at once; what comes right after it is gathered, because a batch costs as much as one.
-      if (!wasFull && this.definition.gatherMs !== undefined) await this.pause(this.definition.gatherMs);
+      // A lone message is handled at once; what comes right after it is gathered, because a batch costs as much as one. A
+      // backlog is worked off at full speed.
+      const { gatherMs } = this.definition;
+      if (gatherMs !== undefined && backlog < backlogWithoutPause) await this.pause(gatherMs);
       if (this.failedBatches > 0)
         await this.pause(Math.min(5_000, 100 * 2 ** Math.min(this.failedBatches, 6)));
     }
