@@ -95,3 +95,12 @@ COMMENT ON COLUMN audit.checkpoint.at IS 'When it was signed';
 COMMENT ON COLUMN audit.checkpoint.token IS 'JWS (typ mayfly-checkpoint+jwt) over seq, hash and at';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit.checkpoint FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit.checkpoint FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
+
+-- Which of these events are there already. One index look-up each, whatever the planner thinks of a table whose statistics are
+-- older than most of its rows: a hash join would read the whole log with every batch.
+CREATE FUNCTION audit.known_events(ids uuid[], times timestamptz[]) RETURNS SETOF uuid LANGUAGE sql STABLE
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+  SELECT log.id FROM unnest(ids, times) AS given (id, time)
+  JOIN audit.event_log AS log ON log.id = given.id AND log.time = given.time
+$$;
+COMMENT ON FUNCTION audit.known_events(uuid[], timestamptz[]) IS 'Ids of those events that the log has already';
