@@ -24,6 +24,8 @@ const shared = {
 };
 
 export default {
+  // Many of these start processes, on machines that are busy with the others: what hangs is cut off, what is slow is not.
+  testTimeout: 30_000,
   projects: [
     {
       ...shared,
