@@ -1,5 +1,6 @@
 /** `npm start`: the whole of Mayfly in the foreground, until Ctrl-C. */
 import { resolve } from 'node:path';
+import { redactConnectionString } from '@mayfly/postgres';
 import { startDevelopmentStack } from '@mayfly/stack';
 import { assertNodeOfTheLockFile } from './node-version.ts';
 import { fact, failed, title } from './terminal.ts';
@@ -37,7 +38,7 @@ async function run(): Promise<void> {
     title(`Mayfly is ready (${((performance.now() - started) / 1000).toFixed(1)} s)`);
     fact('gateway', stack.gatewayUrl);
     fact('API', `${stack.gatewayUrl}/openapi.json`);
-    fact('Postgres', `psql "${stack.postgres.auditorUrl}"  (auditor)`);
+    fact('Postgres', `${redactConnectionString(stack.postgres.auditorUrl)}  (auditor; whole in stack.json)`);
     fact('NATS', stack.natsUrl);
     fact('data', stack.dataDirectory);
     fact('identities', `${stack.dataDirectory}/identities/{agent,administrator,auditor}.jwt`);
