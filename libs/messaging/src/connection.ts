@@ -61,6 +61,8 @@ function readSeed(file: string): Uint8Array {
 /** What is known of a connection, from its own reports. */
 interface ConnectionState {
   connected: boolean;
+  /** How often the connection was lost so far. */
+  losses: number;
   readonly onDisconnect: Set<() => void>;
   readonly onReconnect: Set<() => void>;
 }
@@ -71,7 +73,12 @@ const states = new WeakMap<NatsConnection, ConnectionState>();
 export function watch(connection: NatsConnection): ConnectionState {
   const known = states.get(connection);
   if (known) return known;
-  const state: ConnectionState = { connected: true, onDisconnect: new Set(), onReconnect: new Set() };
+  const state: ConnectionState = {
+    connected: true,
+    losses: 0,
+    onDisconnect: new Set(),
+    onReconnect: new Set(),
+  };
   states.set(connection, state);
   void follow(connection, state);
   return state;
@@ -83,11 +90,15 @@ async function follow(connection: NatsConnection, state: ConnectionState): Promi
       state.connected = true;
       for (const notify of [...state.onReconnect]) notify();
     } else if (status.type === 'disconnect' || status.type === 'close') {
-      state.connected = false;
-      for (const notify of [...state.onDisconnect]) notify();
+      lost(state);
     }
   }
+  lost(state);
+}
+
+function lost(state: ConnectionState): void {
   state.connected = false;
+  state.losses++;
   for (const notify of [...state.onDisconnect]) notify();
 }
 

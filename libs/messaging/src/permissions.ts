@@ -9,7 +9,11 @@ export interface NatsPermissions {
   publish: string[];
   /** An entry `subject queue` allows the subject only in that queue group. */
   subscribe: string[];
-  /** `allow_responses`: may answer the reply subject of a request, once. */
+  /**
+   * `allow_responses`: may answer the reply subject of what it was sent, once. For a request that is its answer, for a stream's
+   * message its acknowledgement. There is no standing permission to acknowledge: the server forgets an entry only when it is
+   * used or its time is over, and looks through all of them at every message once there are more than 4,096.
+   */
   allowResponses: boolean;
 }
 
@@ -29,13 +33,12 @@ function servicePermissions(service: ServiceName): NatsPermissions {
       ...own.flatMap(([name, { stream }]) => [
         `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`,
         `$JS.API.CONSUMER.INFO.${stream}.${name}`,
-        `$JS.ACK.${stream}.${name}.>`,
       ]),
       ...streamsOf(service).map((stream) => `$JS.API.STREAM.INFO.${stream}`),
       ...(own.length > 0 ? [deadSubject(service)] : []),
     ],
     subscribe: [`_INBOX_${service}.>`, ...(answers ? [`mayfly.rpc.${service}.> ${service}`] : [])],
-    allowResponses: answers,
+    allowResponses: answers || own.length > 0,
   };
 }
 

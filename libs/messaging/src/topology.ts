@@ -109,7 +109,11 @@ export const consumers = {
 } as const satisfies Record<string, ConsumerDefinition>;
 export type ConsumerName = keyof typeof consumers;
 
-/** How long a delivered message may go without a sign of life before it is delivered again, in milliseconds. */
+/**
+ * How long a delivered message may stay without acknowledgement before it is delivered again, in milliseconds. A handler that takes
+ * longer (its database hangs) may find its work done by another replica meanwhile, and its own acknowledgement still counts
+ * for as long as the server lets it answer (90 s).
+ */
 export const ackWaitMs = 30_000;
 
 function typesOf(...areas: string[]): EventType[] {

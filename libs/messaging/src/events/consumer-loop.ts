@@ -5,7 +5,7 @@ import { NatsContext } from '@nestjs/microservices';
 import { firstValueFrom, isObservable } from 'rxjs';
 import { request } from '../request.ts';
 import { parseJson } from '../rpc/wire.ts';
-import { ackWaitMs, consumers } from '../topology.ts';
+import { consumers } from '../topology.ts';
 import type { ConsumerDefinition, ConsumerName } from '../topology.ts';
 import type { JetStreamServerOptions } from './consumer.ts';
 import { traceBatch } from './batch-spans.ts';
@@ -69,12 +69,6 @@ export class ConsumerLoop {
   }
 
   private async loop(): Promise<void> {
-    // Everything held, taken or not, is kept from being delivered to another replica meanwhile.
-    const extend = setInterval(() => {
-      for (const held of this.inHand) held.extend();
-      for (const held of this.pull.waiting()) held.extend();
-    }, ackWaitMs / 3);
-    extend.unref();
     void this.bind();
     while (!this.closing.signal.aborted) {
       this.inHand = await this.pull.take();
@@ -87,7 +81,7 @@ export class ConsumerLoop {
         this.options.logger.error({ err: error, consumer: this.name }, 'batch failed unexpectedly');
         this.giveBack(this.inHand);
       }
-      const backlog = (this.inHand.at(-1)?.pending ?? 0) + this.pull.waiting().length;
+      const backlog = (this.inHand.at(-1)?.pending ?? 0) + this.pull.waiting;
       this.options.onLag?.(this.name, backlog);
       this.inHand = [];
       // A lone message is handled at once; what comes right after it is gathered, because a batch costs as much as one. A
@@ -97,7 +91,6 @@ export class ConsumerLoop {
       if (this.failedBatches > 0)
         await this.pause(Math.min(5_000, 100 * 2 ** Math.min(this.failedBatches, 6)));
     }
-    clearInterval(extend);
   }
 
   /** Waits until the consumer exists, then pulls from it. */

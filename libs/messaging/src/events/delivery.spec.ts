@@ -46,11 +46,15 @@ describe('HeldMessage', () => {
   it('is settled once', () => {
     const answers: string[] = [];
     const held = new HeldMessage(message('mayfly.events.session.opened', '', reply, answers));
-    held.extend();
     held.nak(1_500);
     held.ack();
-    held.extend();
-    expect(answers).toEqual(['+WPI', '-NAK {"delay":1500000000}']);
+    expect(answers).toEqual(['-NAK {"delay":1500000000}']);
+  });
+
+  it('is not settled over another connection than it came on', () => {
+    const answers: string[] = [];
+    new HeldMessage(message('mayfly.events.session.opened', '', reply, answers), () => false).ack();
+    expect(answers).toEqual([]);
   });
 });
 

@@ -26,10 +26,9 @@ export class PoisonMessage extends Error {
 }
 
 const ack = new TextEncoder().encode('+ACK');
-const inProgress = new TextEncoder().encode('+WPI');
 
 /**
- * A message that this process holds and must settle once. A lost acknowledgement only means another delivery, and every
+ * A message that this process holds and must settle, once: nothing else may be said of it, not even that it takes longer. A lost acknowledgement only means another delivery, and every
  * handler is safe to repeat, so acknowledgements are not themselves acknowledged.
  */
 export class HeldMessage {
@@ -43,7 +42,11 @@ export class HeldMessage {
   rejected: string | undefined;
   private settled = false;
 
-  constructor(readonly message: Msg) {
+  /** `deliverable`: whether the server still takes an answer. Its permission to answer ends with the connection. */
+  constructor(
+    readonly message: Msg,
+    private readonly deliverable: () => boolean = () => true,
+  ) {
     // $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>; from 2.10 on a domain and an
     // account hash may come before the stream.
     const tokens = (message.reply ?? '').split('.');
@@ -89,18 +92,10 @@ export class HeldMessage {
     this.settle(new TextEncoder().encode(`-NAK {"delay":${Math.round(delayMs) * 1_000_000}}`));
   }
 
-  /** Says that it is still being worked on, which starts the server's wait anew. */
-  extend(): void {
-    if (!this.settled) this.answer(inProgress);
-  }
-
   private settle(answer: Uint8Array): void {
     if (this.settled) return;
     this.settled = true;
-    this.answer(answer);
-  }
-
-  private answer(answer: Uint8Array): void {
+    if (!this.deliverable()) return;
     try {
       this.message.respond(answer);
     } catch {

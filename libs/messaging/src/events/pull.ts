@@ -81,9 +81,9 @@ export class Pull {
     return taken;
   }
 
-  /** What has arrived and was not taken yet. */
-  waiting(): readonly HeldMessage[] {
-    return this.buffer;
+  /** How many have arrived and were not taken yet. */
+  get waiting(): number {
+    return this.buffer.length;
   }
 
   /** Stops; gives back what was not taken, and what the server had already sent. */
@@ -110,7 +110,9 @@ export class Pull {
       this.status(message);
       return;
     }
-    this.buffer.push(new HeldMessage(message));
+    const state = watch(this.options.connection);
+    const { losses } = state;
+    this.buffer.push(new HeldMessage(message, () => state.losses === losses));
     this.wake?.();
     this.wake = undefined;
     if (!this.request) return;
