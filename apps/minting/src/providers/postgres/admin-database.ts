@@ -18,6 +18,8 @@ export interface ServerFacts {
   /** `server_version_num`: 180004 for 18.4. */
   readonly version: number;
   readonly superuser: boolean;
+  /** Name of the privileged role. */
+  readonly role: string;
 }
 
 interface StatementOptions {
@@ -86,7 +88,8 @@ export class AdminDatabase {
   facts(deadline: Deadline): Promise<ServerFacts> {
     this.#facts ??= this.run(
       `SELECT current_setting('server_version_num')::int AS version,
-              coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false) AS superuser`,
+              coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false) AS superuser,
+              current_user::text AS role`,
       deadline,
     ).then(([rows]) => rows?.[0] as unknown as ServerFacts);
     this.#facts.catch(() => (this.#facts = undefined));

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { deadlineIn } from '../deadline.ts';
 import { ProviderRejected } from '../provider-error.ts';
 import type { AdminDatabase } from './admin-database.ts';
-import { groupWasMissing, runCreationStatements } from './login-role.ts';
+import { roleWasMissing, runCreationStatements } from './login-role.ts';
 
 describe('custom statements', () => {
   it('that fail may have made something, since one of them may have committed', async () => {
@@ -18,6 +18,6 @@ describe('custom statements', () => {
       deadlineIn(1_000),
     ).catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'provider_rejected', effect: 'unknown', cause });
-    expect(groupWasMissing(failure)).toBe(true);
+    expect(roleWasMissing(failure)).toBe(true);
   });
 });

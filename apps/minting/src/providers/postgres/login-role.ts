@@ -6,8 +6,9 @@ import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
 import { asProviderFailure, mayHaveTakenEffect, type ProviderFailure } from '../provider-error.ts';
 import type { AdminDatabase, ServerFacts } from './admin-database.ts';
+import { actAsCreatorOf, creatorRoles } from './creator-roles.ts';
 import { groupLockKey } from './role-names.ts';
-import { dependentObjects, sqlStateOf, undefinedObject } from './upstream-error.ts';
+import { dependentObjects, invalidParameterValue, sqlStateOf, undefinedObject } from './upstream-error.ts';
 
 export interface LoginRole {
   readonly name: string;
@@ -52,10 +53,12 @@ export async function createLoginRole(
   const group = pg.escapeIdentifier(role.group);
   const create = `CREATE ROLE ${name} LOGIN INHERIT PASSWORD ${pg.escapeLiteral(role.verifier)} CONNECTION LIMIT ${role.connectionLimit} VALID UNTIL `;
   // SET FALSE (PostgreSQL 16): what the role makes is its own and goes with it; it can't act as the group.
+  const creator = creatorRoles(facts)?.of(role.name);
   const membership = facts.version >= 160_000 ? ' WITH INHERIT TRUE, SET FALSE' : '';
   const results = await database.run(
     `${mintMark(role.name)} DO $mayfly$ BEGIN
        PERFORM pg_advisory_xact_lock_shared(${groupLockKey(role.group)});
+       ${creator === undefined ? '' : `SET LOCAL ROLE ${pg.escapeIdentifier(creator)};`}
        EXECUTE ${pg.escapeLiteral(create)} || quote_literal(${expiration(role.ttlSeconds)});
        GRANT ${group} TO ${name}${membership};
      END $mayfly$;
@@ -83,9 +86,12 @@ export async function runCreationStatements(
   });
 }
 
-/** Whether a mint failed because its group has been dropped meanwhile. */
-export function groupWasMissing(error: unknown): boolean {
-  return error instanceof Error && sqlStateOf(error.cause) === undefinedObject;
+/** Whether a mint failed because its group, or a creator role, has been dropped meanwhile. */
+export function roleWasMissing(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const state = sqlStateOf(error.cause);
+  // SET ROLE complains of its parameter's value.
+  return state === undefinedObject || state === invalidParameterValue;
 }
 
 /**
@@ -147,7 +153,11 @@ export async function dropLoginRole(
     if (state !== dependentObjects) throw error;
   }
   for (const other of await databasesWithObjects(database, name, deadline)) {
-    await openOther(other).run(`DROP OWNED BY ${pg.escapeIdentifier(name)}`, deadline);
+    const drop = [
+      ...actAsCreatorOf(name, facts, 'transaction'),
+      `DROP OWNED BY ${pg.escapeIdentifier(name)}`,
+    ];
+    await openOther(other).run(drop.join(';\n'), deadline);
   }
   await database.run(script, deadline, { ownTransactions: true });
   return 'revoked';
@@ -155,11 +165,16 @@ export async function dropLoginRole(
 
 function endScript(name: string, revocationStatements: readonly string[], facts: ServerFacts): string {
   const role = pg.escapeIdentifier(name);
+  const asCreator = actAsCreatorOf(name, facts, 'session');
+  const asOneself = asCreator.length > 0 ? ['RESET ROLE'] : [];
+  const custom = revocationStatements.length > 0;
   const statements = [
     'BEGIN',
     'SET LOCAL synchronous_commit = off',
+    ...asCreator,
     `ALTER ROLE ${role} NOLOGIN`,
-    ...becomeMember(role, facts),
+    ...becomeMember('CURRENT_USER', role, facts),
+    ...(custom && asCreator.length > 0 ? becomeMember('SESSION_USER', role, facts) : []),
     'COMMIT',
     `DO $mayfly$ DECLARE sessions int; BEGIN
        LOOP
@@ -170,17 +185,22 @@ function endScript(name: string, revocationStatements: readonly string[], facts:
          PERFORM pg_stat_clear_snapshot();
        END LOOP;
      END $mayfly$`,
-    ...revocationStatements,
+    ...(custom ? [...asOneself, ...revocationStatements, ...asCreator] : []),
     `DROP OWNED BY ${role}`,
     `DROP ROLE ${role}`,
+    ...asOneself,
   ];
   return statements.join('\n;\n');
 }
 
 /** Ending sessions and dropping what a role owns takes membership in it, or superuser. */
-function becomeMember(quotedRole: string, { superuser, version }: ServerFacts): string[] {
+function becomeMember(
+  who: 'CURRENT_USER' | 'SESSION_USER',
+  quotedRole: string,
+  { superuser, version }: ServerFacts,
+): string[] {
   if (superuser) return [];
-  return [`GRANT ${quotedRole} TO CURRENT_USER${version >= 160_000 ? ' WITH INHERIT TRUE' : ''}`];
+  return [`GRANT ${quotedRole} TO ${who}${version >= 160_000 ? ' WITH INHERIT TRUE' : ''}`];
 }
 
 /** The other databases in which the role owns something or has privileges. Every server knows (`pg_shdepend`). */

@@ -28,9 +28,9 @@ import { AdminDatabases } from './admin-databases.ts';
 import {
   createLoginRole,
   dropLoginRole,
-  groupWasMissing,
   readExpiration,
   roleExists,
+  roleWasMissing,
   runCreationStatements,
   stopUnfinishedMints,
 } from './login-role.ts';
@@ -149,7 +149,7 @@ export class PostgresProvider implements Provider<
       try {
         return await this.#tryToCreate(context, target);
       } catch (error) {
-        if (attempt === maxAttempts || !groupWasMissing(error)) throw error;
+        if (attempt === maxAttempts || !roleWasMissing(error)) throw error;
       }
     }
   }
@@ -175,7 +175,7 @@ export class PostgresProvider implements Provider<
       const expiresAt = await createLoginRole(database, role, await database.facts(deadline), deadline);
       return { group, expiresAt };
     } catch (error) {
-      if (group !== undefined && groupWasMissing(error)) this.#groups.forget(group);
+      if (group !== undefined && roleWasMissing(error)) this.#groups.forget(group, database);
       throw error;
     }
   }

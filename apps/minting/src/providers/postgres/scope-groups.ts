@@ -11,6 +11,12 @@ import type { PostgresScope } from '@mayfly/domain';
 import pg from 'pg';
 import { deadlineIn, type Deadline } from '../deadline.ts';
 import type { AdminDatabase } from './admin-database.ts';
+import {
+  creatorRoles,
+  ensureCreatorRoles,
+  forgetCreatorRoles,
+  grantableByCreators,
+} from './creator-roles.ts';
 import { missingGrants } from './group-privileges.ts';
 import {
   groupLockKey,
@@ -64,15 +70,16 @@ export class ScopeGroups {
     try {
       await ready;
     } catch (error) {
-      this.forget(group);
+      this.#known.delete(group);
       throw error;
     }
     return group;
   }
 
-  /** The group was found missing. */
-  forget(group: string): void {
+  /** The group, or a role that may grant it, was found missing. */
+  forget(group: string, database: AdminDatabase): void {
     this.#known.delete(group);
+    forgetCreatorRoles(database);
   }
 
   /** Has the empty narrowed groups of a place dropped, in a while. */
@@ -96,7 +103,7 @@ export class ScopeGroups {
     const dropped: string[] = [];
     for (const { rolname } of rows as unknown as readonly { rolname: string }[]) {
       await database.run(dropStatement(rolname, superuser, version), deadline);
-      this.forget(rolname);
+      this.#known.delete(rolname);
       dropped.push(rolname);
     }
     return dropped;
@@ -126,12 +133,15 @@ async function makeGroup(
   deadline: Deadline,
 ): Promise<void> {
   const name = pg.escapeIdentifier(group);
+  const creators = creatorRoles(await database.facts(deadline));
+  if (creators !== undefined) await ensureCreatorRoles(database, creators, deadline);
   await database.run(
     `DO $mayfly$ BEGIN
        PERFORM pg_advisory_xact_lock(${groupLockKey(group)});
        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ${pg.escapeLiteral(group)}) THEN
          CREATE ROLE ${name} NOLOGIN;
        END IF;
+       ${creators === undefined ? '' : grantableByCreators(group, creators)}
      END $mayfly$`,
     deadline,
   );
