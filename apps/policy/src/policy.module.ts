@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { OutboxRelay } from '@mayfly/messaging';
 import { createPool, migrate } from '@mayfly/postgres';
-import { BackgroundLoop, type ServiceHost } from '@mayfly/service';
+import { BackgroundLoop, failpoint, type ServiceHost } from '@mayfly/service';
 import { outboxPending } from '@mayfly/telemetry';
 import {
   IdentityVerifier,
@@ -75,6 +75,7 @@ export class PolicyModule {
       publisher: host.publisher,
       logger,
       onPending: (count) => pending.set(count),
+      onStep: (step) => failpoint(`policy.relay.${step}`),
     });
     const loops = [
       relay,

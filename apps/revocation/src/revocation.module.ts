@@ -10,7 +10,7 @@ import { leaseStates } from '@mayfly/contracts';
 import { hasEnded } from '@mayfly/domain';
 import { OutboxRelay } from '@mayfly/messaging';
 import { createPool, migrate } from '@mayfly/postgres';
-import type { ServiceHost } from '@mayfly/service';
+import { failpoint, type ServiceHost } from '@mayfly/service';
 import { dueLag, liveLeases, outboxPending, revocationFailures } from '@mayfly/telemetry';
 import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
@@ -59,6 +59,9 @@ export class RevocationModule {
       logger,
       onPending: (count) => {
         pending.set(count);
+      },
+      onStep: (step) => {
+        failpoint(`revocation.relay.${step}`);
       },
     });
     const register = new Register({

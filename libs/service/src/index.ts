@@ -1,5 +1,6 @@
 /** How every Mayfly service is configured, started, watched and stopped. */
 export { BackgroundLoop, type BackgroundLoopOptions } from './background-loop.ts';
+export { failpoint, failpoints, FailpointOrder, type Failpoint } from './failpoints.ts';
 export { Readiness, type ReadinessCheck } from './readiness.ts';
 export type { ServiceHost } from './service-host.ts';
 export {

@@ -33,6 +33,7 @@ import { HostModule } from './host.module.ts';
 import { Readiness } from './readiness.ts';
 import type { ServiceHost } from './service-host.ts';
 import type { ServiceSettings } from './settings.ts';
+import { applyTestSettings } from './test-settings.ts';
 
 export interface ServiceDefinition<Settings extends ServiceSettings> {
   readonly service: ServiceName;
@@ -55,6 +56,7 @@ export async function startService<Settings extends ServiceSettings>(
   const { service, settings } = definition;
   const logger = createLogger({ service, level: settings.MAYFLY_LOG_LEVEL });
   crashLoudly(logger);
+  applyTestSettings(logger);
   const readiness = new Readiness();
   const metrics = createMetrics(service);
   const signalLosses = signalsLost(metrics);

@@ -14,6 +14,7 @@ import {
   type OutputOf,
 } from '@mayfly/contracts';
 import { BusClient } from '@mayfly/messaging';
+import { failpoint } from '@mayfly/service';
 import type { Logger } from '@mayfly/telemetry';
 import { generateSealingKeyPair, type SealingKeyPair } from '@mayfly/tokens';
 import type { Caller } from '../http/route.ts';
@@ -58,6 +59,7 @@ export class IssueLease {
       );
     if (decision.supersedes !== undefined) await this.#endSuperseded(decision.supersedes.assertion);
     const { sealed, ...lease } = await this.#issue(decision);
+    failpoint('gateway.reply.before');
     const giveBack = () => this.#endUndelivered(decision);
     try {
       if (isGone()) throw new MayflyError('lease_ended', 'the client was gone before the answer');

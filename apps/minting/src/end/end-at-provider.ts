@@ -1,5 +1,6 @@
 /** Ends at the provider what a handle names, or what an order of policy names by the lease id. */
 import type { bus, InputOf, OutputOf, ReconcileClaims } from '@mayfly/contracts';
+import { failpoint } from '@mayfly/service';
 import type { TokenVerifier } from '@mayfly/tokens';
 import { openHandle, type Handles } from '../lease-handle.ts';
 import { asMayflyError, asProviderFailure } from '../providers/provider-error.ts';
@@ -22,6 +23,7 @@ export class EndAtProvider {
     const { lease_id: leaseId, organization, integration, provider } = input;
     const binding = { leaseId, organization, integration };
     const opened = await openHandle(this.options.handles, input.handle, binding, provider);
+    failpoint('minting.revoke.before');
     const outcome = await this.options.runner
       .revoke({
         leaseId,
@@ -35,6 +37,7 @@ export class EndAtProvider {
         handle: opened.handle,
       })
       .catch(rethrow);
+    failpoint('minting.revoke.after');
     return { outcome };
   }
 
@@ -42,9 +45,11 @@ export class EndAtProvider {
   async reconcile(signedOrder: string): Promise<OutputOf<Reconcile>> {
     const order = await this.options.orders.verify(signedOrder, { now: new Date() });
     const { jti: leaseId, organization, provider, integration, settings } = order;
+    failpoint('minting.reconcile.before');
     const outcome = await this.options.runner
       .reconcile({ leaseId, organization, provider, integration, settings })
       .catch(rethrow);
+    failpoint('minting.reconcile.after');
     return { outcome };
   }
 }

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { bus, MayflyError, type GrantClaims, type OutputOf } from '@mayfly/contracts';
 import { remainingMs, type BusClient, type EventPublisher } from '@mayfly/messaging';
+import { failpoint } from '@mayfly/service';
 import { currentTraceparent, SpanAttribute, traceIdOf, withSpan } from '@mayfly/telemetry';
 import { sealTo, type TokenVerifier } from '@mayfly/tokens';
 import { providerDefinitions } from '@mayfly/domain';
@@ -72,7 +73,9 @@ export class IssueLease {
   async #redeem(redemption: Redemption): Promise<Issued> {
     const { grant, traceparent } = redemption;
     checkNotExpired(grant);
+    failpoint('minting.intent.before');
     await this.#recordIntent(grant, traceparent);
+    failpoint('minting.intent.after');
     const minted = await this.#mint(redemption);
     try {
       const revocability = revocabilityOf(grant);
@@ -81,6 +84,7 @@ export class IssueLease {
         sealHandle(this.options.handles, grant, minted.handle),
         sealTo(grant.recipient_key, minted.secret.reveal(), { contentType: 'json' }),
       ]);
+      failpoint('minting.activation.before');
       const { issued_at, expires_at } = await this.options.client.call(bus.revocation.activate, {
         grant: redemption.signedGrant,
         handle,
@@ -91,6 +95,7 @@ export class IssueLease {
         use_keys: minted.useKeys,
         ...nativeExpiry(minted),
       });
+      failpoint('minting.reply.before');
       return {
         lease_id: grant.jti,
         credential: grant.credential,

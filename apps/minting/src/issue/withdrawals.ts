@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bus, MayflyError, type GrantClaims } from '@mayfly/contracts';
 import { withoutDeadline, type BusClient } from '@mayfly/messaging';
+import { failpoint } from '@mayfly/service';
 import type { Logger } from '@mayfly/telemetry';
 import { sealHandle, type Handles } from '../lease-handle.ts';
 import type { Minted } from '../providers/provider.ts';
@@ -58,7 +59,9 @@ export class Withdrawals {
   async #withdraw(withdrawal: Withdrawal): Promise<void> {
     const { signedGrant, traceparent, reason, grant } = withdrawal;
     const { retryPausesMs = [200, 1_000, 3_000] } = this.options;
+    failpoint('minting.withdrawal.before');
     const cleanup = await this.#cleanUp(withdrawal);
+    failpoint('minting.withdrawal.after');
     const input = { grant: signedGrant, issuance_traceparent: traceparent, reason, ...cleanup };
     for (const pauseMs of [0, ...retryPausesMs]) {
       // Keeps a stopping process alive for the seconds that this may take.

@@ -3,6 +3,7 @@
  * call its deadline, its secrets and its span, and turns every failure into one of two kinds.
  */
 import type { JsonObject, RecipientKey } from '@mayfly/contracts';
+import { failpoint } from '@mayfly/service';
 import { SpanAttribute, withSpan } from '@mayfly/telemetry';
 import type { z } from 'zod';
 import type { SecretReader } from '../secrets/secret-reader.ts';
@@ -55,6 +56,7 @@ export class ProviderRunner {
       Math.min(this.options.deadlineMs, timeLeftMs),
       async (provider, context) => {
         const { definition } = provider;
+        failpoint('minting.provider.before');
         const minting = provider.mint({
           ...context,
           credentialSettings: parse(
@@ -72,7 +74,10 @@ export class ProviderRunner {
         });
         let late = false;
         minting.then(
-          (minted) => late && onLate(minted),
+          (minted) => {
+            failpoint('minting.provider.after');
+            if (late) onLate(minted);
+          },
           () => undefined,
         );
         return withinDeadline(minting, context.deadline, () => {

@@ -7,6 +7,7 @@ import {
   type InputOf,
   type OutputOf,
 } from '@mayfly/contracts';
+import { failpoint } from '@mayfly/service';
 import type { TokenSigner } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
@@ -56,6 +57,7 @@ export class Decide {
 
     const leaseId = uuidv7();
     const { credential } = decision;
+    failpoint('policy.decision.before');
     const reservation = await reserveLease(this.parts.pool, {
       leaseId,
       sessionId: session.id,
@@ -68,6 +70,7 @@ export class Decide {
         ? {}
         : { idempotency: { key: input.idempotency.key, bodySha256: input.idempotency.body_sha256 } }),
     });
+    failpoint('policy.decision.committed');
     switch (reservation.outcome) {
       case 'reserved':
         return this.#grant(leaseId, decision, reservation, input, session, running);

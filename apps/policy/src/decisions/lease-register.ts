@@ -1,5 +1,6 @@
 /** Stores what events tell about leases. Safe to repeat and in any order. */
 import type { MayflyEvent } from '@mayfly/contracts';
+import { failpoint } from '@mayfly/service';
 import type { Pool } from 'pg';
 import { recordLeaseNews } from '../store/reservations.ts';
 import { leaseNewsOf } from './lease-news.ts';
@@ -10,6 +11,8 @@ export class LeaseRegister {
   /** One statement per batch. */
   async record(events: readonly MayflyEvent[]): Promise<void> {
     const news = leaseNewsOf(events);
+    failpoint('policy.leases.before');
     if (news.length > 0) await recordLeaseNews(this.pool, news);
+    failpoint('policy.leases.committed');
   }
 }

@@ -1,5 +1,6 @@
 /** Activation, the commit point of a mint, and its opposite: a mint that released nothing. */
 import { MayflyError, type bus, type GrantClaims, type InputOf, type OutputOf } from '@mayfly/contracts';
+import { failpoint } from '@mayfly/service';
 import { currentTraceparent } from '@mayfly/telemetry';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
@@ -46,6 +47,7 @@ export class Activations {
       outcome: 'issued',
       causeTraceparent: currentTraceparent(),
     });
+    failpoint('revocation.activation.before');
     const activation = await activateLease(
       pool,
       {
@@ -61,6 +63,7 @@ export class Activations {
       event,
       fenceToleranceMs,
     );
+    failpoint('revocation.activation.committed');
     switch (activation.outcome) {
       case 'active':
         relay.nudge();
@@ -100,6 +103,7 @@ export class Activations {
       handle: input.handle,
       causeTraceparent,
     });
+    failpoint('revocation.abandon.committed');
     if (outcome === 'failed') relay.nudge();
     if (outcome !== 'unchanged') due.nudge();
     return {};

@@ -3,7 +3,7 @@
  * It keeps no set of leases: what is in memory is what it has claimed and not finished, which is bounded.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BackgroundLoop } from '@mayfly/service';
+import { BackgroundLoop, failpoint } from '@mayfly/service';
 import type { Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import { claimDueLeases, timeToNextDue } from '../store/due.ts';
@@ -70,12 +70,14 @@ export class DueLeases {
     // What finishes gives a nudge.
     if (limit <= 0) return pollMs;
     const room = slots.room(this.#mostPerIntegration);
+    failpoint('revocation.claim.before');
     const leases = await claimDueLeases(pool, {
       limit,
       claimMs,
       perIntegration: this.#mostPerIntegration,
       room,
     });
+    if (leases.length > 0) failpoint('revocation.claim.committed');
     for (const lease of leases) this.#take(lease);
     if (leases.length === limit) return 0;
     const full = [...slots.room(this.#mostPerIntegration)].filter(([, more]) => more === 0);

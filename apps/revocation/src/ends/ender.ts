@@ -1,6 +1,7 @@
 /** Ends one claimed lease: at its provider first, then in the register. */
 import { bus, MayflyError } from '@mayfly/contracts';
 import { withoutDeadline, type BusClient } from '@mayfly/messaging';
+import { failpoint } from '@mayfly/service';
 import { currentTraceparent, inTrace, LeaseSpan, SpanAttribute, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
@@ -75,7 +76,9 @@ export class Ender {
       },
       async (span) => {
         try {
+          failpoint('revocation.provider.before');
           await this.#endAtProvider(lease);
+          failpoint('revocation.provider.after');
         } catch (error) {
           span.setAttribute(SpanAttribute.outcome, 'failed');
           await this.#tryLater(lease, error);
@@ -88,6 +91,7 @@ export class Ender {
           causeTraceparent: lease.endTraceparent,
         });
         await this.#completions.add({ leaseId: lease.leaseId, state, event });
+        failpoint('revocation.end.committed');
         this.options.relay.nudge();
         return state;
       },

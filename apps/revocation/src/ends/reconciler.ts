@@ -4,6 +4,7 @@
  */
 import { bus, MayflyError } from '@mayfly/contracts';
 import type { BusClient } from '@mayfly/messaging';
+import { failpoint } from '@mayfly/service';
 import { inTrace, SpanAttribute, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
@@ -55,7 +56,9 @@ export class Reconciler {
         reason: 'not_activated',
         outcome: 'orphaned',
       });
+      failpoint('revocation.orphan.before');
       if (!(await orphan(pool, lease, event))) return;
+      failpoint('revocation.orphan.committed');
       relay.nudge();
       logger.warn(
         { lease_id: lease.leaseId, provider: lease.provider },
@@ -64,6 +67,7 @@ export class Reconciler {
     }
     try {
       await completeCleanup(pool, lease.leaseId, await this.#removeUpstream(lease));
+      failpoint('revocation.cleanup.committed');
     } catch (error) {
       await this.#tryLater(lease, error);
     }

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MayflyError, Uuid, type EndOutcome, type OutputOf, type bus } from '@mayfly/contracts';
 import type { Delivery } from '@mayfly/messaging';
+import { failpoint } from '@mayfly/service';
 import { currentTraceparent, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
@@ -45,6 +46,7 @@ export class Revocations {
       claimMs,
       fenceUnknown: mayBeUnderWay(act.lease_id, Date.now()),
     });
+    failpoint('revocation.end-asked.committed');
     if (start.outcome === 'not_found') throw notFound();
     if (start.outcome !== 'claimed') return { lease_id: act.lease_id, outcome: start.outcome };
     const { lease } = start;

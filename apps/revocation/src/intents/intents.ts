@@ -1,6 +1,7 @@
 /** Reads `credential.intended` into facts of a lease. */
 import type { EventData, MayflyEvent } from '@mayfly/contracts';
 import type { Delivery } from '@mayfly/messaging';
+import { failpoint } from '@mayfly/service';
 import type { Pool } from 'pg';
 import type { LeaseFacts } from '../store/lease.ts';
 import { recordIntents } from '../store/intents.ts';
@@ -19,7 +20,9 @@ export class Intents {
       if (typeof facts === 'string') reject(facts);
       else intents.push(facts);
     }
+    failpoint('revocation.intent.before');
     if (intents.length > 0) await recordIntents(this.pool, intents, this.orphanAfterMs);
+    failpoint('revocation.intent.committed');
   }
 }
 

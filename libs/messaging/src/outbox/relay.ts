@@ -21,6 +21,8 @@ export interface OutboxRelayOptions {
   pollMs?: number;
   /** How many events wait, counted up to 10,001, at most once a second; for metrics. */
   onPending?: (count: number) => void;
+  /** Told when a batch has been claimed, and when its events are stored but not yet removed; not for batches without events. */
+  onStep?: (step: 'claimed' | 'published') => void;
 }
 
 /** What follows a batch that was not full is gathered for so long: a batch costs as much as a single event. */
@@ -112,9 +114,11 @@ export class OutboxRelay {
          order by sequence limit $1 for update skip locked`,
         [this.batchSize],
       );
+      if (rows.length > 0) this.options.onStep?.('claimed');
       const outcomes = await Promise.allSettled(rows.map((row) => this.publish(row)));
       const done = rows.filter((_, index) => outcomes[index]?.status === 'fulfilled');
       if (done.length > 0) {
+        this.options.onStep?.('published');
         await client.query(`delete from ${this.table} where sequence = any($1::bigint[])`, [
           done.map((row) => row.sequence),
         ]);
