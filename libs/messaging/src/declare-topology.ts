@@ -23,6 +23,8 @@ export interface TopologyOptions {
   maxBytes?: Partial<Record<StreamName, number>>;
   /** Copies of every stream in a cluster (1, 3 or 5). Default 1. */
   replicas?: number;
+  /** How long a delivered message may stay without acknowledgement, in milliseconds. Default 30,000; tests scale it down. */
+  ackWaitMs?: number;
 }
 
 /** Creates what is missing and changes what differs. Idempotent; run as user `setup` before any service starts. */
@@ -35,7 +37,7 @@ export async function declareTopology(
     await declareStream(manager, name, definition, options);
   }
   for (const [name, definition] of Object.entries<ConsumerDefinition>(consumers)) {
-    await declareConsumer(manager, name, definition);
+    await declareConsumer(manager, name, definition, options);
   }
 }
 
@@ -72,9 +74,10 @@ async function declareConsumer(
   manager: JetStreamManager,
   name: string,
   definition: ConsumerDefinition,
+  options: TopologyOptions,
 ): Promise<void> {
   const changeable = {
-    ack_wait: nanos(ackWaitMs),
+    ack_wait: nanos(options.ackWaitMs ?? ackWaitMs),
     max_ack_pending: definition.maxAckPending,
     max_deliver: -1,
     ...(definition.filter === undefined ? {} : { filter_subject: definition.filter }),

@@ -1,5 +1,6 @@
 /** What `startStack` takes and gives. */
 import type { ServiceName } from '@mayfly/contracts';
+import type { TopologyOptions } from '@mayfly/messaging';
 import type { NatsServer, OwnNats } from './nats/start-nats.ts';
 import type { OwnPostgres, PostgresServer } from './postgres/start-postgres.ts';
 import type { StackService } from './services/start-service.ts';
@@ -29,6 +30,8 @@ export interface StackOptions {
   readonly natsUrl?: string | undefined;
   /** Certificate authority of that NATS, if it speaks TLS. */
   readonly natsCaFile?: string | undefined;
+  /** Sizes of streams and the wait for acknowledgements, where not the defaults. */
+  readonly topology?: TopologyOptions;
   /** More environment for single services. Secret references belong in `mintingSecrets`. */
   readonly env?: Partial<Readonly<Record<ServiceName, Readonly<Record<string, string>>>>>;
   /** Called when the database is up and before any service starts; what it answers is added to these options. */
@@ -73,6 +76,10 @@ export interface Stack {
   readonly identityFiles: Readonly<Record<DevelopmentIdentity, string>>;
   readonly checkpointFile: string;
   readonly services: Readonly<Record<ServiceName, StackService>>;
+  /** Starts one more of a service, on a port of its own, with the settings of the first and `env` over them. */
+  startReplica(service: ServiceName, env?: Readonly<Record<string, string>>): Promise<StackService>;
+  /** Changes streams and consumers while everything runs. */
+  changeTopology(topology: TopologyOptions): Promise<void>;
   /** Ends everything that was started, in order; idempotent. */
   stop(): Promise<void>;
 }

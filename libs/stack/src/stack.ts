@@ -68,7 +68,7 @@ async function start(given: StackOptions, cleanUp: CleanUp): Promise<Stack> {
   if (wantedPort !== 0 && gatewayPort !== wantedPort) {
     options.log?.(`Port ${wantedPort} is taken: the gateway is on ${gatewayPort}.`);
   }
-  const services = await startServices({ ...options, gatewayPort }, dataDirectory, cleanUp, parts, {
+  const addresses: StackAddresses = {
     gatewayUrl: `http://127.0.0.1:${gatewayPort}`,
     natsUrl: prepared?.servicesNatsUrl ?? bus.nats.url,
     natsCaFile: options.natsCaFile,
@@ -77,7 +77,10 @@ async function start(given: StackOptions, cleanUp: CleanUp): Promise<Stack> {
     keysFolder: bus.keys.folder,
     configFile: options.configFile === undefined ? undefined : resolve(options.configFile),
     checkpointFile,
-  });
+  };
+  const settled = { ...options, gatewayPort };
+  const services = await startServices(settled, dataDirectory, cleanUp, parts, addresses);
+  const replicas = replicaStarter(settled, dataDirectory, cleanUp, parts, addresses);
   return {
     gatewayUrl: services.gateway.url,
     dataDirectory,
@@ -94,6 +97,8 @@ async function start(given: StackOptions, cleanUp: CleanUp): Promise<Stack> {
     identityFiles: identities.files,
     checkpointFile,
     services,
+    startReplica: replicas,
+    changeTopology: (topology) => prepareBus(bus.nats.url, options.natsCaFile, bus.keys, topology),
     stop: () => cleanUp.run(),
   };
 }
@@ -164,7 +169,7 @@ async function openKeysAndBus(
   const nats = await openBus({ dataDirectory: join(dataDirectory, 'nats'), natsUrl, natsCaFile }, keys);
   cleanUp.add(() => nats.stop());
   if ('process' in nats) parts.add(() => nats.process().identity);
-  await prepareBus(nats.url, natsCaFile, keys);
+  await prepareBus(nats.url, natsCaFile, keys, options.topology);
   return { keys, nats };
 }
 
@@ -211,6 +216,31 @@ async function startServices(
   return Object.fromEntries(await Promise.all(starting)) as Record<ServiceName, StackService>;
 }
 
+/** Further replicas of services that run: each has a port and a log file of its own and ends with the stack. */
+function replicaStarter(
+  options: SettledOptions,
+  dataDirectory: string,
+  cleanUp: CleanUp,
+  parts: RecordedProcesses,
+  addresses: StackAddresses,
+): Stack['startReplica'] {
+  const inherited = inheritedEnvironment(options.inheritFrom ?? process.env);
+  const { signal = new AbortController().signal } = options;
+  let started = 1;
+  return async (service, more = {}) => {
+    const name = `${service}-${String(++started)}`;
+    const env = { ...options.env, [service]: { ...options.env?.[service], ...more } };
+    const port = await freePort();
+    const own = { ...options, env };
+    const replica = await startOne(service, own, dataDirectory, parts, addresses, inherited, signal, {
+      name,
+      port,
+    });
+    cleanUp.add(() => replica.stop());
+    return replica;
+  };
+}
+
 async function startOne(
   service: ServiceName,
   options: SettledOptions,
@@ -219,9 +249,10 @@ async function startOne(
   addresses: StackAddresses,
   inherited: Readonly<Record<string, string>>,
   signal: AbortSignal,
+  replica?: { readonly name: string; readonly port: number },
 ): Promise<StackService> {
   const { gatewayPort, onLine } = options;
-  const port = service === 'gateway' ? gatewayPort : await freePort();
+  const port = replica?.port ?? (service === 'gateway' ? gatewayPort : await freePort());
   const running = await startService({
     service,
     port,
@@ -231,7 +262,7 @@ async function startOne(
       ...(service === 'minting' ? options.mintingSecrets : {}),
       ...options.env?.[service],
     },
-    logFile: join(dataDirectory, 'logs', `${service}.log`),
+    logFile: join(dataDirectory, 'logs', `${replica?.name ?? service}.log`),
     onLine:
       onLine &&
       ((line) => {

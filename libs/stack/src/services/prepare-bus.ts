@@ -1,6 +1,6 @@
 /** The bus of Mayfly: nats-server with a user per service, and the streams and consumers before any service starts. */
 import { readFileSync } from 'node:fs';
-import { declareTopology, natsPermissions } from '@mayfly/messaging';
+import { declareTopology, natsPermissions, type TopologyOptions } from '@mayfly/messaging';
 import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
 import type { GeneratedKeys } from '../keys/generate-keys.ts';
 import { natsUsers } from '../nats/nats-server-config.ts';
@@ -23,11 +23,12 @@ export function openBus(options: BusOptions, keys: GeneratedKeys): Promise<NatsS
   });
 }
 
-/** Declares streams and consumers, as the user `setup`. @throws Error when the bus can't be reached or refuses us */
+/** Declares streams and consumers, as the user `setup`; what is there already is changed to what is wanted now. @throws Error when the bus can't be reached or refuses us */
 export async function prepareBus(
   url: string,
   natsCaFile: string | undefined,
   keys: Pick<GeneratedKeys, 'natsSeedFile'>,
+  topology: TopologyOptions = {},
 ): Promise<void> {
   const seed = new TextEncoder().encode(readFileSync(keys.natsSeedFile('setup'), 'utf8').trim());
   const connection = await connect({
@@ -44,7 +45,7 @@ export async function prepareBus(
     throw new Error(`The NATS server at ${url} could not be used: ${why}.`, { cause: error });
   });
   try {
-    await declareTopology(connection);
+    await declareTopology(connection, topology);
   } finally {
     await connection.close();
   }
