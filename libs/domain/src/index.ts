@@ -9,7 +9,7 @@ export * from './providers/jwt.ts';
 export * from './providers/postgres.ts';
 export { providerDefinitions, type AnyProviderDefinition } from './providers/registry.ts';
 export { canonicalJson } from './audit-chain/canonical-json.ts';
-export { chainHash, genesisHash, type ChainedRow } from './audit-chain/chain.ts';
+export { chainHash, chainHashOfText, genesisHash, type ChainedRow } from './audit-chain/chain.ts';
 export {
   verifyChain,
   type FoundRow,

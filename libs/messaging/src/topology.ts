@@ -64,6 +64,8 @@ export interface ConsumerDefinition {
   readonly batch: number;
   /** Most messages that are out without acknowledgement, over all replicas. */
   readonly maxAckPending: number;
+  /** Most batches that are worked on at once while there is a backlog; 1 without it. Their order is not kept then. */
+  readonly parallelBatches?: number;
   /** How long what follows a batch that was not full is gathered, in milliseconds; 0 without it. */
   readonly gatherMs?: number;
 }
@@ -75,6 +77,7 @@ export const consumers = {
     stream: 'MAYFLY_EVENTS',
     batch: 1000,
     maxAckPending: 10_000,
+    parallelBatches: 2,
     gatherMs: 100,
   },
   'audit-signals': {

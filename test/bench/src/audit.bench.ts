@@ -1,5 +1,4 @@
 /** How fast events reach Postgres, against bare batched inserts of the same rows. */
-import { jetstream } from '@nats-io/jetstream';
 import { newEvent } from '@mayfly/messaging';
 import { waitUntil, type DevelopmentStack } from '@mayfly/stack';
 import pg from 'pg';
@@ -43,12 +42,13 @@ export async function auditRate(stack: DevelopmentStack): Promise<Row[]> {
           )
         ).rows[0]?.n,
       );
-    const stream = jetstream(connection);
     const started = performance.now();
     for (let start = 0; start < burst; start += batch) {
-      await Promise.all(
-        texts.slice(start, start + batch).map((text) => stream.publish('mayfly.events.session.opened', text)),
-      );
+      // Without waiting for the stream's word on each: that would measure the publisher. What is lost would be missed below.
+      for (const text of texts.slice(start, start + batch)) {
+        connection.publish('mayfly.events.session.opened', text);
+      }
+      await connection.flush();
     }
     const published = performance.now();
     await waitUntil('writing the burst', async () => (await count()) >= burst, {

@@ -1,5 +1,5 @@
-/** One consumer's endless loop: take a batch, hand it over, settle every message of it. */
-import { setTimeout as sleep } from 'node:timers/promises';
+/** One consumer's endless loop: take a batch, hand it over, settle every message of it. A backlog may be worked on in several batches. */
+import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises';
 import type { MessageHandler } from '@nestjs/microservices';
 import { NatsContext } from '@nestjs/microservices';
 import { firstValueFrom, isObservable } from 'rxjs';
@@ -19,6 +19,8 @@ const failuresInARow = 5;
 const closeGraceMs = 10_000;
 /** So many messages waiting are a batch of their own. */
 const backlogWithoutPause = 100;
+/** So many messages are read without a pause for whatever else waits. */
+const openedAtOnce = 50;
 
 interface Opened {
   held: HeldMessage;
@@ -29,7 +31,7 @@ export class ConsumerLoop {
   private readonly definition: ConsumerDefinition;
   private readonly pull: Pull;
   private readonly closing = new AbortController();
-  private inHand: HeldMessage[] = [];
+  private readonly inHand = new Set<HeldMessage>();
   private ready = false;
   private running: Promise<void> | undefined;
   /** Stream sequence minus consumer sequence of the last first delivery: it grows by what the stream dropped. */
@@ -70,26 +72,39 @@ export class ConsumerLoop {
 
   private async loop(): Promise<void> {
     void this.bind();
+    const running = new Set<Promise<void>>();
     while (!this.closing.signal.aborted) {
-      this.inHand = await this.pull.take();
-      if (this.inHand.length === 0) continue;
-      try {
-        this.watchForGap(this.inHand);
-        await this.process(this.inHand);
-      } catch (error) {
-        // Not the handler's: those are dealt with. Whatever is unsettled comes again.
-        this.options.logger.error({ err: error, consumer: this.name }, 'batch failed unexpectedly');
-        this.giveBack(this.inHand);
-      }
-      const backlog = (this.inHand.at(-1)?.pending ?? 0) + this.pull.waiting;
+      const batch = await this.pull.take();
+      if (batch.length === 0) continue;
+      this.watchForGap(batch);
+      const work = this.work(batch).finally(() => running.delete(work));
+      running.add(work);
+      // What waited before this batch was taken in hand: the server tells it with every message.
+      const backlog = (batch.at(-1)?.pending ?? 0) + this.pull.waiting;
+      if (backlog < backlogWithoutPause || this.failedBatches > 0) await Promise.all(running);
+      else if (running.size >= (this.definition.parallelBatches ?? 1)) await Promise.race(running);
       this.options.onLag?.(this.name, backlog);
-      this.inHand = [];
       // A lone message is handled at once; what comes right after it is gathered, because a batch costs as much as one. A
       // backlog is worked off at full speed.
       const { gatherMs } = this.definition;
       if (gatherMs !== undefined && backlog < backlogWithoutPause) await this.pause(gatherMs);
       if (this.failedBatches > 0)
         await this.pause(Math.min(5_000, 100 * 2 ** Math.min(this.failedBatches, 6)));
+    }
+    await Promise.all(running);
+  }
+
+  /** Never rejects. */
+  private async work(batch: readonly HeldMessage[]): Promise<void> {
+    for (const held of batch) this.inHand.add(held);
+    try {
+      await this.process(batch);
+    } catch (error) {
+      // Not the handler's: those are dealt with. Whatever is unsettled comes again.
+      this.options.logger.error({ err: error, consumer: this.name }, 'batch failed unexpectedly');
+      this.giveBack(batch);
+    } finally {
+      for (const held of batch) this.inHand.delete(held);
     }
   }
 
@@ -124,9 +139,11 @@ export class ConsumerLoop {
     }
   }
 
-  private async process(batch: HeldMessage[]): Promise<void> {
+  private async process(batch: readonly HeldMessage[]): Promise<void> {
     const opened: Opened[] = [];
-    for (const held of batch) {
+    for (const [index, held] of batch.entries()) {
+      // Another batch in hand goes on in between.
+      if (index % openedAtOnce === openedAtOnce - 1) await immediate();
       try {
         opened.push({ held, delivery: held.open() });
       } catch (error) {
@@ -227,11 +244,11 @@ export class ConsumerLoop {
     this.options.onDeadLetter?.(this.name, reason);
   }
 
-  private giveBack(messages: HeldMessage[]): void {
+  private giveBack(messages: readonly HeldMessage[]): void {
     for (const held of messages) held.nak(redeliveryDelayMs(held.redeliveries));
   }
 
-  private watchForGap(batch: HeldMessage[]): void {
+  private watchForGap(batch: readonly HeldMessage[]): void {
     if (this.definition.stream !== 'MAYFLY_SIGNALS') return;
     for (const held of batch) {
       if (held.redeliveries > 0) continue;
