@@ -7,6 +7,7 @@ import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { Activations, type Nudgeable } from './activation/activate.ts';
 import { Askers } from './asking/asker.ts';
+import { Claims } from './ends/claims.ts';
 import { DueLeases } from './ends/due-leases.ts';
 import { Ender } from './ends/ender.ts';
 import { ProviderSlots } from './ends/provider-slots.ts';
@@ -39,12 +40,16 @@ export interface RegisterParts {
 
 const pruneEveryMs = 60_000;
 
+/** How long a stopping replica waits for the ends it has begun. */
+const stopGraceMs = 10_000;
+
 export class Register {
   readonly activations: Activations;
   readonly intents: Intents;
   readonly revocations: Revocations;
   readonly leases: Leases;
   readonly due: DueLeases;
+  readonly #claims: Claims;
   readonly #pruning: BackgroundLoop;
 
   constructor(parts: RegisterParts) {
@@ -52,26 +57,29 @@ export class Register {
     const limits = {
       overall: settings.MAYFLY_END_CONCURRENCY,
       perIntegration: settings.MAYFLY_END_CONCURRENCY_PER_INTEGRATION,
+      perSecond: settings.MAYFLY_END_RATE_PER_INTEGRATION,
     };
     const slots = new ProviderSlots(limits);
     const claimMs = settings.MAYFLY_CLAIM_MS;
+    this.#claims = new Claims({ pool, logger, claimMs });
     const atProviders = {
       pool,
       client,
       slots,
+      claims: this.#claims,
       relay,
       logger,
       backoff: { firstMs: settings.MAYFLY_RETRY_FIRST_MS, longestMs: settings.MAYFLY_RETRY_LONGEST_MS },
       loudAfter: settings.MAYFLY_LOUD_AFTER,
       onFailure,
     };
-    const ender = new Ender({ ...atProviders, claimMs });
+    const ender = new Ender(atProviders);
     const reconciler = new Reconciler(atProviders);
     const askers = new Askers(assertions);
     this.due = new DueLeases({
       pool,
       slots,
-      limits,
+      perIntegration: limits.perIntegration,
       ender,
       reconciler,
       logger,
@@ -108,11 +116,14 @@ export class Register {
   }
 
   start(): void {
+    this.#claims.start();
     this.due.start();
     this.#pruning.start();
   }
 
   async stop(): Promise<void> {
     await Promise.all([this.due.stop(), this.#pruning.stop()]);
+    // After the handlers and the loop: nothing new comes. Those that somebody asked for are among them.
+    await this.#claims.stop(stopGraceMs);
   }
 }

@@ -13,13 +13,15 @@ export const RevocationSettings = z.object({
   MAYFLY_POSTGRES_POOL: count(20, 200),
   /** An intent without activation becomes an orphan after this; by Postgres' clock. */
   MAYFLY_ORPHAN_AFTER_MS: milliseconds(60_000),
-  /** How long a replica has for the work it claimed before another takes it over. */
-  MAYFLY_CLAIM_MS: milliseconds(30_000),
+  /** How long a replica's claim on a lease lasts unless it prolongs it: the delay when one dies at work. */
+  MAYFLY_CLAIM_MS: milliseconds(5_000),
   /** Longest time between two looks for due work; the next due time and nudges come earlier. */
   MAYFLY_DUE_POLL_MS: milliseconds(1_000),
   /** Leases ended at their providers at once, over all integrations and for each. */
   MAYFLY_END_CONCURRENCY: count(32, 1_000),
   MAYFLY_END_CONCURRENCY_PER_INTEGRATION: count(16, 1_000),
+  /** Most ends and clean-ups that begin within a second at one integration. */
+  MAYFLY_END_RATE_PER_INTEGRATION: count(5_000, 1_000_000),
   /** Wait after the first failed attempt; it doubles up to the longest, with jitter. */
   MAYFLY_RETRY_FIRST_MS: milliseconds(1_000),
   MAYFLY_RETRY_LONGEST_MS: milliseconds(300_000),

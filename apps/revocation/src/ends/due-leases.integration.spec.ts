@@ -14,14 +14,14 @@ import {
   type World,
   type GrantChanges,
 } from '../register-fixtures.ts';
-import { completeEnds } from '../store/due.ts';
+import { claimDueLeases, completeEnds, declareFailing, postpone, renewClaims } from '../store/due.ts';
 import { leaseEvent } from '../lease-event.ts';
 
 const quick = {
   MAYFLY_DUE_POLL_MS: '100',
   MAYFLY_RETRY_FIRST_MS: '10',
   MAYFLY_RETRY_LONGEST_MS: '40',
-  MAYFLY_CLAIM_MS: '30000',
+  MAYFLY_CLAIM_MS: '5000',
 };
 
 describe('due leases', () => {
@@ -141,25 +141,119 @@ describe('due leases', () => {
     ]);
     const failed = (await world.outbox()).find((event) => event.type.includes('revocation_failed'));
     expect(failed?.data.reason).toBe('provider_unavailable');
+    expect((await world.row(leaseId))?.['last_error']).toBe('provider_unavailable');
   });
 
   it('of a replica that died are taken over when its claim has run out, and it can do no harm when it wakes', async () => {
-    const paused = new FakeBus();
-    let wake: () => void = () => undefined;
-    paused.onRevoke = () => new Promise((resolve) => (wake = () => resolve('revoked')));
-    const first = world.replica({ ...quick, MAYFLY_CLAIM_MS: '400' }, paused);
+    const register = world.replica({ ...quick, MAYFLY_CLAIM_MS: '400' });
+    const leaseId = await world.issue(register);
+    await makeDue();
+    const claim = { limit: 1, claimMs: 400, perIntegration: 1, room: new Map<string, number>() };
+    const [dead] = await claimDueLeases(world.database.pool, claim);
+    if (dead === undefined) throw new Error('nothing was due');
+    register.start();
+    await inState(leaseId, 'expired');
+    const row = await world.row(leaseId);
+    expect((row?.['ended_at'] as Date).getTime() - (row?.['expires_at'] as Date).getTime()).toBeLessThan(
+      1_400,
+    );
+    expect(world.bus.revoked).toEqual([leaseId]);
+    const event = leaseEvent('credential.expired', dead);
+    expect(await completeEnds(world.database.pool, [{ ...dead, state: 'expired', event }])).toEqual(
+      new Set(),
+    );
+    expect(await world.eventsOf(leaseId)).toEqual(['credential.issued', 'credential.expired']);
+  });
+
+  it('stay with the replica that works on them, for longer than a claim lasts', async () => {
+    let finish: () => void = () => undefined;
+    world.bus.onRevoke = () => new Promise((resolve) => (finish = () => resolve('revoked')));
+    const settings = { ...quick, MAYFLY_CLAIM_MS: '300' };
+    const first = world.replica(settings);
     const leaseId = await world.issue(first);
     await makeDue();
     first.start();
-    await until(() => paused.revoked.length === 1);
-    // It claims no more, and what it has in hand hangs.
-    const stopped = first.stop();
-    world.replica({ ...quick, MAYFLY_CLAIM_MS: '400' }).start();
+    await until(() => world.bus.running === 1);
+    const claimedAt = (await world.row(leaseId))?.['claimed_until'] as Date;
+    const idle = new FakeBus();
+    world.replica(settings, idle).start();
+    // Three claims later it is still the first one's, under the same number.
+    await until(async () => {
+      const until = (await world.row(leaseId))?.['claimed_until'] as Date;
+      return until.getTime() > claimedAt.getTime() + 900;
+    });
+    expect(idle.revoked).toEqual([]);
+    expect(await world.row(leaseId)).toMatchObject({ claims: 1, attempts: 1 });
+    finish();
     await inState(leaseId, 'expired');
     expect(world.bus.revoked).toEqual([leaseId]);
-    wake();
+  });
+
+  it('are written by the one that holds the claim, and by nobody that held it before', async () => {
+    const register = world.replica();
+    const leaseId = await world.issue(register);
+    await makeDue();
+    const claim = { limit: 1, claimMs: 60_000, perIntegration: 1, room: new Map<string, number>() };
+    const [before] = await claimDueLeases(world.database.pool, claim);
+    if (before === undefined) throw new Error('nothing was due');
+    await world.database.pool.query(`UPDATE revocation.leases SET claimed_until = now()`);
+    const [after] = await claimDueLeases(world.database.pool, claim);
+    if (after === undefined) throw new Error('the claim did not run out');
+    const ended = (lease: typeof after) => ({
+      leaseId,
+      claims: lease.claims,
+      state: 'expired' as const,
+      event: leaseEvent('credential.expired', lease),
+    });
+    await renewClaims(world.database.pool, [before], 0);
+    await postpone(world.database.pool, before, 3_600_000, 'internal');
+    expect(await declareFailing(world.database.pool, before, 0, 'internal', ended(before).event)).toBe(false);
+    expect(await completeEnds(world.database.pool, [ended(before)])).toEqual(new Set());
+    const row = await world.row(leaseId);
+    expect(row).toMatchObject({ state: 'revoking', last_error: null });
+    expect((row?.['claimed_until'] as Date).getTime()).toBeGreaterThan(Date.now() + 30_000);
+    expect(await completeEnds(world.database.pool, [ended(after)])).toEqual(new Set([leaseId]));
+  });
+
+  it('of a service that stops are finished, those that somebody asked for as well', async () => {
+    const register = world.replica({ ...quick, MAYFLY_END_ANSWER_MS: '20' });
+    const leaseId = await world.issue(register);
+    let finish: () => void = () => undefined;
+    world.bus.onRevoke = () => new Promise((resolve) => (finish = () => resolve('revoked')));
+    const act = { action: 'end_lease', lease_id: leaseId, reason: 'done' } as const;
+    expect(await register.revocations.endLease(await world.assert(act))).toMatchObject({ outcome: 'ending' });
+    const stopped = register.stop();
+    finish();
     await stopped;
-    expect(await world.eventsOf(leaseId)).toEqual(['credential.issued', 'credential.expired']);
+    expect(await stateOf(leaseId)).toBe('revoked');
+  });
+
+  it('end on time however many other integrations hang', async () => {
+    const register = world.replica({
+      ...quick,
+      MAYFLY_END_CONCURRENCY: '8',
+      MAYFLY_END_CONCURRENCY_PER_INTEGRATION: '4',
+    });
+    const at = (name: string): GrantChanges => ({
+      credential: `${name}/x`,
+      integration: { name, settings: {}, secret_references: [] },
+    });
+    for (let index = 0; index < 60; index++) await world.issue(register, at(`hung-${index % 5}`));
+    await makeDue();
+    let release: () => void = () => undefined;
+    const blocked = new Promise<void>((resolve) => (release = resolve));
+    world.bus.onRevoke = async ({ integration }) => {
+      if (integration.startsWith('hung-')) await blocked;
+      return 'revoked';
+    };
+    register.start();
+    await until(() => world.bus.running >= 5);
+    const leaseId = await world.issue(register, { ...at('well'), ttl_seconds: 1 });
+    await inState(leaseId, 'expired');
+    const row = await world.row(leaseId);
+    const late = (row?.['ended_at'] as Date).getTime() - (row?.['expires_at'] as Date).getTime();
+    expect(late).toBeLessThan(1_000);
+    release();
   });
 
   it('that only expire are over at their native expiry, without a call of the provider', async () => {
@@ -189,7 +283,7 @@ describe('due leases', () => {
     >[1];
     const write = async () => {
       const event = leaseEvent('credential.expired', { ...facts, issuanceTraceparent: traceparent() });
-      return completeEnds(world.database.pool, [{ leaseId, state: 'expired', event }]);
+      return completeEnds(world.database.pool, [{ leaseId, claims: 0, state: 'expired', event }]);
     };
     const written = await Promise.all([write(), write(), write()]);
     expect(written.filter((ids) => ids.has(leaseId))).toHaveLength(1);
@@ -268,6 +362,7 @@ describe('due leases', () => {
         reason: 'provider_unavailable',
         cleanup: 'pending',
         handle,
+        mint_id: randomUUID(),
       });
       await until(async () => (await world.row(claims.jti))?.['cleanup'] === 'done');
       expect(await world.row(claims.jti)).toMatchObject({ state: 'failed', handle: null });

@@ -2,20 +2,20 @@
  * The due loop: claims what is due, hands it to the ender or the reconciler, and sleeps until the next lease is due.
  * It keeps no set of leases: what is in memory is what it has claimed and not finished, which is bounded.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { BackgroundLoop, failpoint } from '@mayfly/service';
 import type { Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import { claimDueLeases, timeToNextDue } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import type { Ender } from './ender.ts';
-import type { ProviderSlots, SlotLimits } from './provider-slots.ts';
+import type { ProviderSlots } from './provider-slots.ts';
 import type { Reconciler } from './reconciler.ts';
 
 export interface DueLeasesOptions {
   readonly pool: Pool;
   readonly slots: ProviderSlots;
-  readonly limits: SlotLimits;
+  /** How much may run at once for one upstream. */
+  readonly perIntegration: number;
   readonly ender: Pick<Ender, 'end'>;
   readonly reconciler: Pick<Reconciler, 'reconcile'>;
   readonly logger: Pick<Logger, 'error'>;
@@ -23,23 +23,15 @@ export interface DueLeasesOptions {
   readonly pollMs: number;
 }
 
-const stopGraceMs = 10_000;
-
 /** Shortest pause when something is due that this replica has no room for or lost to another. Milliseconds. */
 const shortestPauseMs = 20;
 
 export class DueLeases {
   readonly #loop: BackgroundLoop;
-  readonly #inHand = new Set<Promise<void>>();
-  /** For each integration twice what may run, so that the next is here when one is done. */
-  readonly #mostPerIntegration: number;
-  readonly #mostOverall: number;
   /** Whether more was due than there was room for. */
   #behind = false;
 
   constructor(private readonly options: DueLeasesOptions) {
-    this.#mostPerIntegration = 2 * options.limits.perIntegration;
-    this.#mostOverall = 4 * options.limits.overall;
     this.#loop = new BackgroundLoop({
       name: 'due leases',
       intervalMs: options.pollMs,
@@ -52,10 +44,9 @@ export class DueLeases {
     this.#loop.start();
   }
 
-  /** Ends after what is in hand, or after 10 s: what is left is claimed again when its claim has run out. */
+  /** Claims no more. What is in hand goes on (`Claims`). */
   async stop(): Promise<void> {
     await this.#loop.stop();
-    await Promise.race([Promise.allSettled(this.#inHand), sleep(stopGraceMs, undefined, { ref: false })]);
   }
 
   /** Something has become due: look now. */
@@ -66,21 +57,18 @@ export class DueLeases {
   async #pass(): Promise<number | undefined> {
     const { pool, slots, claimMs, pollMs } = this.options;
     this.#behind = true;
-    const limit = Math.min(this.#mostOverall - slots.held, 64);
-    // What finishes gives a nudge.
-    if (limit <= 0) return pollMs;
-    const room = slots.room(this.#mostPerIntegration);
+    const limit = Math.min(slots.free, 64);
     failpoint('revocation.claim.before');
     const leases = await claimDueLeases(pool, {
       limit,
       claimMs,
-      perIntegration: this.#mostPerIntegration,
-      room,
+      perIntegration: slots.roomForNew,
+      room: slots.room(),
     });
     if (leases.length > 0) failpoint('revocation.claim.committed');
     for (const lease of leases) this.#take(lease);
     if (leases.length === limit) return 0;
-    const full = [...slots.room(this.#mostPerIntegration)].filter(([, more]) => more === 0);
+    const full = [...slots.room()].filter(([, more]) => more === 0);
     const wait = await timeToNextDue(
       pool,
       full.map(([upstream]) => upstream),
@@ -92,7 +80,7 @@ export class DueLeases {
   #take(lease: Lease): void {
     const { ender, reconciler, logger, slots } = this.options;
     const ending = lease.state === 'revoking' || lease.state === 'revocation_failed';
-    const work: Promise<void> = (ending ? ender.end(lease) : reconciler.reconcile(lease))
+    (ending ? ender.end(lease) : reconciler.reconcile(lease))
       .then(
         () => undefined,
         (error: unknown) => {
@@ -104,10 +92,7 @@ export class DueLeases {
         },
       )
       .finally(() => {
-        this.#inHand.delete(work);
-        if (this.#behind && slots.heldBy(upstreamOf(lease)) <= this.options.limits.perIntegration)
-          this.nudge();
+        if (this.#behind && slots.heldBy(upstreamOf(lease)) <= this.options.perIntegration) this.nudge();
       });
-    this.#inHand.add(work);
   }
 }

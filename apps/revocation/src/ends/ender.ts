@@ -10,24 +10,24 @@ import { completeEnds, declareFailing, postpone, releaseClaim, type Ended } from
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
 import { Completions } from './completions.ts';
+import type { Claims } from './claims.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 
 export interface EnderOptions {
   readonly pool: Pool;
   readonly client: Pick<BusClient, 'call'>;
   readonly slots: ProviderSlots;
+  readonly claims: Claims;
   readonly relay: Nudgeable;
   readonly logger: Pick<Logger, 'warn' | 'error'>;
   readonly backoff: Backoff;
-  /** How long the claims of what comes here last. */
-  readonly claimMs: number;
   /** Failed attempts after which it becomes loud. */
   readonly loudAfter: number;
   /** Told of every failed attempt, for metrics. */
   readonly onFailure: (provider: string) => void;
 }
 
-/** `expired` and `revoked`: ended, by this call or by another. `later`: it failed or waits, and will be tried again. */
+/** `expired` and `revoked`: ended by this call. `later`: it failed, waits or went to another replica, and will be tried again. */
 export type EndResult = 'expired' | 'revoked' | 'later';
 
 export class Ender {
@@ -39,20 +39,18 @@ export class Ender {
 
   /** Never rejects for what an upstream does; rejects when the register can't be written: the claim then runs out. */
   end(lease: Lease): Promise<EndResult> {
-    const claimedAt = performance.now();
+    const { slots, claims } = this.options;
     // Goes on after whoever asked for it has had the answer.
     return withoutDeadline(() =>
-      this.options.slots.run(upstreamOf(lease), async () => {
-        const callMs = bus.minting.revokeAtProvider.bus.timeoutMs;
-        const waitedMs = performance.now() - claimedAt;
-        // Too late to be done before others may take it over: leave it to whoever claims it next.
-        if (waitedMs > Math.max(this.options.claimMs - callMs, this.options.claimMs / 4)) {
-          await releaseClaim(this.options.pool, lease);
-          return 'later';
-        }
-        return this.#endInTrace(lease);
-      }),
+      claims.hold(lease, () => slots.run(upstreamOf(lease), () => this.#endInTrace(lease))),
     );
+  }
+
+  /** As `end`, unless as many wait here as may: then the claim is given back, and the due loop takes it when there is room. */
+  async endNow(lease: Lease): Promise<EndResult> {
+    if (this.options.slots.roomFor(upstreamOf(lease)) > 0) return this.end(lease);
+    await releaseClaim(this.options.pool, lease);
+    return 'later';
   }
 
   #endInTrace(lease: Lease): Promise<EndResult> {
@@ -90,7 +88,9 @@ export class Ender {
           outcome: state,
           causeTraceparent: lease.endTraceparent,
         });
-        await this.#completions.add({ leaseId: lease.leaseId, state, event });
+        const { leaseId, claims } = lease;
+        // Not by this call when the claim was lost meanwhile: then whoever has it writes it.
+        if (!(await this.#completions.add({ leaseId, claims, state, event }))) return 'later';
         failpoint('revocation.end.committed');
         this.options.relay.nudge();
         return state;
@@ -115,6 +115,7 @@ export class Ender {
 
   async #tryLater(lease: Lease, error: unknown): Promise<void> {
     const { pool, logger, onFailure, backoff, loudAfter, relay } = this.options;
+    const code = error instanceof MayflyError ? error.code : 'internal';
     const waitMs = retryWaitMs(lease.attempts, backoff);
     const fields = {
       err: error,
@@ -127,15 +128,15 @@ export class Ender {
     onFailure(lease.provider);
     if (lease.attempts < loudAfter) {
       logger.warn(fields, 'a lease could not be ended at its provider; it will be tried again');
-      return postpone(pool, lease, waitMs);
+      return postpone(pool, lease, waitMs, code);
     }
     logger.error(fields, 'a lease cannot be ended at its provider and may still work; it is tried for ever');
-    if (lease.state !== 'revoking') return postpone(pool, lease, waitMs);
+    if (lease.state !== 'revoking') return postpone(pool, lease, waitMs, code);
     const event = leaseEvent('credential.revocation_failed', lease, {
-      reason: error instanceof MayflyError ? error.code : 'internal',
+      reason: code,
       outcome: 'revocation_failed',
       causeTraceparent: lease.endTraceparent,
     });
-    if (await declareFailing(pool, lease, waitMs, event)) relay.nudge();
+    if (await declareFailing(pool, lease, waitMs, code, event)) relay.nudge();
   }
 }

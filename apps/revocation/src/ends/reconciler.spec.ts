@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { INVALID_SPAN_CONTEXT, trace, type Attributes, type TracerProvider } from '@opentelemetry/api';
 import type { Pool } from 'pg';
 import type { Lease } from '../store/lease.ts';
+import { Claims } from './claims.ts';
 import { ProviderSlots } from './provider-slots.ts';
 import { Reconciler } from './reconciler.ts';
 
@@ -21,6 +22,7 @@ const lease: Lease = {
   cleanup: 'pending',
   renewable: false,
   attempts: 1,
+  claims: 1,
 };
 
 describe('Reconciler', () => {
@@ -34,10 +36,12 @@ describe('Reconciler', () => {
     };
     trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) } as unknown as TracerProvider);
     const nothing = () => undefined;
+    const pool = { query: () => Promise.resolve({ rows: [], rowCount: 0 }) } as unknown as Pool;
     const reconciler = new Reconciler({
-      pool: { query: () => Promise.resolve({ rows: [], rowCount: 0 }) } as unknown as Pool,
+      pool,
+      claims: new Claims({ pool, logger: { error: nothing }, claimMs: 1_000 }),
       client: { call: () => Promise.resolve({ order: 'order', outcome: 'absent' }) as never },
-      slots: new ProviderSlots({ overall: 1, perIntegration: 1 }),
+      slots: new ProviderSlots({ overall: 1, perIntegration: 1, perSecond: 10 }),
       relay: { nudge: nothing },
       logger: { warn: nothing, error: nothing },
       backoff: { firstMs: 1, longestMs: 1 },

@@ -12,12 +12,14 @@ import { leaseEvent } from '../lease-event.ts';
 import { completeCleanup, orphan, postpone } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
+import type { Claims } from './claims.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 
 export interface ReconcilerOptions {
   readonly pool: Pool;
   readonly client: Pick<BusClient, 'call'>;
   readonly slots: ProviderSlots;
+  readonly claims: Claims;
   readonly relay: Nudgeable;
   readonly logger: Pick<Logger, 'warn' | 'error'>;
   readonly backoff: Backoff;
@@ -30,22 +32,25 @@ export class Reconciler {
 
   /** Takes a claimed lease that is `intended` and overdue, or ended with its clean-up pending. */
   reconcile(lease: Lease): Promise<void> {
-    return this.options.slots.run(upstreamOf(lease), () =>
-      inTrace(
-        lease.issuanceTraceparent,
-        'lease.reconcile',
-        {
-          attributes: {
-            [SpanAttribute.leaseId]: lease.leaseId,
-            [SpanAttribute.sessionId]: lease.sessionId,
-            [SpanAttribute.agentId]: lease.agentId,
-            [SpanAttribute.organization]: lease.organization,
-            [SpanAttribute.credential]: lease.credential,
-            [SpanAttribute.provider]: lease.provider,
-          },
+    const { claims, slots } = this.options;
+    return claims.hold(lease, () => slots.run(upstreamOf(lease), () => this.#reconcileInTrace(lease)));
+  }
+
+  #reconcileInTrace(lease: Lease): Promise<void> {
+    return inTrace(
+      lease.issuanceTraceparent,
+      'lease.reconcile',
+      {
+        attributes: {
+          [SpanAttribute.leaseId]: lease.leaseId,
+          [SpanAttribute.sessionId]: lease.sessionId,
+          [SpanAttribute.agentId]: lease.agentId,
+          [SpanAttribute.organization]: lease.organization,
+          [SpanAttribute.credential]: lease.credential,
+          [SpanAttribute.provider]: lease.provider,
         },
-        () => this.#reconcile(lease),
-      ),
+      },
+      () => this.#reconcile(lease),
     );
   }
 
@@ -66,7 +71,7 @@ export class Reconciler {
       );
     }
     try {
-      await completeCleanup(pool, lease.leaseId, await this.#removeUpstream(lease));
+      await completeCleanup(pool, lease, await this.#removeUpstream(lease));
       failpoint('revocation.cleanup.committed');
     } catch (error) {
       await this.#tryLater(lease, error);
@@ -99,6 +104,7 @@ export class Reconciler {
   async #tryLater(lease: Lease, error: unknown): Promise<void> {
     const { pool, logger, backoff, loudAfter, onFailure } = this.options;
     const waitMs = retryWaitMs(lease.attempts, backoff);
+    const code = error instanceof MayflyError ? error.code : 'internal';
     onFailure(lease.provider);
     logger[lease.attempts < loudAfter ? 'warn' : 'error'](
       {
@@ -107,10 +113,10 @@ export class Reconciler {
         provider: lease.provider,
         attempts: lease.attempts,
         retry_in_ms: Math.round(waitMs),
-        code: error instanceof MayflyError ? error.code : 'internal',
+        code,
       },
       'what a mint may have left upstream could not be removed; it will be tried again',
     );
-    await postpone(pool, lease, waitMs);
+    await postpone(pool, lease, waitMs, code);
   }
 }

@@ -15,7 +15,7 @@ import { endOutcome } from './outcome.ts';
 export interface RevocationsOptions {
   readonly pool: Pool;
   readonly askers: Askers;
-  readonly ender: Pick<Ender, 'end'>;
+  readonly ender: Pick<Ender, 'endNow'>;
   readonly due: Nudgeable;
   readonly logger: Pick<Logger, 'error'>;
   readonly claimMs: number;
@@ -50,7 +50,7 @@ export class Revocations {
     if (start.outcome === 'not_found') throw notFound();
     if (start.outcome !== 'claimed') return { lease_id: act.lease_id, outcome: start.outcome };
     const { lease } = start;
-    const end = ender.end(lease).catch((error: unknown) => {
+    const end = ender.endNow(lease).catch((error: unknown) => {
       logger.error(
         { err: error, lease_id: lease.leaseId },
         'an end could not be recorded; it will be repeated',

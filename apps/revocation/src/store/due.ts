@@ -1,8 +1,8 @@
 /**
- * Due work: claiming it, and what may become of it. Every statement is a compare-and-swap on the lease's state, so that
- * a replica that was paused, or lost its claim, changes nothing that another has done.
+ * Due work: claiming it, and what may become of it. Every statement is a compare-and-swap on the lease's state and on the
+ * number of the claim, so that a replica that was paused, or lost its claim, changes nothing any more.
  */
-import type { MayflyEvent } from '@mayfly/contracts';
+import type { ErrorCode, MayflyEvent } from '@mayfly/contracts';
 import type { Pool } from 'pg';
 import { leaseColumns, toLease, type Lease } from './lease.ts';
 
@@ -51,6 +51,7 @@ export async function claimDueLeases(
         state = CASE l.state WHEN 'active' THEN 'revoking' ELSE l.state END,
         end_cause = CASE l.state WHEN 'active' THEN 'expired' ELSE l.end_cause END,
         attempts = l.attempts + 1,
+        claims = l.claims + 1,
         claimed_until = now() + $2::double precision * interval '1 millisecond'
       WHERE l.lease_id = ANY (ARRAY(SELECT due.lease_id FROM due))
       RETURNING ${leaseColumns('l')}`,
@@ -77,22 +78,45 @@ export async function timeToNextDue(pool: Pool, without: readonly string[]): Pro
   return rows[0]?.wait;
 }
 
-export interface Ended {
-  readonly leaseId: string;
+/** A lease and the number of the claim under which it is worked on. */
+export type Claim = Pick<Lease, 'leaseId' | 'claims'>;
+
+/** Prolongs claims, all in one statement, to `claimMs` from now; one that another has taken since stays lost. */
+export async function renewClaims(pool: Pool, claims: readonly Claim[], claimMs: number): Promise<void> {
+  await pool.query({
+    name: 'renew_claims',
+    text: `
+      WITH told AS (SELECT * FROM unnest($1::uuid[], $2::integer[]) AS t (lease_id, claims)),
+      -- Locked in one order everywhere, so that two who write many leases never deadlock.
+      held AS MATERIALIZED (
+        SELECT l.lease_id FROM told t JOIN revocation.leases l ON l.lease_id = t.lease_id
+        WHERE l.claims = t.claims AND l.claimed_until IS NOT NULL
+        ORDER BY l.lease_id FOR NO KEY UPDATE OF l)
+      UPDATE revocation.leases l SET claimed_until = now() + $3::double precision * interval '1 millisecond'
+      FROM held WHERE l.lease_id = held.lease_id`,
+    values: [claims.map(({ leaseId }) => leaseId), claims.map((claim) => claim.claims), claimMs],
+  });
+}
+
+export interface Ended extends Claim {
   readonly state: 'expired' | 'revoked';
   readonly event: MayflyEvent;
 }
 
-/** Ends leases and writes their events, all in one statement. Answers with the ids of those that it ended: the others had ended. */
+/**
+ * Ends leases and writes their events, all in one statement. Answers with the ids of those that it ended: the others had
+ * ended, or their claim was lost.
+ */
 export async function completeEnds(pool: Pool, ends: readonly Ended[]): Promise<Set<string>> {
   const { rows } = await pool.query<{ lease_id: string }>({
     name: 'complete_ends',
     text: `
-      WITH told AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[]) AS t (lease_id, state, event_id, event)),
+      WITH told AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::integer[])
+        AS t (lease_id, state, event_id, event, claims)),
       -- Locked in one order everywhere, so that two who end many leases never deadlock.
       held AS MATERIALIZED (
         SELECT l.lease_id, t.state, t.event_id, t.event FROM told t JOIN revocation.leases l ON l.lease_id = t.lease_id
-        WHERE l.state IN ('revoking', 'revocation_failed')
+        WHERE l.state IN ('revoking', 'revocation_failed') AND l.claims = t.claims
         ORDER BY l.lease_id FOR NO KEY UPDATE OF l),
       done AS (
         UPDATE revocation.leases l SET
@@ -108,28 +132,30 @@ export async function completeEnds(pool: Pool, ends: readonly Ended[]): Promise<
       ends.map((end) => end.state),
       ends.map((end) => end.event.id),
       ends.map((end) => JSON.stringify(end.event)),
+      ends.map((end) => end.claims),
     ],
   });
   return new Set(rows.map((row) => row.lease_id));
 }
 
-/** Another attempt `waitMs` from now. Does nothing when the claim was lost meanwhile. */
-export async function postpone(pool: Pool, lease: Lease, waitMs: number): Promise<void> {
+/** Another attempt `waitMs` from now, because of an error of this code. Does nothing when the claim was lost meanwhile. */
+export async function postpone(pool: Pool, lease: Claim, waitMs: number, code: ErrorCode): Promise<void> {
   await pool.query({
     name: 'postpone',
     text: `
       UPDATE revocation.leases SET
-        due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL
-      WHERE lease_id = $1 AND attempts = $2 AND due_at IS NOT NULL`,
-    values: [lease.leaseId, lease.attempts, waitMs],
+        due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL, last_error = $4
+      WHERE lease_id = $1 AND claims = $2 AND due_at IS NOT NULL`,
+    values: [lease.leaseId, lease.claims, waitMs, code],
   });
 }
 
 /** As `postpone`, and moves `revoking` to `revocation_failed` with its event. False when the claim was lost meanwhile. */
 export async function declareFailing(
   pool: Pool,
-  lease: Lease,
+  lease: Claim,
   waitMs: number,
+  code: ErrorCode,
   event: MayflyEvent,
 ): Promise<boolean> {
   const { rowCount } = await pool.query({
@@ -138,21 +164,23 @@ export async function declareFailing(
       WITH failing AS (
         UPDATE revocation.leases SET
           state = 'revocation_failed',
-          due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL
-        WHERE lease_id = $1 AND attempts = $2 AND state = 'revoking'
+          due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL, last_error = $7
+        WHERE lease_id = $1 AND claims = $2 AND state = 'revoking'
         RETURNING lease_id)
       INSERT INTO revocation.outbox (event_id, message_id, event) SELECT $4::uuid, $5, $6 FROM failing`,
-    values: [lease.leaseId, lease.attempts, waitMs, event.id, event.id, JSON.stringify(event)],
+    values: [lease.leaseId, lease.claims, waitMs, event.id, event.id, JSON.stringify(event), code],
   });
   return rowCount === 1;
 }
 
 /** Gives a claim back unused; the lease is due at once, for anyone. */
-export async function releaseClaim(pool: Pool, lease: Lease): Promise<void> {
+export async function releaseClaim(pool: Pool, lease: Claim): Promise<void> {
   await pool.query({
     name: 'release_claim',
-    text: 'UPDATE revocation.leases SET claimed_until = NULL, attempts = attempts - 1 WHERE lease_id = $1 AND attempts = $2 AND due_at IS NOT NULL',
-    values: [lease.leaseId, lease.attempts],
+    text: `
+      UPDATE revocation.leases SET claimed_until = NULL, attempts = attempts - 1
+      WHERE lease_id = $1 AND claims = $2 AND due_at IS NOT NULL`,
+    values: [lease.leaseId, lease.claims],
   });
 }
 
@@ -160,32 +188,35 @@ export async function releaseClaim(pool: Pool, lease: Lease): Promise<void> {
  * Gives up on an intent: from here on its activation is refused. The claim on it goes on, for the clean-up. False when
  * it was activated, abandoned or orphaned by another meanwhile.
  */
-export async function orphan(pool: Pool, lease: Lease, event: MayflyEvent): Promise<boolean> {
+export async function orphan(pool: Pool, lease: Claim, event: MayflyEvent): Promise<boolean> {
   const { rowCount } = await pool.query({
     name: 'orphan',
     text: `
       WITH orphaned AS (
         UPDATE revocation.leases SET
           state = 'orphaned', ended_at = now(), end_reason = 'not_activated', cleanup = 'pending', due_at = now()
-        WHERE lease_id = $1 AND state = 'intended'
+        WHERE lease_id = $1 AND claims = $5 AND state = 'intended'
         RETURNING lease_id)
       INSERT INTO revocation.outbox (event_id, message_id, event) SELECT $2::uuid, $3, $4 FROM orphaned`,
-    values: [lease.leaseId, event.id, event.id, JSON.stringify(event)],
+    values: [lease.leaseId, event.id, event.id, JSON.stringify(event), lease.claims],
   });
   return rowCount === 1;
 }
 
-/** Nothing more is to be done for a mint that failed or was orphaned. */
+/**
+ * Nothing more is to be done for a mint that failed or was orphaned. Does nothing when the claim was lost meanwhile: its mint
+ * may have told of more to remove.
+ */
 export async function completeCleanup(
   pool: Pool,
-  leaseId: string,
+  lease: Claim,
   cleanup: 'done' | 'unreachable',
 ): Promise<void> {
   await pool.query({
     name: 'complete_cleanup',
     text: `
       UPDATE revocation.leases SET cleanup = $2, handle = NULL, due_at = NULL, claimed_until = NULL
-      WHERE lease_id = $1 AND cleanup = 'pending'`,
-    values: [leaseId, cleanup],
+      WHERE lease_id = $1 AND claims = $3 AND cleanup = 'pending'`,
+    values: [lease.leaseId, cleanup, lease.claims],
   });
 }

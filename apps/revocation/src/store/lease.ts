@@ -43,6 +43,12 @@ export interface Lease extends LeaseFacts {
   readonly cleanup?: 'pending' | 'done' | 'unreachable';
   /** How often its end or clean-up was tried, the current claim included. */
   readonly attempts: number;
+  /** Tells one claim from the next: what it writes counts only while this is the row's. */
+  readonly claims: number;
+  /** Code of the last failed attempt. */
+  readonly lastError?: string;
+  /** When something is to be done about it next. */
+  readonly dueAt?: Date;
 }
 
 /** The upstream account of a lease. The name of an integration is unique within its organization only (I5). */
@@ -83,6 +89,9 @@ const columnOf = {
   useKeys: 'use_keys',
   cleanup: 'cleanup',
   attempts: 'attempts',
+  claims: 'claims',
+  lastError: 'last_error',
+  dueAt: 'due_at',
 } as const satisfies Record<keyof Lease, string>;
 
 const names = Object.entries(columnOf) as [keyof Lease, string][];
