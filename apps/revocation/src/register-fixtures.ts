@@ -304,6 +304,7 @@ export function activateInput(grant: string, changes: Partial<ActivateInput> = {
     renewable: true,
     fingerprints: [{ part: 'password', sha256: 'f'.repeat(64) }],
     use_keys: { 'postgres.role': 'mayfly_x' },
+    mint_id: randomUUID(),
     ...changes,
   };
 }

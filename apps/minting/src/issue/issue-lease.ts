@@ -3,7 +3,7 @@
  * before the intent is stored; nothing of the secret leaves before the activation has committed; whatever fails after
  * the provider was called is withdrawn.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { bus, MayflyError, type GrantClaims, type OutputOf } from '@mayfly/contracts';
 import { remainingMs, type BusClient, type EventPublisher } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
@@ -44,6 +44,8 @@ interface Redemption {
   readonly grant: GrantClaims & { readonly exp: number };
   readonly signedGrant: string;
   readonly traceparent: string;
+  /** Tells this redemption from another of the same grant, should the stream have forgotten that there was one. */
+  readonly mintId: string;
 }
 
 export class IssueLease {
@@ -65,7 +67,12 @@ export class IssueLease {
     const place = `${organization}/${grant.integration.name}`;
     return withSpan('lease.issue', { attributes }, () =>
       this.options.admission.run(place, timeLeftMs() - marginMs, () =>
-        this.#redeem({ grant, signedGrant, traceparent: currentTraceparent() ?? randomTraceparent() }),
+        this.#redeem({
+          grant,
+          signedGrant,
+          traceparent: currentTraceparent() ?? randomTraceparent(),
+          mintId: randomUUID(),
+        }),
       ),
     );
   }
@@ -93,6 +100,7 @@ export class IssueLease {
         renewable: false,
         fingerprints: [...minted.fingerprints],
         use_keys: minted.useKeys,
+        mint_id: redemption.mintId,
         ...nativeExpiry(minted),
       });
       failpoint('minting.reply.before');

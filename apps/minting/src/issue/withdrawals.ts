@@ -17,6 +17,8 @@ export interface Withdrawal {
   /** As it came, signed by policy. */
   readonly signedGrant: string;
   readonly traceparent: string;
+  /** Of this redemption of the grant. */
+  readonly mintId: string;
   /** Why, as a code of the error table. */
   readonly reason: string;
   /** What was made; absent when the mint failed. */
@@ -57,12 +59,18 @@ export class Withdrawals {
   }
 
   async #withdraw(withdrawal: Withdrawal): Promise<void> {
-    const { signedGrant, traceparent, reason, grant } = withdrawal;
+    const { signedGrant, traceparent, mintId, reason, grant } = withdrawal;
     const { retryPausesMs = [200, 1_000, 3_000] } = this.options;
     failpoint('minting.withdrawal.before');
     const cleanup = await this.#cleanUp(withdrawal);
     failpoint('minting.withdrawal.after');
-    const input = { grant: signedGrant, issuance_traceparent: traceparent, reason, ...cleanup };
+    const input = {
+      grant: signedGrant,
+      issuance_traceparent: traceparent,
+      mint_id: mintId,
+      reason,
+      ...cleanup,
+    };
     for (const pauseMs of [0, ...retryPausesMs]) {
       // Keeps a stopping process alive for the seconds that this may take.
       if (pauseMs > 0) await sleep(pauseMs);

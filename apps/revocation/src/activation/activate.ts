@@ -59,6 +59,7 @@ export class Activations {
         handle: input.handle,
         fingerprints: input.fingerprints,
         useKeys: input.use_keys,
+        mintId: input.mint_id,
       },
       event,
       fenceToleranceMs,
@@ -80,7 +81,10 @@ export class Activations {
     }
   }
 
-  /** Ends the lease in whatever state it is, so that nothing of this mint can be activated later. Safe to repeat. */
+  /**
+   * Ends the lease in whatever state it is, so that nothing of this mint can be activated later. A lease that another
+   * redemption of the same grant has made active stays. Safe to repeat.
+   */
   async abandon(input: InputOf<typeof bus.revocation.abandon>): Promise<Record<string, never>> {
     const { pool, grants, relay, due } = this.options;
     // Minting retries it for a while after the grant has run out; the grant only tells here what it was for.
@@ -102,10 +106,11 @@ export class Activations {
       nothingLeft: input.cleanup === 'done',
       handle: input.handle,
       causeTraceparent,
+      mintId: input.mint_id,
     });
     failpoint('revocation.abandon.committed');
     if (outcome === 'failed') relay.nudge();
-    if (outcome !== 'unchanged') due.nudge();
+    if (outcome === 'failed' || outcome === 'revoking') due.nudge();
     return {};
   }
 }

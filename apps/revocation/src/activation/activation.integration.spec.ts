@@ -259,12 +259,17 @@ describe('activation', () => {
   });
 
   describe('abandonment', () => {
-    const abandon = async (grant: string, cleanup: 'done' | 'pending', more: { handle?: string } = {}) =>
+    const abandon = async (
+      grant: string,
+      cleanup: 'done' | 'pending',
+      more: { handle?: string; mint_id?: string } = {},
+    ) =>
       register.activations.abandon({
         grant,
         issuance_traceparent: traceparent(),
         reason: 'provider_rejected',
         cleanup,
+        mint_id: randomUUID(),
         ...more,
       });
 
@@ -302,13 +307,24 @@ describe('activation', () => {
     it('of a lease that did become active revokes it', async () => {
       const claims = grantClaims();
       const grant = await world.sign(claims);
-      await register.activations.activate(activateInput(grant));
-      await abandon(grant, 'pending', { handle });
+      const input = activateInput(grant);
+      await register.activations.activate(input);
+      await abandon(grant, 'pending', { handle, mint_id: input.mint_id });
       expect(await world.row(claims.jti)).toMatchObject({
         state: 'revoking',
         end_cause: 'revoked',
         end_reason: 'abandoned',
       });
+      expect(await world.eventsOf(claims.jti)).toEqual(['credential.issued']);
+    });
+
+    it('of a grant that was redeemed twice leaves the lease that the other redemption made', async () => {
+      const claims = grantClaims();
+      const grant = await world.sign(claims);
+      await register.activations.activate(activateInput(grant));
+      expect(await codeOf(register.activations.activate(activateInput(grant)))).toBe('lease_ended');
+      await abandon(grant, 'done');
+      expect(await world.row(claims.jti)).toMatchObject({ state: 'active' });
       expect(await world.eventsOf(claims.jti)).toEqual(['credential.issued']);
     });
 

@@ -14,6 +14,8 @@ export interface ActivatedFacts extends LeaseFacts {
   readonly handle: string;
   readonly fingerprints: readonly Fingerprint[];
   readonly useKeys: UseKeys;
+  /** The redemption of the grant. */
+  readonly mintId: string;
 }
 
 export type Activation =
@@ -31,8 +33,17 @@ export async function activateLease(
   event: MayflyEvent,
   toleranceMs: number,
 ): Promise<Activation> {
-  const { grantedAt, nativeExpiresAt, revocability, renewable, handle, fingerprints, useKeys, ...rest } =
-    facts;
+  const {
+    grantedAt,
+    nativeExpiresAt,
+    revocability,
+    renewable,
+    handle,
+    fingerprints,
+    useKeys,
+    mintId,
+    ...rest
+  } = facts;
   const columns = {
     ...factColumns(rest),
     granted_at: grantedAt,
@@ -42,6 +53,7 @@ export async function activateLease(
     handle,
     fingerprints,
     use_keys: useKeys,
+    mint_id: mintId,
   };
   const { rows } = await pool
     .query<{ outcome: Activation['outcome']; lease_issued_at: Date; lease_expires_at: Date }>({
@@ -66,19 +78,24 @@ export interface Abandonment {
   readonly nothingLeft: boolean;
   readonly handle: string | undefined;
   readonly causeTraceparent: string | undefined;
+  /** The redemption that released nothing. */
+  readonly mintId: string;
 }
 
-/** Ends a mint that released nothing. `revoking`: it had become active after all. */
+/** `revoking`: it had become active after all. `another_mint`: another redemption of the grant did, and keeps it. */
+export type AbandonOutcome = 'failed' | 'revoking' | 'another_mint' | 'unchanged';
+
+/** Ends a mint that released nothing. */
 export async function abandonLease(
   pool: Pool,
-  { facts, event, reason, nothingLeft, handle, causeTraceparent }: Abandonment,
-): Promise<'failed' | 'revoking' | 'unchanged'> {
+  { facts, event, reason, nothingLeft, handle, causeTraceparent, mintId }: Abandonment,
+): Promise<AbandonOutcome> {
   const { rows } = await pool
-    .query<{ outcome: 'failed' | 'revoking' | 'unchanged' }>({
+    .query<{ outcome: AbandonOutcome }>({
       name: 'abandon_lease',
       text: 'SELECT outcome FROM revocation.abandon($1::jsonb, $2::jsonb, $3, $4, $5)',
       values: [
-        JSON.stringify({ ...factColumns(facts), handle }),
+        JSON.stringify({ ...factColumns(facts), handle, mint_id: mintId }),
         JSON.stringify(event),
         reason,
         nothingLeft,

@@ -36,6 +36,8 @@ export const activate = defineOperation({
     renewable: z.boolean(),
     fingerprints: z.array(Fingerprint).max(16),
     use_keys: UseKeys,
+    /** Of this redemption of the grant, random: what `abandon` may undo. */
+    mint_id: Uuid,
   }),
   output: z.strictObject({ issued_at: Instant, expires_at: Instant }),
   errors: ['unauthenticated', 'lease_ended', 'conflict'],
@@ -53,6 +55,8 @@ export const abandon = defineOperation({
     /** `done`: nothing is left upstream. `pending`: something may be; revocation has it removed, by name or by the handle. */
     cleanup: z.enum(['done', 'pending']),
     handle: Sealed.optional(),
+    /** As at `activate`: a lease that another redemption of the grant has made active stays. */
+    mint_id: Uuid,
   }),
   output: z.strictObject({}),
   errors: ['unauthenticated'],
