@@ -80,7 +80,7 @@ export class ConsumerLoop {
       const work = this.work(batch).finally(() => running.delete(work));
       running.add(work);
       // What waited before this batch was taken in hand: the server tells it with every message.
-      const backlog = (batch.at(-1)?.pending ?? 0) + this.pull.waiting;
+      const backlog = Math.max(batch.at(-1)?.pending ?? 0, this.pull.waiting);
       if (backlog < backlogWithoutPause || this.failedBatches > 0) await Promise.all(running);
       else if (running.size >= (this.definition.parallelBatches ?? 1)) await Promise.race(running);
       this.options.onLag?.(this.name, backlog);
