@@ -419,7 +419,8 @@ describe('I12', () => {
             { subject: { kind, id: sql }, reason: sql },
             administrator,
           );
-          if (answer.status === 202) expect(JSON.parse(answer.text)).toEqual({ matched: 0, leases: [] });
+          if (answer.status === 202)
+            expect(JSON.parse(answer.text)).toMatchObject({ matched: 0, leases: [] });
           else expectRefusal(`revoking by ${kind}`, answer, 400);
         }
         const organization = { subject: { kind: 'organization', id: sql }, reason: 'x' };

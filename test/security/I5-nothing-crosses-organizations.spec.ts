@@ -192,7 +192,7 @@ describe('I5: an agent of the same path in another trust domain', () => {
     await globex.lease('orders-db/readonly');
     const administrator = await people('globex', 'administrators');
     const revoke = (id: string) => revocation(administrator, 'agent', id);
-    expect(await revoke(`spiffe://acme.example${path}`)).toEqual({ matched: 0, leases: [] });
+    expect(await revoke(`spiffe://acme.example${path}`)).toMatchObject({ matched: 0, leases: [] });
     expect(await acme.leases()).toMatchObject([{ lease_id: lease.lease_id, state: 'active' }]);
     expect(await revoke(`spiffe://globex.example${path}`)).toMatchObject({ matched: 1 });
     expect(await globex.leases()).toEqual([]);
@@ -261,8 +261,8 @@ describe('I5: an administrator who revokes', () => {
         user: 'nobody',
       };
       const answer = await revocation(administrator, kind, id);
-      expect(answer).toEqual({ matched: 0, leases: [] });
-      expect(answer).toEqual(await revocation(administrator, kind, unknown[kind]));
+      expect(answer).toMatchObject({ matched: 0, leases: [] });
+      expect(told(answer)).toEqual(told(await revocation(administrator, kind, unknown[kind])));
       expect(await works(lease.secret.url, 'orders')).toBe(true);
     },
   );
@@ -409,6 +409,12 @@ async function afterTheFence<T>(ask: () => Promise<T>): Promise<T> {
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** What a revocation tells, but for what is the asker's own: its id, its times, and the subject as it was named. */
+function told(answer: object): object {
+  const own = ['revocation_id', 'subject', 'asked_at', 'done_at'];
+  return Object.fromEntries(Object.entries(answer).filter(([name]) => !own.includes(name)));
 }
 
 function revocation(

@@ -40,6 +40,7 @@ export function leaseEvent(
       expires_at: lease.expiresAt?.toISOString(),
       native_expires_at: lease.nativeExpiresAt?.toISOString(),
       revocability: lease.revocability,
+      revocation_id: lease.revocationId,
       trace_id: traceId,
       event_trace_id: eventTraceId,
       ...more,

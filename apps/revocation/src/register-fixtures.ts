@@ -185,7 +185,13 @@ export interface World {
   sign(claims: GrantClaims, options?: Partial<SignOptions>): Promise<string>;
   assert(
     act: Act,
-    asker?: { agentId?: string; sessionId?: string; administrator?: boolean; organization?: string },
+    asker?: {
+      agentId?: string;
+      sessionId?: string;
+      administrator?: boolean;
+      platformAdministrator?: boolean;
+      organization?: string;
+    },
   ): Promise<string>;
   /** Activates a new lease with this register and answers its id. */
   issue(register: Register, changes?: GrantChanges, input?: Partial<ActivateInput>): Promise<string>;
@@ -257,6 +263,7 @@ export async function openWorld(): Promise<World> {
         agentId: id = agentId('one'),
         sessionId = randomUUID(),
         administrator = false,
+        platformAdministrator = false,
         organization: org = organization,
       } = {},
     ) {
@@ -264,8 +271,11 @@ export async function openWorld(): Promise<World> {
         {
           jti: randomUUID(),
           actor: { organization: org, session_id: sessionId, agent_id: id },
-          kind: administrator ? 'person' : 'agent',
-          person_roles: administrator ? ['administrator'] : [],
+          kind: administrator || platformAdministrator ? 'person' : 'agent',
+          person_roles: [
+            ...(administrator ? (['administrator'] as const) : []),
+            ...(platformAdministrator ? (['platform_administrator'] as const) : []),
+          ],
           act,
         },
         { now: new Date(), audience: 'mayfly-revocation' },

@@ -7,14 +7,17 @@ import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { Activations, type Nudgeable } from './activation/activate.ts';
 import { Askers } from './asking/asker.ts';
+import { AskedEnds } from './ends/asked-ends.ts';
 import { Claims } from './ends/claims.ts';
 import { DueLeases } from './ends/due-leases.ts';
 import { Ender } from './ends/ender.ts';
 import { ProviderSlots } from './ends/provider-slots.ts';
 import { Reconciler } from './ends/reconciler.ts';
-import { Revocations } from './ends/revocations.ts';
+
 import { Intents } from './intents/intents.ts';
 import { Leases } from './leases/leases.ts';
+import { RevocationGatherer } from './revocations/gatherer.ts';
+import { Revocations } from './revocations/revocations.ts';
 import type { RevocationSettings } from './settings.ts';
 import { pruneFences } from './store/ends.ts';
 
@@ -46,7 +49,9 @@ const stopGraceMs = 10_000;
 export class Register {
   readonly activations: Activations;
   readonly intents: Intents;
+  readonly ends: AskedEnds;
   readonly revocations: Revocations;
+  readonly gatherer: RevocationGatherer;
   readonly leases: Leases;
   readonly due: DueLeases;
   readonly #claims: Claims;
@@ -94,13 +99,29 @@ export class Register {
       due: this.due,
     });
     this.intents = new Intents(pool, settings.MAYFLY_ORPHAN_AFTER_MS);
-    this.revocations = new Revocations({
+    this.ends = new AskedEnds({
       pool,
       askers,
       ender,
       due: this.due,
       logger,
       claimMs,
+      answerMs: settings.MAYFLY_END_ANSWER_MS,
+    });
+    this.gatherer = new RevocationGatherer({
+      pool,
+      relay,
+      due: this.due,
+      logger,
+      pollMs: settings.MAYFLY_DUE_POLL_MS,
+      keepSeconds: settings.MAYFLY_REVOCATION_KEEP_DAYS * 86_400,
+    });
+    this.revocations = new Revocations({
+      pool,
+      askers,
+      gatherer: this.gatherer,
+      relay,
+      logger,
       answerMs: settings.MAYFLY_END_ANSWER_MS,
     });
     this.leases = new Leases({ pool, askers, publisher });
@@ -118,11 +139,12 @@ export class Register {
   start(): void {
     this.#claims.start();
     this.due.start();
+    this.gatherer.start();
     this.#pruning.start();
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.due.stop(), this.#pruning.stop()]);
+    await Promise.all([this.due.stop(), this.gatherer.stop(), this.#pruning.stop()]);
     // After the handlers and the loop: nothing new comes. Those that somebody asked for are among them.
     await this.#claims.stop(stopGraceMs);
   }

@@ -16,13 +16,15 @@ import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens'
 import type { Pool } from 'pg';
 import { ActivationHandler } from './activation/activation.handler.ts';
 import { Activations } from './activation/activate.ts';
+import { AskedEnds } from './ends/asked-ends.ts';
 import { EndsHandler } from './ends/ends.handler.ts';
-import { Revocations } from './ends/revocations.ts';
 import { IntentsHandler } from './intents/intents.handler.ts';
 import { Intents } from './intents/intents.ts';
 import { LeasesHandler } from './leases/leases.handler.ts';
 import { Leases } from './leases/leases.ts';
 import { Register } from './register.ts';
+import { Revocations } from './revocations/revocations.ts';
+import { RevocationsHandler } from './revocations/revocations.handler.ts';
 import type { RevocationSettings } from './settings.ts';
 import { registerSize } from './store/reading.ts';
 
@@ -83,10 +85,11 @@ export class RevocationModule {
     });
     return {
       module: RevocationModule,
-      controllers: [ActivationHandler, EndsHandler, IntentsHandler, LeasesHandler],
+      controllers: [ActivationHandler, EndsHandler, IntentsHandler, LeasesHandler, RevocationsHandler],
       providers: [
         { provide: Activations, useValue: register.activations },
         { provide: Intents, useValue: register.intents },
+        { provide: AskedEnds, useValue: register.ends },
         { provide: Revocations, useValue: register.revocations },
         { provide: Leases, useValue: register.leases },
         { provide: Running, useValue: new Running(register, relay, pool) },

@@ -29,6 +29,8 @@ export const RevocationSettings = z.object({
   MAYFLY_LOUD_AFTER: count(6, 1_000),
   /** How long somebody who asks for an end is kept waiting for it. */
   MAYFLY_END_ANSWER_MS: milliseconds(5_000),
+  /** How long a revocation can be asked for after all of its leases have ended. */
+  MAYFLY_REVOCATION_KEEP_DAYS: count(30, 3_650),
   MAYFLY_FENCE_KEEP_SECONDS: seconds(7_200),
   /**
    * How far the clock that stamps grants may be ahead of Postgres' clock, by which fences are set. 0, because policy

@@ -21,7 +21,7 @@ export * from './tokens/assertion.ts';
 export * from './tokens/tool-token.ts';
 export * from './tokens/checkpoint.ts';
 export { CredentialListing, ConfigProblem } from './bus/policy.ts';
-export { EndOutcome, LeaseView } from './bus/revocation.ts';
+export { EndOutcome, LeaseView, RevocationView, RevokedLease } from './bus/revocation.ts';
 export { AuditEvent, LeaseLifecycle } from './bus/audit.ts';
 export { IssuedLease } from './http/leases.ts';
 export { accessTokenType, jwtTokenType, tokenExchangeGrantType } from './http/oauth.ts';

@@ -155,3 +155,13 @@ export const Subject = z.strictObject({
   id: text(2048),
 });
 export type Subject = z.infer<typeof Subject>;
+
+/**
+ * Exactly one subject of a revocation. `organization` without an id is the asker's own; `everything` is every organization's
+ * and takes a platform administrator.
+ */
+export const RevocationSubject = z.union([
+  Subject,
+  z.strictObject({ kind: z.enum(['organization', 'everything']) }),
+]);
+export type RevocationSubject = z.infer<typeof RevocationSubject>;

@@ -133,7 +133,11 @@ export const eventPublishers: Readonly<Record<ServiceName, readonly (EventType |
     'config.rejected',
   ],
   minting: ['credential.intended'],
-  revocation: [...typesOf('credential').filter((type) => type !== 'credential.intended'), 'credential.used'],
+  revocation: [
+    ...typesOf('credential').filter((type) => type !== 'credential.intended'),
+    ...typesOf('revocation'),
+    'credential.used',
+  ],
   audit: ['alert.raised'],
 };
 

@@ -32,6 +32,9 @@ export const failpoints = [
   'revocation.cleanup.committed',
   // The end.
   'revocation.end-asked.committed',
+  'revocation.revoke.committed',
+  'revocation.gather.before',
+  'revocation.gather.committed',
   'revocation.claim.before',
   'revocation.claim.committed',
   'revocation.provider.before',

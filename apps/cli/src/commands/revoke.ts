@@ -94,7 +94,7 @@ async function revokeSubject(
     context.printer.json(answer);
     return;
   }
-  printOutcomes(context, answer.leases);
+  printOutcomes(context, answer.leases ?? []);
   if (answer.matched > 0)
     context.printer.note(`${answer.matched} ${answer.matched === 1 ? 'lease ends' : 'leases end'}`);
 }
@@ -115,6 +115,7 @@ function printOutcomes({ printer, io }: CommandContext, outcomes: readonly EndOu
 const outcomeText: Record<EndOutcome['outcome'], string> = {
   revoked: 'revoked',
   ending: 'ending (retried until it is done)',
+  failing: "can't be ended so far; tried for ever",
   eventual: 'revoked, in effect soon',
   expiry_only: "can't be called back",
   already_ended: 'had already ended',

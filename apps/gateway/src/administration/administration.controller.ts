@@ -5,7 +5,8 @@ import { BusClient } from '@mayfly/messaging';
 import { AuthenticatedCaller, Input, Route, type Caller } from '../http/route.ts';
 import { PolicyGate } from '../policy-gate.ts';
 
-const { auditLease, getConfig, putConfig, queryAudit, revoke } = http.administration;
+const { auditLease, getConfig, getRevocation, listRevocations, putConfig, queryAudit, revoke } =
+  http.administration;
 
 @Controller()
 export class AdministrationController {
@@ -21,6 +22,24 @@ export class AdministrationController {
   ): Promise<OutputOf<typeof revoke>> {
     const assertion = await this.gate.assertionFor(caller, { action: 'revoke', ...request });
     return this.client.call(bus.revocation.revoke, { assertion });
+  }
+
+  @Route(getRevocation)
+  async getRevocation(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() { revocation_id, ...page }: InputOf<typeof getRevocation>,
+  ): Promise<OutputOf<typeof getRevocation>> {
+    const assertion = await this.gate.assertionFor(caller, { action: 'read_revocation', revocation_id });
+    return this.client.call(bus.revocation.getRevocation, { assertion, ...page });
+  }
+
+  @Route(listRevocations)
+  async listRevocations(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() page: InputOf<typeof listRevocations>,
+  ): Promise<OutputOf<typeof listRevocations>> {
+    const assertion = await this.gate.assertionFor(caller, { action: 'list_revocations' });
+    return this.client.call(bus.revocation.listRevocations, { assertion, ...page });
   }
 
   @Route(putConfig)

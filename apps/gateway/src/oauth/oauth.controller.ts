@@ -64,7 +64,7 @@ export class OAuthController {
       token: await this.gate.seal(request.token),
       source_ip: sourceIp,
     });
-    if (assertion !== undefined) await this.client.call(bus.revocation.revoke, { assertion });
+    if (assertion !== undefined) await this.client.call(bus.revocation.endSession, { assertion });
     return {};
   }
 

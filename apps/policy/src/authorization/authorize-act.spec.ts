@@ -56,6 +56,38 @@ describe('authorizeAct', () => {
       revoke('organization', 'globex'),
       false,
     ],
+    [
+      'an administrator may revoke the own organization without naming it',
+      person('administrator'),
+      { action: 'revoke', subject: { kind: 'organization' }, reason: 'leaked' },
+      true,
+    ],
+    [
+      'an administrator may not revoke everything',
+      person('administrator'),
+      { action: 'revoke', subject: { kind: 'everything' }, reason: 'leaked' },
+      false,
+    ],
+    [
+      'a platform administrator may revoke everything',
+      person('platform_administrator'),
+      { action: 'revoke', subject: { kind: 'everything' }, reason: 'leaked' },
+      true,
+    ],
+    [
+      'a platform administrator may not revoke within an organization',
+      person('platform_administrator'),
+      revoke('agent', 'x'),
+      false,
+    ],
+    ['an agent may not see revocations', agent, { action: 'list_revocations' }, false],
+    ['an auditor may not see revocations', person('auditor'), { action: 'list_revocations' }, false],
+    [
+      'an administrator may see revocations',
+      person('administrator'),
+      { action: 'read_revocation', revocation_id: lease },
+      true,
+    ],
     ['an agent may not read the audit log', agent, { action: 'read_audit' }, false],
     ['a person without a role may not read the audit log', person(), { action: 'read_audit' }, false],
     [

@@ -30,11 +30,23 @@ export function authorizeAct(
         ? authorized('mayfly-revocation')
         : denied('only the own session may be ended so');
     case 'revoke':
+      if (act.subject.kind === 'everything') {
+        return holds(session, 'platform_administrator')
+          ? authorized('mayfly-revocation')
+          : denied('only a platform administrator may revoke everything');
+      }
       if (!holds(session, 'administrator')) return denied('only an administrator may revoke');
       // The same words for every other organization, whether it exists or not (I5).
-      return act.subject.kind === 'organization' && act.subject.id !== session.organization
+      return act.subject.kind === 'organization' &&
+        'id' in act.subject &&
+        act.subject.id !== session.organization
         ? denied('only the own organization may be revoked')
         : authorized('mayfly-revocation');
+    case 'list_revocations':
+    case 'read_revocation':
+      return holds(session, 'administrator') || holds(session, 'platform_administrator')
+        ? authorized('mayfly-revocation')
+        : denied('only an administrator may see revocations');
     case 'read_audit':
       return holds(session, 'auditor') || holds(session, 'administrator')
         ? authorized('mayfly-audit')

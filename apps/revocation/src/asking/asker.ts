@@ -9,6 +9,8 @@ export interface Asker<Action extends Act['action']> {
   readonly sessionId: string;
   readonly agentId: string;
   readonly isAdministrator: boolean;
+  /** Whether the whole installation is in reach, for what concerns every organization. */
+  readonly isPlatformAdministrator: boolean;
   /** Whose leases are in reach: the asker's own, or undefined for an administrator, who reaches the organization's. */
   readonly onlyAgent: string | undefined;
   /** What was authorised; acted on are these values and no others. */
@@ -33,6 +35,7 @@ export class Askers {
       sessionId: actor.session_id,
       agentId: actor.agent_id,
       isAdministrator,
+      isPlatformAdministrator: kind === 'person' && person_roles.includes('platform_administrator'),
       onlyAgent: isAdministrator ? undefined : actor.agent_id,
       act,
     };

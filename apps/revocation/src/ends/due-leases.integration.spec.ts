@@ -221,7 +221,7 @@ describe('due leases', () => {
     let finish: () => void = () => undefined;
     world.bus.onRevoke = () => new Promise((resolve) => (finish = () => resolve('revoked')));
     const act = { action: 'end_lease', lease_id: leaseId, reason: 'done' } as const;
-    expect(await register.revocations.endLease(await world.assert(act))).toMatchObject({ outcome: 'ending' });
+    expect(await register.ends.endLease(await world.assert(act))).toMatchObject({ outcome: 'ending' });
     const stopped = register.stop();
     finish();
     await stopped;

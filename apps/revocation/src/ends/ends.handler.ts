@@ -3,24 +3,24 @@ import { Controller } from '@nestjs/common';
 import { Payload } from '@nestjs/microservices';
 import { bus, type InputOf } from '@mayfly/contracts';
 import { Consumes, Handles, type Delivery } from '@mayfly/messaging';
-import { Revocations } from './revocations.ts';
+import { AskedEnds } from './asked-ends.ts';
 
 @Controller()
 export class EndsHandler {
-  constructor(private readonly revocations: Revocations) {}
+  constructor(private readonly ends: AskedEnds) {}
 
   @Handles(bus.revocation.endLease)
   endLease(@Payload() { assertion }: InputOf<typeof bus.revocation.endLease>) {
-    return this.revocations.endLease(assertion);
+    return this.ends.endLease(assertion);
   }
 
-  @Handles(bus.revocation.revoke)
-  revoke(@Payload() { assertion }: InputOf<typeof bus.revocation.revoke>) {
-    return this.revocations.revoke(assertion);
+  @Handles(bus.revocation.endSession)
+  endSession(@Payload() { assertion }: InputOf<typeof bus.revocation.endSession>) {
+    return this.ends.endSession(assertion);
   }
 
   @Consumes('revocation-sessions')
   sessionsClosed(@Payload() deliveries: Delivery[]): Promise<void> {
-    return this.revocations.sessionsClosed(deliveries);
+    return this.ends.sessionsClosed(deliveries);
   }
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
 import { endOutcome } from './outcome.ts';
-import { mayBeUnderWay } from './revocations.ts';
+import { mayBeUnderWay } from './asked-ends.ts';
 
 const at = new Date('2026-01-02T03:04:05.000Z');
 const native = new Date('2026-01-02T04:00:00.000Z');

@@ -1,5 +1,4 @@
 /** Ends that somebody asked for. */
-import type { Revocability, Subject } from '@mayfly/contracts';
 import { asDependencyError } from '@mayfly/postgres';
 import type { Pool } from 'pg';
 import { leaseColumns, toLease, type Lease } from './lease.ts';
@@ -45,50 +44,6 @@ export async function startEnd(pool: Pool, request: EndRequest): Promise<EndStar
   const row = rows[0];
   if (row === undefined) throw new Error('end_lease answered without a row');
   return row.outcome === 'claimed' ? { outcome: 'claimed', lease: toLease(row) } : { outcome: row.outcome };
-}
-
-export interface Revocation {
-  readonly organization: string;
-  readonly subject: Subject;
-  /** The subject never comes back, such as a session that has ended. */
-  readonly forEver: boolean;
-  readonly reason: string;
-  readonly causeTraceparent: string | undefined;
-}
-
-export interface MatchedLease {
-  readonly leaseId: string;
-  readonly revocability: Revocability;
-  readonly nativeExpiresAt: Date | undefined;
-}
-
-/** Most leases that an answer lists; all that match end all the same. */
-export const toldAtMost = 1_000;
-
-/** Fences the subject and starts the end of all its live leases, in one transaction. */
-export async function startRevocation(
-  pool: Pool,
-  { organization, subject, forEver, reason, causeTraceparent }: Revocation,
-): Promise<{ matched: number; leases: MatchedLease[] }> {
-  const { rows } = await pool
-    .query<{ lease_id: string; revocability: Revocability; native_expires_at: Date | null; matched: string }>(
-      {
-        name: 'start_revocation',
-        text: 'SELECT * FROM revocation.revoke_subject($1, $2, $3, $4, $5, $6, $7)',
-        values: [organization, subject.kind, subject.id, forEver, reason, causeTraceparent, toldAtMost],
-      },
-    )
-    .catch((error: unknown) => {
-      throw asDependencyError(error);
-    });
-  return {
-    matched: Number(rows[0]?.matched ?? 0),
-    leases: rows.map((row) => ({
-      leaseId: row.lease_id,
-      revocability: row.revocability,
-      nativeExpiresAt: row.native_expires_at ?? undefined,
-    })),
-  };
 }
 
 /** Removes fences that no grant can be older than; answers with how many. */

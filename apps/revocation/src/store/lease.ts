@@ -36,6 +36,8 @@ export interface Lease extends LeaseFacts {
   readonly endReason?: string;
   /** W3C traceparent of the request that caused the end. */
   readonly endTraceparent?: string;
+  /** The revocation that started the end. */
+  readonly revocationId?: string;
   /** Opaque here: a JWE that minting alone can open. */
   readonly handle?: string;
   readonly fingerprints?: readonly Fingerprint[];
@@ -84,6 +86,7 @@ const columnOf = {
   endCause: 'end_cause',
   endReason: 'end_reason',
   endTraceparent: 'end_traceparent',
+  revocationId: 'revocation_id',
   handle: 'handle',
   fingerprints: 'fingerprints',
   useKeys: 'use_keys',

@@ -80,17 +80,6 @@ export async function listLeases(
   return rows.map(toLease);
 }
 
-/** Which of these leases have ended. */
-export async function endedAmong(pool: Pool, leaseIds: readonly string[]): Promise<Map<string, Date>> {
-  const rows = await query(
-    pool,
-    'ended_among',
-    'SELECT l.lease_id, l.ended_at FROM revocation.leases l WHERE l.lease_id = ANY ($1::uuid[]) AND l.ended_at IS NOT NULL',
-    [leaseIds],
-  );
-  return new Map(rows.map((row) => [row['lease_id'] as string, row['ended_at'] as Date]));
-}
-
 /** For metrics: leases that have not ended, by state, and the lateness of the most overdue one in seconds. */
 export async function registerSize(
   pool: Pool,

@@ -10,6 +10,7 @@ import {
   LeaseState,
   Name,
   Revocability,
+  RevocationSubject,
   Sealed,
   Seconds,
   Signed,
@@ -112,7 +113,8 @@ export const getLease = defineOperation({
 /** What an end asked for means for one lease, told honestly. */
 export const EndOutcome = z.strictObject({
   lease_id: Uuid,
-  outcome: z.enum(['revoked', 'ending', 'eventual', 'expiry_only', 'already_ended']),
+  /** `failing`: the upstream would not end it so far; it is tried for ever. */
+  outcome: z.enum(['revoked', 'ending', 'failing', 'eventual', 'expiry_only', 'already_ended']),
   /** For `eventual` and `expiry_only`: by when it is certain to be dead. */
   by: Instant.optional(),
 });
@@ -127,17 +129,100 @@ export const endLease = defineOperation({
   errors: ['unauthenticated', 'policy_denied', 'not_found'],
 });
 
+export const endSession = defineOperation({
+  name: 'revocation.end-session',
+  summary: 'Ends all leases of a session that policy has closed, and fences it for ever.',
+  bus: { service: 'revocation', operation: 'end-session', callers: ['gateway'], timeoutMs: 30_000 },
+  input: z.strictObject({ assertion: Signed }),
+  output: z.strictObject({ matched: z.int().min(0).describe('How many leases it ends') }),
+  errors: ['unauthenticated', 'policy_denied'],
+});
+
+/** A revocation as administrators see it. `revoked` + `pending` + `failing` = `matched`. */
+export const RevocationView = z.strictObject({
+  revocation_id: Uuid,
+  subject: RevocationSubject,
+  reason: z.string(),
+  asked_by: AgentId,
+  asked_at: Instant,
+  /** `gathering`: its leases are still being found, so the counts grow. `ending`: all are found. `done`: all have ended. */
+  status: z.enum(['gathering', 'ending', 'done']),
+  done_at: Instant.optional(),
+  /** How many leases it found alive. */
+  matched: z.int().min(0),
+  /** The same by how they can be ended. What is `expiry_only` works until its native expiry for whoever does not ask Mayfly. */
+  by_revocability: z.strictObject({
+    immediate: z.int().min(0),
+    eventual: z.int().min(0),
+    expiry_only: z.int().min(0),
+  }),
+  /** Ended, as far as each can be. */
+  revoked: z.int().min(0),
+  /** Not ended yet. */
+  pending: z.int().min(0),
+  /** Not ended yet after several attempts; tried for ever. */
+  failing: z.int().min(0),
+});
+export type RevocationView = z.infer<typeof RevocationView>;
+
+/** One lease of a revocation. */
+export const RevokedLease = EndOutcome.extend({
+  /** Told for a revocation of everything, whose leases are of several organizations. */
+  organization: Name.optional(),
+  credential: CredentialName,
+  agent_id: AgentId,
+  ended_at: Instant.optional(),
+});
+export type RevokedLease = z.infer<typeof RevokedLease>;
+
+/** The answer to a revocation. `leases` is there for at most 100 of them, once all are found. */
+export const AcceptedRevocation = RevocationView.extend({
+  leases: z.array(RevokedLease).max(100).optional(),
+});
+
 export const revoke = defineOperation({
   name: 'revocation.revoke',
   summary: 'Ends all leases of a subject, including those whose mint is under way. Accepted means durable.',
   bus: { service: 'revocation', operation: 'revoke', callers: ['gateway'], timeoutMs: 30_000 },
   input: z.strictObject({ assertion: Signed }),
-  output: z.strictObject({
-    /** How many leases it ends. */
-    matched: z.int().min(0),
-    /** The first 1,000, each with what the end means for it. */
-    leases: z.array(EndOutcome).max(1000),
+  output: AcceptedRevocation,
+  errors: ['unauthenticated', 'policy_denied'],
+});
+
+/** A page of the leases of a revocation. */
+export const revokedLeasesPage = {
+  /** `all` in the order of lease ids; `ended` in the order of their ends; `open` those that have not ended. */
+  leases: z.enum(['all', 'ended', 'open']).default('all'),
+  after: text(128).optional().describe('Keyset: `next` of the page before'),
+};
+
+export const getRevocation = defineOperation({
+  name: 'revocation.get-revocation',
+  summary: 'How far a revocation is, with a page of its leases.',
+  bus: { service: 'revocation', operation: 'get-revocation', callers: ['gateway'], timeoutMs: 10_000 },
+  input: z.strictObject({
+    assertion: Signed,
+    ...revokedLeasesPage,
+    limit: z.int().min(0).max(1000).default(100),
   }),
+  output: z.strictObject({
+    revocation: RevocationView,
+    leases: z.array(RevokedLease),
+    next: z.string().optional(),
+  }),
+  errors: ['unauthenticated', 'policy_denied', 'not_found'],
+});
+
+export const listRevocations = defineOperation({
+  name: 'revocation.list-revocations',
+  summary: 'Revocations of the asking organization, newest first.',
+  bus: { service: 'revocation', operation: 'list-revocations', callers: ['gateway'], timeoutMs: 10_000 },
+  input: z.strictObject({
+    assertion: Signed,
+    after: Uuid.optional().describe('Keyset: the last revocation id of the page before'),
+    limit: z.int().min(1).max(100).default(20),
+  }),
+  output: z.strictObject({ revocations: z.array(RevocationView), next: Uuid.optional() }),
   errors: ['unauthenticated', 'policy_denied'],
 });
 

@@ -37,6 +37,8 @@ export const eventTypes = [
   'credential.revoked',
   'credential.revocation_failed',
   'credential.leaked',
+  'revocation.requested',
+  'revocation.completed',
   'config.applied',
   'block.added',
   'block.removed',
@@ -96,6 +98,8 @@ export const EventData = z.strictObject({
   outcome: z.string().max(64).optional(),
   /** Where a use was learnt from. */
   source: z.enum(['reported', 'observed']).optional(),
+  /** The revocation that it is about, or that started the end of the lease. */
+  revocation_id: Uuid.optional(),
   /** The lease's trace for life, or for events without a lease the causing request's. */
   trace_id: TraceId.optional(),
   /** The causing request's trace. */

@@ -2,17 +2,54 @@
 import { z } from 'zod';
 import { AuditEvent, auditFilters, LeaseLifecycle } from '../bus/audit.ts';
 import { ConfigProblem } from '../bus/policy.ts';
-import { EndOutcome } from '../bus/revocation.ts';
+import {
+  AcceptedRevocation,
+  getRevocation as getRevocationOnBus,
+  listRevocations as listRevocationsOnBus,
+  revokedLeasesPage,
+} from '../bus/revocation.ts';
 import { defineOperation } from '../operation.ts';
-import { Instant, Subject, text, Uuid, WellFormed } from '../primitives.ts';
+import { Instant, RevocationSubject, text, Uuid, WellFormed } from '../primitives.ts';
 
 export const revoke = defineOperation({
   name: 'revokeLeases',
   summary: 'End all leases of a subject',
-  description: 'Mints under way for the subject come to nothing too.',
+  description:
+    'Accepted means durable: whatever crashes afterwards, every lease of the subject that lives now ends, and mints under way for it come to nothing. Ask `GET /v1/revocations/{revocation_id}` how far it is. Asking again is safe: a new revocation of what still lives then, which is also tried at once.',
   http: { method: 'POST', path: '/v1/revocations', status: 202, auth: 'session', tag: 'administration' },
-  input: z.strictObject({ subject: Subject, reason: text(256) }),
-  output: z.strictObject({ matched: z.int(), leases: z.array(EndOutcome) }),
+  input: z.strictObject({ subject: RevocationSubject, reason: text(256) }),
+  output: AcceptedRevocation,
+  errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+});
+
+export const getRevocation = defineOperation({
+  name: 'getRevocation',
+  summary: 'How far a revocation is, with a page of its leases',
+  http: {
+    method: 'GET',
+    path: '/v1/revocations/{revocation_id}',
+    status: 200,
+    auth: 'session',
+    tag: 'administration',
+  },
+  input: z.strictObject({
+    revocation_id: Uuid,
+    ...revokedLeasesPage,
+    limit: z.coerce.number().int().min(0).max(1000).default(100),
+  }),
+  output: getRevocationOnBus.output,
+  errors: ['unauthenticated', 'policy_denied', 'not_found', 'rate_limited'],
+});
+
+export const listRevocations = defineOperation({
+  name: 'listRevocations',
+  summary: 'Revocations of the organization, newest first',
+  http: { method: 'GET', path: '/v1/revocations', status: 200, auth: 'session', tag: 'administration' },
+  input: z.strictObject({
+    after: Uuid.optional(),
+    limit: z.coerce.number().int().min(1).max(100).default(20),
+  }),
+  output: listRevocationsOnBus.output,
   errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
 });
 

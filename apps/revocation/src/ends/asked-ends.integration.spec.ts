@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { LeaseView, type Act, type MayflyError } from '@mayfly/contracts';
+import { LeaseView, type MayflyError } from '@mayfly/contracts';
 import { newEvent } from '@mayfly/messaging';
 import { v7 as uuidv7 } from 'uuid';
 import type { Register } from '../register.ts';
@@ -24,17 +24,9 @@ describe('ends that are asked for', () => {
   afterAll(() => world.close());
 
   const giveBack = async (lease_id: string, asker: Parameters<World['assert']>[1] = {}) =>
-    register.revocations.endLease(
+    register.ends.endLease(
       await world.assert({ action: 'end_lease', lease_id, reason: 'given back' }, asker),
     );
-  const revoke = async (subject: Extract<Act, { action: 'revoke' }>['subject'], org = organization) =>
-    register.revocations.revoke(
-      await world.assert(
-        { action: 'revoke', subject, reason: 'leak' },
-        { administrator: true, organization: org },
-      ),
-    );
-
   it('are done before the answer where they can be, and told once', async () => {
     const leaseId = await world.issue(register);
     expect(await giveBack(leaseId)).toEqual({ lease_id: leaseId, outcome: 'revoked' });
@@ -98,9 +90,6 @@ describe('ends that are asked for', () => {
       expect(await codeOf(giveBack(uuidv7(), stranger))).toBe('not_found');
       expect(await codeOf(read(stranger))).toBe('not_found');
     }
-    expect((await revoke({ kind: 'lease', id: leaseId }, 'other-org')).matched).toBe(0);
-    expect((await revoke({ kind: 'organization', id: organization }, 'other-org')).matched).toBe(0);
-    expect((await revoke({ kind: 'session', id: 'no uuid' })).matched).toBe(0);
     expect(await world.row(leaseId)).toMatchObject({ state: 'active' });
     expect(await giveBack(leaseId, { administrator: true })).toMatchObject({ outcome: 'revoked' });
   });
@@ -108,41 +97,10 @@ describe('ends that are asked for', () => {
   it('take an assertion of just this act', async () => {
     const leaseId = await world.issue(register);
     const reading = await world.assert({ action: 'read_lease', lease_id: leaseId });
-    expect(await codeOf(register.revocations.endLease(reading))).toBe('policy_denied');
-    const subject = { kind: 'lease', id: leaseId } as const;
-    const byAgent = await world.assert({ action: 'revoke', subject, reason: 'x' });
-    expect(await codeOf(register.revocations.revoke(byAgent))).toBe('policy_denied');
+    expect(await codeOf(register.ends.endLease(reading))).toBe('policy_denied');
     const sessionOfAnother = await world.assert({ action: 'end_session', session_id: randomUUID() });
-    expect(await codeOf(register.revocations.revoke(sessionOfAnother))).toBe('policy_denied');
-    expect(await codeOf(register.revocations.endLease(`${reading.slice(0, -4)}AAAA`))).toBe(
-      'unauthenticated',
-    );
-  });
-
-  it('by any subject end all its leases and only those', async () => {
-    const session = randomUUID();
-    const child = await world.issue(register, { actor: { parent_session_id: session, user: 'u1' } });
-    const own = await world.issue(register, { actor: { session_id: session, user: 'u2' } });
-    const other = await world.issue(register, { actor: { user: 'u3', agent_id: agentId('x') } });
-    const elsewhere = await world.issue(register, {
-      credential: 'crm/admin',
-      integration: { name: 'crm', settings: {}, secret_references: [] },
-    });
-
-    const answer = await revoke({ kind: 'session', id: session });
-    expect(answer.matched).toBe(2);
-    expect(answer.leases.map(({ lease_id, outcome }) => [lease_id, outcome]).sort()).toEqual(
-      [child, own].map((id) => [id, 'revoked']).sort(),
-    );
-    expect((await revoke({ kind: 'user', id: 'u3' })).leases).toMatchObject([{ lease_id: other }]);
-    expect((await revoke({ kind: 'integration', id: 'crm' })).leases).toMatchObject([
-      { lease_id: elsewhere },
-    ]);
-    expect((await revoke({ kind: 'integration', id: 'crm' })).matched).toBe(0);
-    const last = await world.issue(register, { credential: 'orders-db/last' });
-    expect((await revoke({ kind: 'credential', id: 'orders-db/last' })).leases).toMatchObject([
-      { lease_id: last },
-    ]);
+    expect(await codeOf(register.ends.endSession(sessionOfAnother))).toBe('policy_denied');
+    expect(await codeOf(register.ends.endLease(`${reading.slice(0, -4)}AAAA`))).toBe('unauthenticated');
   });
 
   it('of a closed session come by its event too, as often as it is delivered', async () => {
@@ -151,9 +109,9 @@ describe('ends that are asked for', () => {
     const event = newEvent('policy', 'session.closed', { organization, session_id: session });
     const reasons: string[] = [];
     const delivery = { event, reject: (reason: string) => reasons.push(reason) };
-    await register.revocations.sessionsClosed([delivery, delivery]);
+    await register.ends.sessionsClosed([delivery, delivery]);
     await until(async () => (await world.row(leaseId))?.['state'] === 'revoked');
-    await register.revocations.sessionsClosed([delivery]);
+    await register.ends.sessionsClosed([delivery]);
     expect(await world.eventsOf(leaseId)).toEqual(['credential.issued', 'credential.revoked']);
     expect(reasons).toEqual([]);
   });

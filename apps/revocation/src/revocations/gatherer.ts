@@ -1,0 +1,104 @@
+/**
+ * The loop that carries accepted revocations out: gathers the leases of each, a batch per transaction, and notes when all
+ * have ended. All it knows is in Postgres, so whatever one replica leaves half-done another continues.
+ */
+import { appendToOutbox } from '@mayfly/messaging';
+import { inTransaction } from '@mayfly/postgres';
+import { BackgroundLoop, failpoint } from '@mayfly/service';
+import type { Logger } from '@mayfly/telemetry';
+import type { Pool } from 'pg';
+import type { Nudgeable } from '../activation/activate.ts';
+import {
+  completeRevocation,
+  gatherBatch,
+  hasOpenLeases,
+  lookAgain,
+  pruneRevocations,
+  takeDueRevocation,
+} from '../store/revocations.ts';
+import { revocationEvent } from './revocation-event.ts';
+
+export interface GathererOptions {
+  readonly pool: Pool;
+  /** Publishes what has been committed. */
+  readonly relay: Nudgeable;
+  /** Ends what has been gathered. */
+  readonly due: Nudgeable;
+  readonly logger: Pick<Logger, 'error'>;
+  /** Longest time between two looks for something to do. */
+  readonly pollMs: number;
+  /** How long a revocation that is done can be asked for. */
+  readonly keepSeconds: number;
+}
+
+/** Most leases in one transaction: few enough that nobody waits long for one of them. */
+export const batchSize = 1_000;
+
+const pruneEveryMs = 60_000;
+const mostPruned = 100;
+
+export class RevocationGatherer {
+  readonly #gathering: BackgroundLoop;
+  readonly #pruning: BackgroundLoop;
+
+  constructor(private readonly options: GathererOptions) {
+    const { pool, logger, pollMs, keepSeconds } = options;
+    this.#gathering = new BackgroundLoop({
+      name: 'revocations',
+      intervalMs: pollMs,
+      logger,
+      pass: async () => ((await this.step()) ? 0 : undefined),
+    });
+    this.#pruning = new BackgroundLoop({
+      name: 'done revocations',
+      intervalMs: pruneEveryMs,
+      logger,
+      pass: async () =>
+        (await pruneRevocations(pool, keepSeconds, mostPruned)) === mostPruned ? 0 : undefined,
+    });
+  }
+
+  start(): void {
+    this.#gathering.start();
+    this.#pruning.start();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#gathering.stop(), this.#pruning.stop()]);
+  }
+
+  /** A revocation has been accepted: begin now. */
+  nudge(): void {
+    this.#gathering.nudge();
+  }
+
+  /** The next thing to do, in one transaction; false when there is nothing. Revocations take turns, batch by batch. */
+  async step(): Promise<boolean> {
+    const { pool, relay, due, pollMs } = this.options;
+    const step = await inTransaction(pool, async (client) => {
+      const revocation = await takeDueRevocation(client);
+      if (revocation === undefined) return 'nothing';
+      const { revocationId, isGathered, matched } = revocation;
+      if (!isGathered) {
+        const { moved } = await gatherBatch(client, revocationId, batchSize);
+        failpoint('revocation.gather.before');
+        return moved > 0 ? 'moved' : 'looked';
+      }
+      if (await hasOpenLeases(client, revocationId)) {
+        await lookAgain(client, revocationId, pollMs);
+        return 'looked';
+      }
+      await completeRevocation(client, revocationId);
+      await appendToOutbox(client, 'revocation', [
+        revocationEvent('revocation.completed', revocation, { matched }),
+      ]);
+      return 'completed';
+    });
+    if (step === 'moved') {
+      failpoint('revocation.gather.committed');
+      due.nudge();
+    }
+    if (step === 'completed') relay.nudge();
+    return step !== 'nothing';
+  }
+}

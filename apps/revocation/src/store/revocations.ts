@@ -1,0 +1,275 @@
+/**
+ * Revocations: accepting one, gathering its leases batch by batch, and finding out when all have ended. What a batch needs to
+ * know of the one before is in the row, so any replica can do the next.
+ */
+import type { MayflyEvent, RevocationSubject } from '@mayfly/contracts';
+import { asDependencyError } from '@mayfly/postgres';
+import type { Pool, PoolClient } from 'pg';
+
+/** As organization: those of every organization. No organization can be named so. */
+export const everyOrganization = '*';
+
+export interface AcceptedRevocation {
+  readonly revocationId: string;
+  /** Whose leases end, or `everyOrganization`. */
+  readonly organization: string;
+  readonly subject: { readonly kind: RevocationSubject['kind']; readonly id: string };
+  readonly reason: string;
+  readonly askedBy: string;
+  readonly askedOrganization: string;
+  readonly askedSessionId: string;
+  /** W3C traceparent of the request. */
+  readonly askedTraceparent: string | undefined;
+  /** The subject never comes back, such as a lease. */
+  readonly forEver: boolean;
+}
+
+/**
+ * Commits the fence and the row, with `event` (`revocation.requested`), in one round trip. No lease is touched here, so it
+ * takes as long for a million as for none. When it rejects, the outcome is unknown.
+ */
+export async function acceptRevocation(
+  pool: Pool,
+  revocation: AcceptedRevocation,
+  event: MayflyEvent,
+): Promise<void> {
+  const columns = {
+    revocation_id: revocation.revocationId,
+    organization: revocation.organization,
+    subject_kind: revocation.subject.kind,
+    subject_id: revocation.subject.id,
+    reason: revocation.reason,
+    asked_by: revocation.askedBy,
+    asked_organization: revocation.askedOrganization,
+    asked_session_id: revocation.askedSessionId,
+    asked_traceparent: revocation.askedTraceparent,
+  };
+  await pool
+    .query({
+      name: 'accept_revocation',
+      text: 'SELECT revocation.accept_revocation($1::jsonb, $2, $3::jsonb)',
+      values: [JSON.stringify(columns), revocation.forEver, JSON.stringify(event)],
+    })
+    .catch((error: unknown) => {
+      throw asDependencyError(error);
+    });
+}
+
+/** A revocation on which there is something to do, locked until the end of the transaction. */
+export interface DueRevocation {
+  readonly revocationId: string;
+  readonly organization: string;
+  readonly subject: { readonly kind: RevocationSubject['kind']; readonly id: string };
+  readonly reason: string;
+  readonly askedBy: string;
+  readonly askedOrganization: string;
+  readonly askedSessionId: string;
+  readonly askedTraceparent: string | undefined;
+  /** Whether all of its leases have been found. */
+  readonly isGathered: boolean;
+  /** How many were found so far. */
+  readonly matched: number;
+}
+
+/**
+ * The revocation whose turn it is. One that another replica works on at this moment is passed over; one whose replica died
+ * is free again with that replica's connection.
+ */
+export async function takeDueRevocation(client: PoolClient): Promise<DueRevocation | undefined> {
+  const { rows } = await client.query<{
+    revocation_id: string;
+    organization: string;
+    subject_kind: RevocationSubject['kind'];
+    subject_id: string;
+    reason: string;
+    asked_by: string;
+    asked_organization: string;
+    asked_session_id: string;
+    asked_traceparent: string | null;
+    is_gathered: boolean;
+    matched: number;
+  }>({
+    name: 'take_due_revocation',
+    text: `
+      SELECT r.revocation_id, r.organization, r.subject_kind, r.subject_id, r.reason, r.asked_by, r.asked_organization,
+        r.asked_session_id, r.asked_traceparent, r.gathered_at IS NOT NULL AS is_gathered,
+        r.immediate + r.eventual + r.expiry_only AS matched
+      FROM revocation.revocations r
+      WHERE r.due_at <= now() ORDER BY r.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED`,
+  });
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  return {
+    revocationId: row.revocation_id,
+    organization: row.organization,
+    subject: { kind: row.subject_kind, id: row.subject_id },
+    reason: row.reason,
+    askedBy: row.asked_by,
+    askedOrganization: row.asked_organization,
+    askedSessionId: row.asked_session_id,
+    askedTraceparent: row.asked_traceparent ?? undefined,
+    isGathered: row.is_gathered,
+    matched: row.matched,
+  };
+}
+
+/**
+ * Moves the next leases of a revocation, at most `most`, to their end, and notes where it stopped; it then goes to the back
+ * of the queue. Answers with how many it moved, and whether these were the last.
+ */
+export async function gatherBatch(
+  client: PoolClient,
+  revocationId: string,
+  most: number,
+): Promise<{ moved: number; finished: boolean }> {
+  const { rows } = await client.query<{ moved: number; finished: boolean }>({
+    name: 'gather_batch',
+    text: `
+      WITH batch AS MATERIALIZED (
+        SELECT b.* FROM revocation.revocations r, LATERAL revocation.move_leases(
+          r.organization, r.subject_kind, r.subject_id, r.instant, r.reason, r.asked_traceparent, r.revocation_id, $2,
+          r.cursor_organization, r.cursor_credential, r.cursor_lease_id) b
+        WHERE r.revocation_id = $1)
+      UPDATE revocation.revocations r SET
+        cursor_organization = b.cursor_organization, cursor_credential = b.cursor_credential,
+        cursor_lease_id = b.cursor_lease_id,
+        immediate = r.immediate + b.immediate, eventual = r.eventual + b.eventual,
+        expiry_only = r.expiry_only + b.expiry_only,
+        gathered_at = CASE WHEN b.finished THEN clock_timestamp() END,
+        due_at = clock_timestamp()
+      FROM batch b WHERE r.revocation_id = $1
+      RETURNING b.immediate + b.eventual + b.expiry_only AS moved, b.finished`,
+    values: [revocationId, most],
+  });
+  const row = rows[0];
+  if (row === undefined) throw new Error('a revocation vanished while it was locked');
+  return row;
+}
+
+/** For a gathered one: whether any of its leases has not ended. */
+export async function hasOpenLeases(client: PoolClient, revocationId: string): Promise<boolean> {
+  const { rowCount } = await client.query({
+    name: 'has_open_leases',
+    text: `
+      SELECT FROM revocation.revocation_leases m JOIN revocation.leases l ON l.lease_id = m.lease_id
+      WHERE m.revocation_id = $1 AND l.ended_at IS NULL LIMIT 1`,
+    values: [revocationId],
+  });
+  return (rowCount ?? 0) > 0;
+}
+
+/** Looks again later: the older it is, the less often, once a minute at least. */
+export async function lookAgain(client: PoolClient, revocationId: string, shortestMs: number): Promise<void> {
+  await client.query({
+    name: 'look_again',
+    text: `
+      UPDATE revocation.revocations SET due_at = clock_timestamp() + least(interval '1 minute',
+        greatest($2::double precision * interval '1 millisecond', (clock_timestamp() - asked_at) / 10))
+      WHERE revocation_id = $1`,
+    values: [revocationId, shortestMs],
+  });
+}
+
+/** All of its leases have ended. */
+export async function completeRevocation(client: PoolClient, revocationId: string): Promise<void> {
+  await client.query({
+    name: 'complete_revocation',
+    text: 'UPDATE revocation.revocations SET done_at = clock_timestamp(), due_at = NULL WHERE revocation_id = $1',
+    values: [revocationId],
+  });
+}
+
+/** Forgets revocations, at most `limit`, that were done longer ago than they are kept; answers with how many. */
+export async function pruneRevocations(pool: Pool, keepSeconds: number, limit: number): Promise<number> {
+  const { rows } = await pool.query({
+    name: 'prune_revocations',
+    text: `
+      WITH old AS (
+        DELETE FROM revocation.revocations WHERE revocation_id IN (
+          SELECT revocation_id FROM revocation.revocations WHERE done_at < now() - make_interval(secs => $1)
+          ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        RETURNING revocation_id),
+      theirs AS (
+        DELETE FROM revocation.revocation_leases m USING old WHERE m.revocation_id = old.revocation_id)
+      SELECT revocation_id FROM old`,
+    values: [keepSeconds, limit],
+  });
+  return rows.length;
+}
+
+/** Where a batch of leases that end with their subject stopped. */
+export interface MovePlace {
+  readonly organization: string;
+  readonly credential: string;
+  readonly leaseId: string;
+}
+
+/** Fences a session that has ended, for ever. Durable when it resolves. */
+export async function fenceSession(
+  pool: Pool,
+  organization: string,
+  sessionId: string,
+  reason: string,
+): Promise<void> {
+  await pool
+    .query({
+      name: 'fence_session',
+      text: `SELECT revocation.fence_subject($1, 'session', $2, true, $3)`,
+      values: [organization, sessionId, reason],
+    })
+    .catch((error: unknown) => {
+      throw asDependencyError(error);
+    });
+}
+
+/** Moves the next leases of an ended session, at most `most`, to their end; without `place` from the first on. */
+export async function endSessionLeases(
+  pool: Pool,
+  session: {
+    readonly organization: string;
+    readonly sessionId: string;
+    readonly reason: string;
+    readonly causeTraceparent: string | undefined;
+  },
+  most: number,
+  place: MovePlace = { organization: '', credential: '', leaseId: '00000000-0000-0000-0000-000000000000' },
+): Promise<{ moved: number; finished: boolean; place: MovePlace }> {
+  const { rows } = await pool
+    .query<{
+      moved: number;
+      finished: boolean;
+      cursor_organization: string;
+      cursor_credential: string;
+      cursor_lease_id: string;
+    }>({
+      name: 'end_session_leases',
+      text: `
+        SELECT b.immediate + b.eventual + b.expiry_only AS moved, b.finished, b.cursor_organization, b.cursor_credential,
+          b.cursor_lease_id
+        FROM revocation.move_leases($1, 'session', $2, 'infinity', $3, $4, NULL, $5, $6, $7, $8) b`,
+      values: [
+        session.organization,
+        session.sessionId,
+        session.reason,
+        session.causeTraceparent,
+        most,
+        place.organization,
+        place.credential,
+        place.leaseId,
+      ],
+    })
+    .catch((error: unknown) => {
+      throw asDependencyError(error);
+    });
+  const row = rows[0];
+  if (row === undefined) throw new Error('move_leases answered without a row');
+  return {
+    moved: row.moved,
+    finished: row.finished,
+    place: {
+      organization: row.cursor_organization,
+      credential: row.cursor_credential,
+      leaseId: row.cursor_lease_id,
+    },
+  };
+}
