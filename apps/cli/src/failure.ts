@@ -6,6 +6,12 @@ import { errorTable, MayflyError, type ErrorCode } from '@mayfly/contracts';
 
 /** `sysexits.h` EX_USAGE would be 64; shells and most tools use 2. The table has it for `invalid_request` too. */
 export const usageExit = errorTable.invalid_request.exit;
+/** `revoke --wait`: all have ended, but some keep working until a time that was told. */
+export const worksOnExit = 30;
+/** `revoke --wait`: time is up and some have not ended yet; it goes on. */
+export const notEndedYetExit = 31;
+/** `revoke --wait`: time is up and an upstream would not end some so far; they are tried for ever. */
+export const failingExit = 32;
 /** `sysexits.h` EX_UNAVAILABLE: the gateway can't be reached. */
 export const unreachableExit = 69;
 

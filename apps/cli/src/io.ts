@@ -1,5 +1,7 @@
 /** Everything the command touches outside itself, in one place, so that tests run it in-process. */
 import type { StdioOptions } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** The signals that `mayfly exec` passes on to its child. */
 export const relayedSignals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
@@ -23,6 +25,10 @@ export interface Io {
   readonly cwd: string;
   readonly fetch: typeof fetch;
   now(): Date;
+  /** Resolves after so many milliseconds. */
+  pause(milliseconds: number): Promise<void>;
+  /** Asks on the terminal and gives the line that is typed; empty when the input ends. */
+  ask(question: string): Promise<string>;
   /** Calls `listener` for every relayed signal until the returned function is called; meanwhile they do not end the process. */
   onSignal(listener: (signal: RelayedSignal) => void): () => void;
 }
@@ -38,6 +44,8 @@ export function processIo(): Io {
     cwd: process.cwd(),
     fetch,
     now: () => new Date(),
+    pause: (milliseconds) => sleep(milliseconds),
+    ask,
     onSignal: (listener) => {
       for (const signal of relayedSignals) process.on(signal, listener);
       return () => {
@@ -45,6 +53,17 @@ export function processIo(): Io {
       };
     },
   };
+}
+
+function ask(question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  return new Promise((resolve) => {
+    lines.once('close', () => resolve(''));
+    lines.question(question, (answer) => {
+      resolve(answer);
+      lines.close();
+    });
+  });
 }
 
 function sinkOf(stream: NodeJS.WriteStream): TextSink {

@@ -10,6 +10,7 @@ import { registerCredentials } from './commands/credentials.ts';
 import { registerExec } from './commands/exec.ts';
 import { registerGet } from './commands/get.ts';
 import { registerLeases } from './commands/leases.ts';
+import { registerRevocations } from './commands/revocations.ts';
 import { registerRevoke } from './commands/revoke.ts';
 import { registerVersion } from './commands/version.ts';
 import { defaultGatewayUrl } from './api/gateway-url.ts';
@@ -63,6 +64,7 @@ export function buildProgram(context: CommandContext): Command {
   registerCredentials(program, context);
   registerLeases(program, context);
   registerRevoke(program, context);
+  registerRevocations(program, context);
   registerAuditVerify(registerAudit(program, context), context);
   registerApply(program, context);
   const config = program
@@ -89,6 +91,7 @@ Exit statuses:
   11 denied by policy         17 the upstream is down      69 the gateway can't be reached
   12 scope wider than allowed 18 a part of Mayfly is down  70 internal error
   13 TTL longer than allowed  exec: the command's own status, 128+n for signal n
+  revoke --wait: 30 ended, some work on until a time told; 31 not ended in time; 32 some can't be ended so far
 
 Examples:
   mayfly credentials

@@ -11,8 +11,8 @@ beforeEach(async () => {
 });
 afterEach(() => gateway.stop());
 
-const { listCredentials, listLeases, deleteLease } = http.leases;
-const { revoke, queryAudit, putConfig, getConfig } = http.administration;
+const { listCredentials, listLeases } = http.leases;
+const { queryAudit, putConfig, getConfig } = http.administration;
 
 const listing = {
   credential: 'orders-db/readonly',
@@ -145,52 +145,6 @@ describe('mayfly audit', () => {
   });
 });
 
-describe('mayfly revoke', () => {
-  const leaseId = '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21';
-
-  it('gives a lease of its own back', async () => {
-    const { status, stdout } = await line.run('revoke', leaseId);
-    expect(status).toBe(0);
-    expect(stdout).toContain(`${leaseId}  revoked`);
-    expect(gateway.called(deleteLease)[0]?.input).toEqual({ lease_id: leaseId });
-  });
-
-  it.each(['lease', 'session', 'agent', 'user', 'credential', 'integration', 'organization'])(
-    'ends all leases of a subject by --%s',
-    async (kind) => {
-      gateway.handlers.set(revoke.name, () => ({
-        matched: 1,
-        leases: [{ lease_id: leaseId, outcome: 'ending' }],
-      }));
-      const { status, stderr } = await line.run('revoke', `--${kind}`, 'x', '--reason', 'drill');
-      expect({ status, stderr }).toEqual({ status: 0, stderr: 'mayfly: 1 lease ends\n' });
-      expect(gateway.called(revoke)[0]?.input).toEqual({ subject: { kind, id: 'x' }, reason: 'drill' });
-    },
-  );
-
-  it.each([
-    [[]],
-    [[leaseId, '--session', 'x', '--reason', 'y']],
-    [['--session', 'x']],
-    [['--agent', 'x', '--user', 'y', '--reason', 'z']],
-  ])('refuses %j without asking anyone', async (args) => {
-    expect((await line.run('revoke', ...args)).status).toBe(2);
-    expect(gateway.calls).toEqual([]);
-  });
-
-  it('uses the agent for its own lease and the administrator for a subject', async () => {
-    delete line.env['MAYFLY_IDENTITY_TOKEN'];
-    const at = Math.floor(Date.now() / 1000);
-    line.write('.mayfly/identities/agent.jwt', identityToken(at + 601));
-    line.write('.mayfly/identities/administrator.jwt', identityToken(at + 602));
-    gateway.handlers.set(revoke.name, () => ({ matched: 0, leases: [] }));
-    await line.run('revoke', leaseId);
-    await line.run('revoke', '--lease', leaseId, '--reason', 'x');
-    const used = gateway.called(http.oauth.token).map(({ input }) => input['subject_token']);
-    expect(used).toEqual([identityToken(at + 601), identityToken(at + 602)]);
-  });
-});
-
 describe('mayfly apply and mayfly config', () => {
   const problems = [{ path: 'credentials[0].ttl.max', line: 7, column: 12, message: 'must be at most 1h' }];
 
@@ -308,6 +262,7 @@ describe('help', () => {
     'credentials',
     'leases',
     'revoke',
+    'revocations',
     'audit',
     'audit verify',
     'apply',

@@ -1,38 +1,56 @@
 /** `mayfly revoke`: an agent gives its own lease back; an administrator ends all leases of a subject. */
-import { http, Subject, type EndOutcome } from '@mayfly/contracts';
+import { http, type RevocationSubject } from '@mayfly/contracts';
 import type { Command } from 'commander';
+import { parseDuration } from '../arguments/duration.ts';
+import { addSubjectOptions, subjectsOf, subjectText, type SubjectOptions } from '../arguments/subject.ts';
 import type { CommandContext } from '../command-context.ts';
-import { usageFailure } from '../failure.ts';
-import { relativeTime } from '../output/times.ts';
+import { CommandFailure, usageExit, usageFailure } from '../failure.ts';
+import { printOutcomes } from '../revocations/outcomes.ts';
+import { waitForRevocation } from '../revocations/wait.ts';
 
-type Kind = Subject['kind'];
-const kinds: readonly Kind[] = Subject.shape.kind.options;
-
-type RevokeOptions = Partial<Record<Kind, string>> & { readonly reason?: string; readonly json?: boolean };
+interface RevokeOptions extends SubjectOptions {
+  readonly reason?: string;
+  readonly wait?: boolean;
+  readonly timeout: number;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+}
 
 export function registerRevoke(program: Command, context: CommandContext): void {
   const command = program
     .command('revoke')
     .description('end leases now')
     .argument('[lease-id]', 'a lease of your own, to give it back');
-  for (const kind of kinds) {
-    command.option(
-      `--${kind} <${kind === 'session' || kind === 'lease' || kind === 'agent' ? 'id' : 'name'}>`,
-      meanings[kind],
-    );
-  }
+  addSubjectOptions(command, {
+    lease: 'administrators: end this lease',
+    session: '… and all leases of this session',
+    agent: '… of this agent (a SPIFFE ID)',
+    user: '… held on behalf of this user',
+    credential: '… of this credential',
+    integration: '… of this integration',
+    organization: '… of the whole organization',
+    everything: '… of every organization (platform administrators)',
+  });
   command
     .option('--reason <text>', 'why, for the audit log; needed with a subject')
-    .option('--json', 'print JSON')
+    .option('--wait', 'follow it until all have ended')
+    .option('--timeout <duration>', 'with --wait: how long at most', parseDuration, 600)
+    .option('--yes', 'do not ask before revoking an integration, an organization or everything')
+    .option('--json', 'print JSON; with --wait: JSON lines')
     .addHelpText(
       'after',
       `
-Mints that are under way for the subject come to nothing too.
+Once it is accepted, every lease of the subject ends, whatever crashes; mints that are under way for it come to nothing.
+Revoking again is safe, and tries at once what could not be ended. New leases are granted as before: \`mayfly block\`.
+
+With --wait the exit status tells how it went: 0 all have ended; 30 all have ended, but some work until a time that is
+told; 31 not all have ended in time; 32 an upstream would not end some so far.
 
 Examples:
   mayfly revoke 0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21
+  mayfly revoke --user ada@example.com --reason 'lost laptop' --wait
   mayfly revoke --agent spiffe://acme.example/agent/demo/report/agent-1 --reason 'leaked in a log'
-  mayfly revoke --integration orders-db --reason 'rotating the administrator'`,
+  mayfly revoke --integration orders-db --reason 'rotating the administrator' --yes --wait --json`,
     )
     .action(async (leaseId: string | undefined, options: RevokeOptions, parsed: Command) => {
       const subject = subjectOf(leaseId, options);
@@ -41,22 +59,9 @@ Examples:
     });
 }
 
-const meanings: Record<Kind, string> = {
-  lease: 'administrators: end this lease',
-  session: '… and all leases of this session',
-  agent: '… of this agent (a SPIFFE ID)',
-  user: '… held on behalf of this user',
-  credential: '… of this credential',
-  integration: '… of this integration',
-  organization: '… of the whole organization',
-};
-
 /** Undefined for a lease of one's own. */
-function subjectOf(leaseId: string | undefined, options: RevokeOptions): Subject | undefined {
-  const subjects = kinds.flatMap((kind) => {
-    const id = options[kind];
-    return id === undefined ? [] : [{ kind, id }];
-  });
+function subjectOf(leaseId: string | undefined, options: RevokeOptions): RevocationSubject | undefined {
+  const subjects = subjectsOf(options);
   const [subject] = subjects;
   if (subjects.length + (leaseId === undefined ? 0 : 1) !== 1) {
     throw usageFailure(
@@ -66,6 +71,9 @@ function subjectOf(leaseId: string | undefined, options: RevokeOptions): Subject
   }
   if (subject !== undefined && options.reason === undefined) {
     throw usageFailure('A revocation needs a --reason.', 'It goes into the audit log.');
+  }
+  if (subject === undefined && options.wait === true) {
+    throw usageFailure('--wait is for a subject; giving back waits by itself.');
   }
   return subject;
 }
@@ -85,38 +93,43 @@ async function giveOwnBack(
 async function revokeSubject(
   context: CommandContext,
   parsed: Command,
-  subject: Subject,
-  { reason = '', json = false }: RevokeOptions,
+  subject: RevocationSubject,
+  { reason = '', wait = false, timeout, yes = false, json = false }: RevokeOptions,
 ): Promise<void> {
+  if (!yes) await confirm(context, subject);
   const session = await context.openSession('revoke', parsed);
   const answer = await session.call(http.administration.revoke, { subject, reason });
+  if (wait) {
+    await waitForRevocation(context, session, answer.revocation_id, { timeoutSeconds: timeout, json });
+    return;
+  }
   if (json) {
     context.printer.json(answer);
     return;
   }
-  printOutcomes(context, answer.leases ?? []);
-  if (answer.matched > 0)
-    context.printer.note(`${answer.matched} ${answer.matched === 1 ? 'lease ends' : 'leases end'}`);
-}
-
-function printOutcomes({ printer, io }: CommandContext, outcomes: readonly EndOutcome[]): void {
-  const rows = outcomes.map(({ lease_id, outcome, by }) => [
-    lease_id,
-    outcomeText[outcome],
-    by === undefined ? '' : relativeTime(by, io.now()),
-  ]);
-  printer.table(
-    ['LEASE', 'OUTCOME', 'DEAD BY'],
-    rows,
-    'No live lease matches; mints under way for it come to nothing.',
+  if (answer.leases !== undefined) printOutcomes(context, answer.leases);
+  if (answer.status === 'done' && answer.leases !== undefined) {
+    if (answer.matched > 0)
+      context.printer.note(`${answer.matched} ${answer.matched === 1 ? 'lease' : 'leases'} ended`);
+    return;
+  }
+  const found =
+    answer.status === 'gathering' ? `${answer.matched} leases so far` : `${answer.matched} leases`;
+  context.printer.note(
+    `${found}, ${answer.revoked} ended; \`mayfly revocations ${answer.revocation_id} --wait\` follows it`,
   );
 }
 
-const outcomeText: Record<EndOutcome['outcome'], string> = {
-  revoked: 'revoked',
-  ending: 'ending (retried until it is done)',
-  failing: "can't be ended so far; tried for ever",
-  eventual: 'revoked, in effect soon',
-  expiry_only: "can't be called back",
-  already_ended: 'had already ended',
-};
+const wide: readonly RevocationSubject['kind'][] = ['integration', 'organization', 'everything'];
+
+/** Asks before what may stop a whole team. Only on a terminal: a script has said what it wants. */
+async function confirm({ io }: CommandContext, subject: RevocationSubject): Promise<void> {
+  if (!wide.includes(subject.kind) || !io.stdinIsTerminal) return;
+  const what =
+    subject.kind === 'everything'
+      ? 'EVERY lease of EVERY organization'
+      : `every lease of ${subjectText(subject)}`;
+  const answer = await io.ask(`This ends ${what} now. Type yes to go on: `);
+  if (answer.trim() !== 'yes')
+    throw new CommandFailure('Nothing was revoked.', { exit: usageExit, next: '--yes does not ask.' });
+}

@@ -12,6 +12,7 @@ export const usualIdentity = {
   giveBack: 'agent',
   /** `mayfly revoke --session …` and the other subjects. */
   revoke: 'administrator',
+  revocations: 'administrator',
   apply: 'administrator',
   configGet: 'administrator',
   audit: 'auditor',

@@ -22,8 +22,18 @@ export class Printer {
     this.#io.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
   }
 
+  /** A line of a result that grows; text from elsewhere is made safe. */
+  line(text: string): void {
+    this.result(printable(text));
+  }
+
   json(value: unknown): void {
     this.#io.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** One JSON value on one line, as part of a stream of them. */
+  jsonLine(value: unknown): void {
+    this.#io.stdout.write(`${JSON.stringify(value)}\n`);
   }
 
   /** Something to know beside the result; never part of it. */

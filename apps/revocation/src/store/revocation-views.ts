@@ -120,7 +120,8 @@ export async function leasesOfRevocation(
      WHERE m.revocation_id = $1 AND ${condition} AND ${place} LIMIT $${byEnd ? 4 : 3}`,
     [revocationId, after?.leaseId ?? nil, ...(byEnd ? [after?.endedAt ?? '-infinity'] : []), limit],
   );
-  const last = rows.length === limit ? rows.at(-1) : undefined;
+  // More may end later, so the ended ones can always be continued.
+  const last = byEnd || rows.length === limit ? rows.at(-1) : undefined;
   return {
     leases: rows.map((row) => ({
       leaseId: row['lease_id'] as string,

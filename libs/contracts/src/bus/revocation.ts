@@ -191,8 +191,12 @@ export const revoke = defineOperation({
 
 /** A page of the leases of a revocation. */
 export const revokedLeasesPage = {
-  /** `all` in the order of lease ids; `ended` in the order of their ends; `open` those that have not ended. */
-  leases: z.enum(['all', 'ended', 'open']).default('all'),
+  leases: z
+    .enum(['all', 'ended', 'open'])
+    .default('all')
+    .describe(
+      '`all` in the order of lease ids; `ended` in the order of their ends, whose `next` can be asked for again as more end; `open` those that have not ended',
+    ),
   after: text(128).optional().describe('Keyset: `next` of the page before'),
 };
 

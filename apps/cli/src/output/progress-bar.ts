@@ -1,0 +1,23 @@
+/** A line of progress that is redrawn in place, on a terminal only. */
+import type { TextSink } from '../io.ts';
+
+const width = 28;
+
+export class ProgressBar {
+  #shown = false;
+
+  constructor(private readonly sink: TextSink) {}
+
+  /** Draws it anew. `text` is short and printable. */
+  show(done: number, total: number, text: string): void {
+    const filled = total === 0 ? width : Math.floor((width * done) / total);
+    this.sink.write(`\r\u001b[2K[${'█'.repeat(filled)}${'░'.repeat(width - filled)}] ${text}`);
+    this.#shown = true;
+  }
+
+  /** Takes it away, so that a line can be written; the next `show` draws it again. */
+  clear(): void {
+    if (this.#shown) this.sink.write('\r\u001b[2K');
+    this.#shown = false;
+  }
+}
