@@ -1,5 +1,6 @@
 /** One consumer's endless loop: take a batch, hand it over, settle every message of it. A backlog may be worked on in several batches. */
 import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises';
+import { MayflyError } from '@mayfly/contracts';
 import type { MessageHandler } from '@nestjs/microservices';
 import { NatsContext } from '@nestjs/microservices';
 import { firstValueFrom, isObservable } from 'rxjs';
@@ -171,7 +172,10 @@ export class ConsumerLoop {
     let failures = 0;
     for (const [index, one] of opened.entries()) {
       if (failures >= failuresInARow || this.closing.signal.aborted) {
-        this.giveBack(opened.slice(index).map(({ held }) => held));
+        this.giveBack(
+          opened.slice(index).map(({ held }) => held),
+          isAway(batchError),
+        );
         this.failedBatches++;
         return;
       }
@@ -213,7 +217,7 @@ export class ConsumerLoop {
       { err: error, consumer: this.name, event: one.delivery.event.id, redeliveries: one.held.redeliveries },
       'event could not be processed; it will be delivered again',
     );
-    this.giveBack([one.held]);
+    this.giveBack([one.held], isAway(error));
     return false;
   }
 
@@ -244,8 +248,8 @@ export class ConsumerLoop {
     this.options.onDeadLetter?.(this.name, reason);
   }
 
-  private giveBack(messages: readonly HeldMessage[]): void {
-    for (const held of messages) held.nak(redeliveryDelayMs(held.redeliveries));
+  private giveBack(messages: readonly HeldMessage[], away = false): void {
+    for (const held of messages) held.nak(redeliveryDelayMs(held.redeliveries, away));
   }
 
   private watchForGap(batch: readonly HeldMessage[]): void {
@@ -264,4 +268,9 @@ export class ConsumerLoop {
   private async pause(ms: number): Promise<void> {
     await sleep(ms, undefined, { signal: this.closing.signal }).catch(() => undefined);
   }
+}
+
+/** Not the message's fault: what its handler needs can't be reached. */
+function isAway(error: unknown): boolean {
+  return error instanceof MayflyError && error.code === 'dependency_unavailable';
 }

@@ -60,9 +60,17 @@ describe('HeldMessage', () => {
 
 describe('redeliveryDelayMs', () => {
   it('doubles from 1 s to 60 s and never is less than 1 s', () => {
-    expect([0, 1, 2, 5, 6, 500].map((count) => redeliveryDelayMs(count, () => 0))).toEqual([
+    expect([0, 1, 2, 5, 6, 500].map((count) => redeliveryDelayMs(count, false, () => 0))).toEqual([
       1_000, 2_000, 4_000, 32_000, 60_000, 60_000,
     ]);
-    expect([0, 1, 6].map((count) => redeliveryDelayMs(count, () => 1))).toEqual([1_000, 1_000, 30_000]);
+    expect([0, 1, 6].map((count) => redeliveryDelayMs(count, false, () => 1))).toEqual([
+      1_000, 1_000, 30_000,
+    ]);
+  });
+
+  it('stays short while a dependency is away', () => {
+    expect([0, 2, 6, 500].map((count) => redeliveryDelayMs(count, true, () => 0))).toEqual([
+      1_000, 4_000, 5_000, 5_000,
+    ]);
   });
 });

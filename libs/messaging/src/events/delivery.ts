@@ -104,8 +104,22 @@ export class HeldMessage {
   }
 }
 
-/** Wait before another delivery: 1 s doubled each time up to 60 s, of which a random half is cut off. Milliseconds. */
-export function redeliveryDelayMs(redeliveries: number, random: () => number = Math.random): number {
-  const full = Math.min(60_000, 1_000 * 2 ** Math.min(redeliveries, 6));
+/** Longest wait before another delivery, in milliseconds: when the message may be at fault, and when something was merely away. */
+const longestDelayMs = 60_000;
+const longestDelayWhenAwayMs = 5_000;
+
+/**
+ * Wait before another delivery: 1 s doubled each time up to 60 s, of which a random half is cut off. Milliseconds.
+ * @param away whether the handler lacked a dependency: when that is back, nothing should wait for long.
+ */
+export function redeliveryDelayMs(
+  redeliveries: number,
+  away = false,
+  random: () => number = Math.random,
+): number {
+  const full = Math.min(
+    away ? longestDelayWhenAwayMs : longestDelayMs,
+    1_000 * 2 ** Math.min(redeliveries, 6),
+  );
   return Math.max(1_000, full * (1 - random() / 2));
 }
