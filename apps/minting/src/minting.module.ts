@@ -1,6 +1,8 @@
 /** Wiring of minting: keys, providers, use cases, handlers. */
 import { Inject, Module, type DynamicModule, type OnApplicationShutdown } from '@nestjs/common';
+import { CircuitBreakers } from '@mayfly/domain';
 import type { ServiceHost } from '@mayfly/service';
+import { openBreakers } from '@mayfly/telemetry';
 import {
   HandleBox,
   loadSealingKey,
@@ -62,7 +64,13 @@ export class MintingModule implements OnApplicationShutdown {
       deadlineMs: settings.MAYFLY_PROVIDER_DEADLINE_MS,
     });
     const withdrawals = new Withdrawals({ runner, client, handles, logger });
+    const breakers = new CircuitBreakers({
+      failures: settings.MAYFLY_BREAKER_FAILURES,
+      openMs: settings.MAYFLY_BREAKER_OPEN_MS,
+    });
+    openBreakers(host.metrics, (gauge) => gauge.set(breakers.open));
     const issueLease = new IssueLease({
+      breakers,
       grants: new TokenVerifier(tokenKinds.grant, grantKeys, { audience }),
       publisher,
       client,

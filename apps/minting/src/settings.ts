@@ -18,6 +18,9 @@ const settings = z.object({
   /** Mints that may wait for one of those, and how long. */
   MAYFLY_MINT_QUEUE: count(64),
   MAYFLY_MINT_QUEUE_WAIT_MS: milliseconds(5_000),
+  /** Failures in a row after which mints at an integration fail at once, and for how long at a time. */
+  MAYFLY_BREAKER_FAILURES: count(5),
+  MAYFLY_BREAKER_OPEN_MS: milliseconds(3_000),
   /** Connections to one database as one privileged role. */
   MAYFLY_POSTGRES_CONNECTIONS: count(16),
   /** `statement_timeout` there. A statement starts only while this much of the provider's deadline is left. */

@@ -28,6 +28,7 @@ import { DecisionsHandler } from './decisions/decisions.handler.ts';
 import { LeaseEventsHandler } from './decisions/lease-events.handler.ts';
 import { LeaseRegister } from './decisions/lease-register.ts';
 import { ListCredentials } from './decisions/list-credentials.ts';
+import { ReleaseReservation } from './decisions/release-reservation.ts';
 import { SignalReporter } from './reporting/events.ts';
 import { EndSession } from './sessions/end-session.ts';
 import { SessionGate } from './sessions/session-gate.ts';
@@ -37,7 +38,10 @@ import type { PolicySettings } from './settings.ts';
 import { ExchangeToken } from './trust/exchange-token.ts';
 
 /** What the module needs of its host; tests give the same. */
-export type PolicyHost = Pick<ServiceHost, 'logger' | 'metrics' | 'publisher' | 'keys' | 'addReadinessCheck'>;
+export type PolicyHost = Pick<
+  ServiceHost,
+  'logger' | 'metrics' | 'publisher' | 'client' | 'keys' | 'addReadinessCheck'
+>;
 export type PolicyModuleSettings = Pick<
   PolicySettings,
   | 'MAYFLY_POSTGRES_URL'
@@ -167,6 +171,11 @@ function useCases({ host, settings, keys, pool, running, relay }: Parts): Provid
     new EndSession({ gate, assertions, pool, relay }),
     new Decide({ gate, running, grants, assertions, signals, pool, grantSeconds, holdSeconds }),
     new ListCredentials({ gate, running }),
+    new ReleaseReservation({
+      grants: new TokenVerifier(tokenKinds.grant, keys.grant, { audience: 'mayfly-minting' }),
+      client: host.client,
+      pool,
+    }),
     new LeaseRegister(pool),
     new Authorize({ gate, assertions, signals }),
     new ApplyConfig({ gate, running, signals, pool, relay }),

@@ -91,6 +91,7 @@ export class FakeBus {
   readonly reconciled: string[] = [];
   /** What minting does with a revocation. */
   onRevoke: (input: RevokeInput) => Promise<'revoked'> = () => Promise.resolve('revoked');
+  onOrder: () => Promise<void> = () => Promise.resolve();
   reconcileOutcome: 'removed' | 'absent' | 'unreachable' = 'removed';
   onReconcile: () => Promise<void> = () => Promise.resolve();
   running = 0;
@@ -114,6 +115,7 @@ export class FakeBus {
         }
       }
       case bus.policy.orderReconciliation.name:
+        await this.onOrder();
         return {
           order: `o.${Buffer.from((input as { lease_id: string }).lease_id).toString('base64url')}.s`,
         };

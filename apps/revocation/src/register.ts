@@ -18,6 +18,7 @@ import { Intents } from './intents/intents.ts';
 import { Leases } from './leases/leases.ts';
 import { RevocationGatherer } from './revocations/gatherer.ts';
 import { Revocations } from './revocations/revocations.ts';
+import { Upstreams } from './ends/upstreams.ts';
 import type { RevocationSettings } from './settings.ts';
 import { pruneFences } from './store/ends.ts';
 
@@ -54,6 +55,7 @@ export class Register {
   readonly gatherer: RevocationGatherer;
   readonly leases: Leases;
   readonly due: DueLeases;
+  readonly upstreams: Upstreams;
   readonly #claims: Claims;
   readonly #pruning: BackgroundLoop;
 
@@ -67,6 +69,13 @@ export class Register {
     const slots = new ProviderSlots(limits);
     const claimMs = settings.MAYFLY_CLAIM_MS;
     this.#claims = new Claims({ pool, logger, claimMs });
+    this.upstreams = new Upstreams({
+      pool,
+      logger,
+      breakerFailures: settings.MAYFLY_BREAKER_FAILURES,
+      breakerOpenMs: settings.MAYFLY_BREAKER_OPEN_MS,
+      due: () => this.due,
+    });
     const atProviders = {
       pool,
       client,
@@ -75,6 +84,7 @@ export class Register {
       relay,
       logger,
       backoff: { firstMs: settings.MAYFLY_RETRY_FIRST_MS, longestMs: settings.MAYFLY_RETRY_LONGEST_MS },
+      upstreams: this.upstreams,
       loudAfter: settings.MAYFLY_LOUD_AFTER,
       onFailure,
     };

@@ -11,7 +11,14 @@ import { hasEnded } from '@mayfly/domain';
 import { OutboxRelay } from '@mayfly/messaging';
 import { createPool, migrate } from '@mayfly/postgres';
 import { failpoint, type ServiceHost } from '@mayfly/service';
-import { dueLag, liveLeases, outboxPending, revocationFailures } from '@mayfly/telemetry';
+import {
+  dueLag,
+  failingLeases,
+  liveLeases,
+  openBreakers,
+  outboxPending,
+  revocationFailures,
+} from '@mayfly/telemetry';
 import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { ActivationHandler } from './activation/activation.handler.ts';
@@ -83,6 +90,7 @@ export class RevocationModule {
       },
       settings,
     });
+    openBreakers(metrics, (gauge) => gauge.set(register.upstreams.open));
     return {
       module: RevocationModule,
       controllers: [ActivationHandler, EndsHandler, IntentsHandler, LeasesHandler, RevocationsHandler],
@@ -121,13 +129,16 @@ class Running implements OnApplicationBootstrap, OnApplicationShutdown {
 /** Live leases by state and the due lag, read at each scrape; one query for both. A scrape without Postgres keeps the last values. */
 function watchRegister({ metrics, logger }: ServiceHost, pool: Pool): void {
   const lag = dueLag(metrics);
+  const failing = failingLeases(metrics);
   liveLeases(metrics, async (gauge) => {
     try {
-      const { byState, dueLagSeconds } = await registerSize(pool);
+      const { byState, dueLagSeconds, failing: failed } = await registerSize(pool);
       for (const state of leaseStates) {
         if (!hasEnded(state)) gauge.set({ state }, byState.get(state) ?? 0);
       }
       lag.set(dueLagSeconds);
+      failing.set({ work: 'end' }, failed.end);
+      failing.set({ work: 'cleanup' }, failed.cleanup);
     } catch (error) {
       logger.warn({ err: error }, 'the register could not be measured');
     }

@@ -27,6 +27,9 @@ export const RevocationSettings = z.object({
   MAYFLY_RETRY_LONGEST_MS: milliseconds(300_000),
   /** Failed attempts after which a lease is `revocation_failed`: still retried, but loud. */
   MAYFLY_LOUD_AFTER: count(6, 1_000),
+  /** Failures in a row after which an integration is left alone, and for how long at a time. */
+  MAYFLY_BREAKER_FAILURES: count(5, 1_000),
+  MAYFLY_BREAKER_OPEN_MS: milliseconds(3_000),
   /** How long somebody who asks for an end is kept waiting for it. */
   MAYFLY_END_ANSWER_MS: milliseconds(5_000),
   /** How long a revocation can be asked for after all of its leases have ended. */

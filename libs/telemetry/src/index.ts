@@ -20,5 +20,12 @@ export { shutdownTelemetry } from './running.ts';
 export { assertSupportedNode } from './supported-node.ts';
 export { createMetrics } from './metrics/registry.ts';
 export { issuanceDuration, issuances, unknownCredential, type IssuanceLabel } from './metrics/issuance.ts';
-export { dueLag, liveLeases, revocationFailures, type Collect } from './metrics/leases.ts';
+export {
+  dueLag,
+  failingLeases,
+  liveLeases,
+  openBreakers,
+  revocationFailures,
+  type Collect,
+} from './metrics/leases.ts';
 export { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './metrics/messages.ts';

@@ -1,9 +1,15 @@
 /** `mayfly leases`: own leases; for an administrator, the organization's. */
 import { http, type LeaseView } from '@mayfly/contracts';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { scopeText } from '../arguments/scope.ts';
 import type { CommandContext } from '../command-context.ts';
 import { relativeTime } from '../output/times.ts';
+
+interface LeasesOptions {
+  readonly all?: boolean;
+  readonly failing?: boolean;
+  readonly json?: boolean;
+}
 
 /** The newest this many; the gateway's own bound for a page. */
 const shown = 500;
@@ -12,7 +18,8 @@ export function registerLeases(program: Command, context: CommandContext): void 
   program
     .command('leases')
     .description('list leases that live')
-    .option('--all', 'those that have ended too')
+    .addOption(new Option('--all', 'those that have ended too').conflicts('failing'))
+    .option('--failing', 'those that could not be ended or cleaned up yet, and are tried again')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -20,19 +27,25 @@ export function registerLeases(program: Command, context: CommandContext): void 
 Examples:
   mayfly leases
   mayfly leases --all --as administrator
+  mayfly leases --failing --as administrator
   mayfly leases --json | jq -r '.leases[].lease_id'`,
     )
-    .action(async ({ all = false, json = false }: { all?: boolean; json?: boolean }, command: Command) => {
+    .action(async ({ all = false, failing = false, json = false }: LeasesOptions, command: Command) => {
       const session = await context.openSession('leases', command);
       const answer = await session.call(http.leases.listLeases, {
-        state: all ? 'all' : 'live',
+        state: failing ? 'failing' : all ? 'all' : 'live',
         limit: shown,
       });
       if (json) context.printer.json(answer);
       else {
         const now = context.io.now();
-        const rows = answer.leases.map((lease) => rowOf(lease, now));
-        context.printer.table(header, rows, all ? 'There are no leases.' : 'There are no live leases.');
+        const rows = answer.leases.map((lease) => (failing ? failingRowOf : rowOf)(lease, now));
+        const none = failing
+          ? 'No lease fails to end.'
+          : all
+            ? 'There are no leases.'
+            : 'There are no live leases.';
+        context.printer.table(failing ? failingHeader : header, rows, none);
       }
       if (answer.next !== undefined)
         context.printer.note(`only the newest ${answer.leases.length} are listed`);
@@ -50,5 +63,19 @@ function rowOf(lease: LeaseView, now: Date): string[] {
     lease.agent_id,
     lease.task ?? '-',
     scopeText(lease.scope),
+  ];
+}
+
+const failingHeader = ['LEASE', 'CREDENTIAL', 'STATE', 'ATTEMPTS', 'LAST ERROR', 'NEXT ATTEMPT', 'AGENT'];
+
+function failingRowOf(lease: LeaseView, now: Date): string[] {
+  return [
+    lease.lease_id,
+    lease.credential,
+    lease.state,
+    String(lease.failing?.attempts ?? 0),
+    lease.failing?.last_error ?? '-',
+    relativeTime(lease.failing?.next_attempt_at, now),
+    lease.agent_id,
   ];
 }

@@ -98,6 +98,11 @@ describe('mayfly leases', () => {
   });
 
   it('says that there are none, beside the result', async () => {
+    const failing = { attempts: 7, last_error: 'provider_unavailable', next_attempt_at: lease.expires_at };
+    gateway.handlers.set(listLeases.name, () => ({ leases: [{ ...lease, failing }] }));
+    const shown = (await line.run('leases', '--failing')).stdout;
+    expect(shown).toContain('provider_unavailable');
+    expect(shown).toMatch(/ 7 /);
     gateway.handlers.set(listLeases.name, () => ({ leases: [] }));
     expect(await line.run('leases')).toEqual({
       status: 0,

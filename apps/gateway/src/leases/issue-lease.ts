@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import {
   bus,
+  errorTable,
   JsonObject,
   MayflyError,
   type http,
@@ -80,8 +81,19 @@ export class IssueLease {
       // No answer is not a no: the lease may have become active, and nobody would ever hold its secret.
       if (!(error instanceof MayflyError) || error.code === 'dependency_unavailable')
         this.#endUndelivered(decision);
+      if (!(error instanceof MayflyError) || errorTable[error.code].retryable) this.#release(decision);
       throw error;
     }
+  }
+
+  /**
+   * Whatever came of it, nobody holds its secret: its place within the limits is for the next attempt. Not waited for; a mint
+   * that has begun tells by itself when it is over.
+   */
+  #release({ lease_id, grant }: Allowed): void {
+    this.client.call(bus.policy.releaseReservation, { grant }).catch((error: unknown) => {
+      this.logger.warn({ err: error, lease_id }, 'a place within the limits is held until its time is over');
+    });
   }
 
   /** Before the new mint, so that the two never live side by side. A first lease that was never registered is no obstacle. */

@@ -1,7 +1,7 @@
 /** The order of a mint and what is left of one that fails. Real keys and tokens; the bus and the upstream are stood in for. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { bus, MayflyError, type GrantClaims, type MayflyEvent } from '@mayfly/contracts';
-import { Secret } from '@mayfly/domain';
+import { CircuitBreakers, Secret } from '@mayfly/domain';
 import {
   generateSealingKeyPair,
   HandleBox,
@@ -132,6 +132,7 @@ describe('IssueLease', () => {
       runner,
       admission: new Admission({ perIntegration: 2, queue: 2, waitMs: 1000 }),
       withdrawals,
+      breakers: new CircuitBreakers({ failures: 3, openMs: 60_000 }),
     });
   });
 
@@ -164,6 +165,20 @@ describe('IssueLease', () => {
       () => undefined,
       (error: unknown) => error as MayflyError,
     );
+
+  it('fails at once, before the intent, while its integration can not be reached', async () => {
+    const working = behaviour.mint;
+    behaviour.mint = () => Promise.reject(new ProviderUnavailable('the database is away'));
+    const codes: unknown[] = [];
+    for (let count = 0; count < 4; count++)
+      codes.push((await failure(issueLease.issue(await sign(claims()))))?.code);
+    expect(codes).toEqual(Array(4).fill('provider_unavailable'));
+    expect(steps.filter((step) => step === 'mint')).toHaveLength(3);
+    expect(steps.filter((step) => step.startsWith('publish'))).toHaveLength(3);
+    behaviour.mint = working;
+    const elsewhere = claims({ integration: { ...claims().integration, name: 'other-db' } });
+    await expect(issueLease.issue(await sign(elsewhere))).resolves.toMatchObject({ lease_id: elsewhere.jti });
+  });
 
   it('I2: records the intent, mints, activates, and only then releases the secret, sealed to the recipient', async () => {
     const grant = claims();

@@ -9,7 +9,7 @@ import { remainingMs, type BusClient, type EventPublisher } from '@mayfly/messag
 import { failpoint } from '@mayfly/service';
 import { currentTraceparent, SpanAttribute, traceIdOf, withSpan } from '@mayfly/telemetry';
 import { sealTo, type TokenVerifier } from '@mayfly/tokens';
-import { providerDefinitions } from '@mayfly/domain';
+import { providerDefinitions, type CircuitBreakers } from '@mayfly/domain';
 import { sealHandle, type Handles } from '../lease-handle.ts';
 import type { Minted } from '../providers/provider.ts';
 import { asMayflyError, asProviderFailure } from '../providers/provider-error.ts';
@@ -34,6 +34,8 @@ export interface IssueLeaseOptions {
   readonly handles: Handles;
   readonly runner: Pick<ProviderRunner, 'mint'>;
   readonly admission: Admission;
+  /** By integration: one that can't be reached is not asked by every mint. */
+  readonly breakers: CircuitBreakers;
   readonly withdrawals: Withdrawals;
 }
 
@@ -63,8 +65,13 @@ export class IssueLease {
       [SpanAttribute.credential]: grant.credential,
       [SpanAttribute.provider]: grant.provider,
     };
-    // The name of an integration is unique within its organization.
-    const place = `${organization}/${grant.integration.name}`;
+    const place = placeOf(grant);
+    if (!this.options.breakers.mayTry(place, performance.now())) {
+      throw new MayflyError(
+        'provider_unavailable',
+        'the integration fails; it is tried again in a few seconds',
+      );
+    }
     return withSpan('lease.issue', { attributes }, () =>
       this.options.admission.run(place, timeLeftMs() - marginMs, () =>
         this.#redeem({
@@ -152,7 +159,7 @@ export class IssueLease {
       askerKey: grant.recipient === 'session' ? grant.recipient_key : undefined,
     };
     try {
-      return await this.options.runner.mint(call, timeLeftMs() - marginMs, (minted) => {
+      const minted = await this.options.runner.mint(call, timeLeftMs() - marginMs, (minted) => {
         void this.options.withdrawals.withdraw({
           ...redemption,
           reason: 'provider_unavailable',
@@ -160,8 +167,13 @@ export class IssueLease {
           mayBeLeft: true,
         });
       });
+      this.options.breakers.succeeded(placeOf(grant));
+      return minted;
     } catch (error) {
       const failure = asProviderFailure(error);
+      if (failure.code === 'provider_unavailable')
+        this.options.breakers.failed(placeOf(grant), performance.now());
+      else this.options.breakers.succeeded(placeOf(grant));
       await this.#withdraw({ ...redemption, reason: failure.code, mayBeLeft: failure.effect === 'unknown' });
       throw asMayflyError(failure);
     }
@@ -176,6 +188,11 @@ export class IssueLease {
     await Promise.race([this.options.withdrawals.withdraw(withdrawal), callerLeaves]);
     clearTimeout(timer);
   }
+}
+
+/** The name of an integration is unique within its organization. */
+function placeOf({ actor, integration }: GrantClaims): string {
+  return `${actor.organization}/${integration.name}`;
 }
 
 function timeLeftMs(): number {

@@ -165,11 +165,11 @@ describe('orderReconciliation', () => {
       integration: { name: 'tool', secret_references: ['env:ACME_'] },
       config_version: 1,
     });
-    expect(await codeOf(order('tool/read', 2))).toBe('not_found');
+    expect(await codeOf(order('tool/read', 2))).toBe('ok');
   });
 
-  it("I5: knows neither other versions nor another organization's credential", async () => {
-    expect(await codeOf(order('tool/read', 9))).toBe('not_found');
+  it("I5: knows neither an integration that never was nor another organization's credential", async () => {
+    expect(await codeOf(order('elsewhere/read', 9))).toBe('not_found');
     expect(await codeOf(order('plans/read', 1))).toBe('not_found');
     expect(await codeOf(order('plans/read', 1, 'globex'))).toBe('ok');
   });

@@ -7,12 +7,14 @@ import { SpanAttribute } from '@mayfly/telemetry';
 import { trace } from '@opentelemetry/api';
 import { Decide } from './decide.ts';
 import { ListCredentials } from './list-credentials.ts';
+import { ReleaseReservation } from './release-reservation.ts';
 
 @Controller()
 export class DecisionsHandler {
   constructor(
     private readonly decisions: Decide,
     private readonly listing: ListCredentials,
+    private readonly releasing: ReleaseReservation,
   ) {}
 
   @Handles(bus.policy.decide)
@@ -26,6 +28,13 @@ export class DecisionsHandler {
       ...(output.decision === 'allow' ? { [SpanAttribute.leaseId]: output.lease_id } : {}),
     });
     return output;
+  }
+
+  @Handles(bus.policy.releaseReservation)
+  releaseReservation(
+    @Payload() input: InputOf<typeof bus.policy.releaseReservation>,
+  ): Promise<OutputOf<typeof bus.policy.releaseReservation>> {
+    return this.releasing.run(input);
   }
 
   @Handles(bus.policy.listCredentials)

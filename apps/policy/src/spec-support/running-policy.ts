@@ -2,9 +2,9 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { MayflyEvent } from '@mayfly/contracts';
+import { MayflyError, type MayflyEvent } from '@mayfly/contracts';
 import { Secret } from '@mayfly/domain';
-import type { EventPublisher } from '@mayfly/messaging';
+import type { BusClient, EventPublisher } from '@mayfly/messaging';
 import { createLogger, createMetrics } from '@mayfly/telemetry';
 import {
   generateSealingKeyPair,
@@ -29,7 +29,10 @@ export const issuer = 'https://issuer.example';
 export type RunningPolicy = Awaited<ReturnType<typeof runPolicy>>;
 
 /** Starts policy with a configuration, in which `ISSUER_KEYS` stands for the file with the issuer's keys. */
-export async function runPolicy(configuration: string, bus: { publisher?: EventPublisher } = {}) {
+export async function runPolicy(
+  configuration: string,
+  bus: { publisher?: EventPublisher; client?: BusClient } = {},
+) {
   const folder = await mkdtemp(join(tmpdir(), 'mayfly-policy-'));
   const database = await freshDatabase();
   const keys = keyFiles(folder);
@@ -46,6 +49,9 @@ export async function runPolicy(configuration: string, bus: { publisher?: EventP
   const signals: MayflyEvent[] = [];
   const keepSignals = { signal: (event: MayflyEvent) => Promise.resolve(void signals.push(event)) };
   const publisher = bus.publisher ?? (keepSignals as unknown as EventPublisher);
+  const nobodyAnswers = {
+    call: () => Promise.reject(new MayflyError('dependency_unavailable', 'nobody answers')),
+  } as unknown as BusClient;
   const logLines: string[] = [];
   const readiness = new Map<string, () => Promise<boolean>>();
   const module = await PolicyModule.register(
@@ -53,6 +59,7 @@ export async function runPolicy(configuration: string, bus: { publisher?: EventP
       logger: createLogger({ service: 'policy', destination: { write: (line) => logLines.push(line) } }),
       metrics: createMetrics('policy'),
       publisher,
+      client: bus.client ?? nobodyAnswers,
       keys,
       addReadinessCheck: (name, check) => readiness.set(name, check),
     },

@@ -5,7 +5,7 @@ import { currentTraceparent } from '@mayfly/telemetry';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { leaseEvent } from '../lease-event.ts';
-import { abandonLease, activateLease } from '../store/activation.ts';
+import { abandonLease, activateLease, cancelGrant } from '../store/activation.ts';
 import { factsOf, grantDetails } from './grant-facts.ts';
 
 /** Something to be woken up. */
@@ -112,6 +112,17 @@ export class Activations {
     if (outcome === 'failed') relay.nudge();
     if (outcome === 'failed' || outcome === 'revoking') due.nudge();
     return {};
+  }
+
+  /** A grant that came to nothing: from here on it can't be activated, unless the register knows its lease. Safe to repeat. */
+  async cancel(
+    input: InputOf<typeof bus.revocation.cancelGrant>,
+  ): Promise<OutputOf<typeof bus.revocation.cancelGrant>> {
+    const grant = await this.options.grants.verify(input.grant, {
+      now: new Date(),
+      clockToleranceSeconds: abandonToleranceSeconds,
+    });
+    return { outcome: await cancelGrant(this.options.pool, grant.actor.organization, grant.jti) };
   }
 }
 

@@ -14,6 +14,11 @@ export class ActivationHandler {
     return this.activations.activate(input);
   }
 
+  @Handles(bus.revocation.cancelGrant)
+  cancelGrant(@Payload() input: InputOf<typeof bus.revocation.cancelGrant>) {
+    return this.activations.cancel(input);
+  }
+
   @Handles(bus.revocation.abandon)
   abandon(@Payload() input: InputOf<typeof bus.revocation.abandon>) {
     return this.activations.abandon(input);

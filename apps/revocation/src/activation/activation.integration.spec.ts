@@ -253,6 +253,22 @@ describe('activation', () => {
     });
   });
 
+  describe('a grant that is cancelled', () => {
+    it('can not be activated any more', async () => {
+      const grant = await world.sign(grantClaims());
+      expect(await register.activations.cancel({ grant })).toEqual({ outcome: 'cancelled' });
+      expect(await codeOf(register.activations.activate(activateInput(grant)))).toBe('lease_ended');
+    });
+
+    it('changes nothing once its mint has begun', async () => {
+      const claims = grantClaims();
+      await intend(claims.jti);
+      const grant = await world.sign(claims);
+      expect(await register.activations.cancel({ grant })).toEqual({ outcome: 'begun' });
+      expect(await codeOf(register.activations.activate(activateInput(grant)))).toBe('ok');
+    });
+  });
+
   describe('abandonment', () => {
     const abandon = async (
       grant: string,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { LeaseView, type MayflyError } from '@mayfly/contracts';
+import { LeaseView, MayflyError } from '@mayfly/contracts';
 import { newEvent } from '@mayfly/messaging';
 import { v7 as uuidv7 } from 'uuid';
 import type { Register } from '../register.ts';
@@ -144,6 +144,27 @@ describe('ends that are asked for', () => {
       const all = await register.leases.list({ assertion: administrator, state: 'all', limit: 500 });
       expect(all.leases.map((lease) => lease.lease_id)).toEqual(expect.arrayContaining(ids));
       expect(JSON.stringify(all)).not.toContain('aaaa.bbbb');
+    });
+
+    it('that can not be ended are listed for an administrator, with how often and why', async () => {
+      const world = await openWorld();
+      try {
+        const register = world.replica({ MAYFLY_DUE_POLL_MS: '50' });
+        await world.issue(register);
+        const failing = await world.issue(register, { ttl_seconds: 1 });
+        world.bus.onRevoke = () =>
+          Promise.reject(new MayflyError('provider_rejected', 'text of the upstream'));
+        register.start();
+        await until(async () => (await world.row(failing))?.['last_error'] !== null);
+        const assertion = await world.assert({ action: 'list_leases' }, { administrator: true });
+        const { leases } = await register.leases.list({ assertion, state: 'failing', limit: 10 });
+        expect(leases).toMatchObject([
+          { lease_id: failing, state: 'revoking', failing: { attempts: 1, last_error: 'provider_rejected' } },
+        ]);
+        expect(JSON.stringify(leases)).not.toContain('text of the upstream');
+      } finally {
+        await world.close();
+      }
     });
 
     it('report a use as a signal in their trace, while they live', async () => {

@@ -22,6 +22,7 @@ const quick = {
   MAYFLY_RETRY_FIRST_MS: '10',
   MAYFLY_RETRY_LONGEST_MS: '40',
   MAYFLY_CLAIM_MS: '5000',
+  MAYFLY_BREAKER_FAILURES: '1000',
 };
 
 describe('due leases', () => {
@@ -142,6 +143,52 @@ describe('due leases', () => {
     const failed = (await world.outbox()).find((event) => event.type.includes('revocation_failed'));
     expect(failed?.data.reason).toBe('provider_unavailable');
     expect((await world.row(leaseId))?.['last_error']).toBe('provider_unavailable');
+  });
+
+  it('of an upstream that was away are due at once when it is back, whatever they had to wait for', async () => {
+    const register = world.replica({
+      ...quick,
+      MAYFLY_RETRY_FIRST_MS: '60000',
+      MAYFLY_RETRY_LONGEST_MS: '60000',
+      MAYFLY_BREAKER_FAILURES: '3',
+      MAYFLY_BREAKER_OPEN_MS: '300',
+    });
+    let away = true;
+    world.bus.onRevoke = () =>
+      away ? Promise.reject(new MayflyError('provider_unavailable', 'away')) : Promise.resolve('revoked');
+    const leaseIds: string[] = [];
+    for (let index = 0; index < 40; index++) leaseIds.push(await world.issue(register));
+    await makeDue();
+    register.start();
+    const failed = async () =>
+      (await world.database.pool.query(`SELECT FROM revocation.leases WHERE last_error IS NOT NULL`))
+        .rowCount;
+    await until(async () => (await failed()) === 40);
+    // Most were not even tried: the breaker is open.
+    expect(register.upstreams.open).toBe(1);
+    expect(world.bus.revoked.length).toBeLessThan(40);
+    away = false;
+    const back = performance.now();
+    for (const leaseId of leaseIds) await inState(leaseId, 'expired');
+    expect(performance.now() - back).toBeLessThan(5_000);
+    expect(register.upstreams.open).toBe(0);
+  });
+
+  it('wait for no more than seconds when it was Mayfly that did not answer', async () => {
+    const register = world.replica({
+      ...quick,
+      MAYFLY_RETRY_FIRST_MS: '60000',
+      MAYFLY_RETRY_LONGEST_MS: '60000',
+    });
+    let away = true;
+    world.bus.onRevoke = () =>
+      away ? Promise.reject(new MayflyError('dependency_unavailable', 'away')) : Promise.resolve('revoked');
+    const leaseId = await world.issue(register);
+    await makeDue();
+    register.start();
+    await until(async () => (await world.row(leaseId))?.['last_error'] === 'dependency_unavailable');
+    away = false;
+    await inState(leaseId, 'expired');
   });
 
   it('of a replica that died are taken over when its claim has run out, and it can do no harm when it wakes', async () => {
@@ -337,6 +384,16 @@ describe('due leases', () => {
       const leaseId = event.subject ?? '';
       await until(async () => (await world.row(leaseId))?.['cleanup'] === 'unreachable');
       expect(await world.row(leaseId)).toMatchObject({ state: 'orphaned', due_at: null });
+    });
+
+    it('that no configuration knows where to look for are recorded as unreachable, not tried for ever', async () => {
+      world.bus.onOrder = () => Promise.reject(new MayflyError('not_found', 'no such integration'));
+      const register = world.replica({ ...quick, MAYFLY_ORPHAN_AFTER_MS: '10' });
+      register.start();
+      const event = intended();
+      await register.intents.record([{ event, reject: () => undefined }]);
+      await until(async () => (await world.row(event.subject ?? ''))?.['cleanup'] === 'unreachable');
+      expect(world.bus.reconciled).toEqual([]);
     });
 
     it('are cleaned up for as long as it takes', async () => {

@@ -8,7 +8,8 @@ import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
 import { completeEnds, declareFailing, postpone, releaseClaim, type Ended } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
-import { retryWaitMs, type Backoff } from './backoff.ts';
+import type { Backoff } from './backoff.ts';
+import type { Upstreams } from './upstreams.ts';
 import { Completions } from './completions.ts';
 import type { Claims } from './claims.ts';
 import type { ProviderSlots } from './provider-slots.ts';
@@ -21,6 +22,7 @@ export interface EnderOptions {
   readonly relay: Nudgeable;
   readonly logger: Pick<Logger, 'warn' | 'error'>;
   readonly backoff: Backoff;
+  readonly upstreams: Upstreams;
   /** Failed attempts after which it becomes loud. */
   readonly loudAfter: number;
   /** Told of every failed attempt, for metrics. */
@@ -104,19 +106,22 @@ export class Ender {
     if (lease.handle === undefined) {
       throw new MayflyError('internal', 'A live lease has no handle.');
     }
-    await this.options.client.call(bus.minting.revokeAtProvider, {
-      lease_id: lease.leaseId,
-      organization: lease.organization,
-      integration: lease.integration,
-      provider: lease.provider,
-      handle: lease.handle,
-    });
+    const { leaseId, organization, integration, provider, handle } = lease;
+    await this.options.upstreams.attempt(lease, () =>
+      this.options.client.call(bus.minting.revokeAtProvider, {
+        lease_id: leaseId,
+        organization,
+        integration,
+        provider,
+        handle,
+      }),
+    );
   }
 
   async #tryLater(lease: Lease, error: unknown): Promise<void> {
-    const { pool, logger, onFailure, backoff, loudAfter, relay } = this.options;
+    const { pool, logger, onFailure, backoff, loudAfter, relay, upstreams } = this.options;
     const code = error instanceof MayflyError ? error.code : 'internal';
-    const waitMs = retryWaitMs(lease.attempts, backoff);
+    const waitMs = upstreams.waitMs(lease, code, backoff);
     const fields = {
       err: error,
       lease_id: lease.leaseId,

@@ -5,6 +5,7 @@ import type { Lease } from '../store/lease.ts';
 import { Claims } from './claims.ts';
 import { ProviderSlots } from './provider-slots.ts';
 import { Reconciler } from './reconciler.ts';
+import { Upstreams } from './upstreams.ts';
 
 const lease: Lease = {
   leaseId: '01890a5d-ac96-774b-bcce-b302099a8057',
@@ -44,6 +45,13 @@ describe('Reconciler', () => {
       slots: new ProviderSlots({ overall: 1, perIntegration: 1, perSecond: 10 }),
       relay: { nudge: nothing },
       logger: { warn: nothing, error: nothing },
+      upstreams: new Upstreams({
+        pool,
+        logger: { warn: nothing },
+        breakerFailures: 5,
+        breakerOpenMs: 1_000,
+        due: () => ({ nudge: nothing }),
+      }),
       backoff: { firstMs: 1, longestMs: 1 },
       loudAfter: 6,
       onFailure: nothing,

@@ -11,7 +11,8 @@ import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
 import { completeCleanup, orphan, postpone } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
-import { retryWaitMs, type Backoff } from './backoff.ts';
+import type { Backoff } from './backoff.ts';
+import type { Upstreams } from './upstreams.ts';
 import type { Claims } from './claims.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 
@@ -23,6 +24,7 @@ export interface ReconcilerOptions {
   readonly relay: Nudgeable;
   readonly logger: Pick<Logger, 'warn' | 'error'>;
   readonly backoff: Backoff;
+  readonly upstreams: Upstreams;
   readonly loudAfter: number;
   readonly onFailure: (provider: string) => void;
 }
@@ -80,31 +82,54 @@ export class Reconciler {
 
   /** By the handle where minting had one to give, otherwise by the lease's name. */
   async #removeUpstream(lease: Lease): Promise<'done' | 'unreachable'> {
-    const { client } = this.options;
-    if (lease.handle !== undefined) {
-      await client.call(bus.minting.revokeAtProvider, {
-        lease_id: lease.leaseId,
-        organization: lease.organization,
-        integration: lease.integration,
-        provider: lease.provider,
-        handle: lease.handle,
-      });
+    const { client, upstreams, logger } = this.options;
+    const { handle } = lease;
+    if (handle !== undefined) {
+      await upstreams.attempt(lease, () =>
+        client.call(bus.minting.revokeAtProvider, {
+          lease_id: lease.leaseId,
+          organization: lease.organization,
+          integration: lease.integration,
+          provider: lease.provider,
+          handle,
+        }),
+      );
       return 'done';
     }
-    const { order } = await client.call(bus.policy.orderReconciliation, {
-      lease_id: lease.leaseId,
-      organization: lease.organization,
-      credential: lease.credential,
-      config_version: lease.configVersion,
-    });
-    const { outcome } = await client.call(bus.minting.reconcileAtProvider, { order });
+    const order = await this.#order(lease);
+    if (order === undefined) {
+      logger.error(
+        { lease_id: lease.leaseId, credential: lease.credential, config_version: lease.configVersion },
+        'what a mint may have left upstream cannot be looked for: no configuration knows its integration',
+      );
+      return 'unreachable';
+    }
+    const { outcome } = await upstreams.attempt(lease, () =>
+      client.call(bus.minting.reconcileAtProvider, { order }),
+    );
     return outcome === 'unreachable' ? 'unreachable' : 'done';
   }
 
+  /** Undefined when policy will never know where to look: neither that configuration nor the running one has the integration. */
+  async #order(lease: Lease): Promise<string | undefined> {
+    try {
+      const { order } = await this.options.client.call(bus.policy.orderReconciliation, {
+        lease_id: lease.leaseId,
+        organization: lease.organization,
+        credential: lease.credential,
+        config_version: lease.configVersion,
+      });
+      return order;
+    } catch (error) {
+      if (error instanceof MayflyError && error.code === 'not_found') return undefined;
+      throw error;
+    }
+  }
+
   async #tryLater(lease: Lease, error: unknown): Promise<void> {
-    const { pool, logger, backoff, loudAfter, onFailure } = this.options;
-    const waitMs = retryWaitMs(lease.attempts, backoff);
+    const { pool, logger, backoff, loudAfter, onFailure, upstreams } = this.options;
     const code = error instanceof MayflyError ? error.code : 'internal';
+    const waitMs = upstreams.waitMs(lease, code, backoff);
     onFailure(lease.provider);
     logger[lease.attempts < loudAfter ? 'warn' : 'error'](
       {

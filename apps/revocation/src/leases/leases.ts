@@ -35,7 +35,7 @@ export class Leases {
     const leases = await listLeases(pool, {
       organization,
       onlyAgent,
-      onlyLive: input.state === 'live',
+      which: input.state,
       before: input.after,
       limit: input.limit,
     });
@@ -87,7 +87,7 @@ export class Leases {
 
 /** Never the secret, never the handle. */
 export function viewOf(lease: Lease): LeaseView {
-  const { issuedAt, expiresAt, nativeExpiresAt, endedAt } = lease;
+  const { issuedAt, expiresAt, nativeExpiresAt, endedAt, lastError, dueAt } = lease;
   return {
     lease_id: lease.leaseId,
     state: lease.state,
@@ -104,6 +104,14 @@ export function viewOf(lease: Lease): LeaseView {
     ...(nativeExpiresAt !== undefined && { native_expires_at: nativeExpiresAt.toISOString() }),
     ...(endedAt !== undefined && { ended_at: endedAt.toISOString() }),
     ...(lease.endReason !== undefined && { end_reason: lease.endReason }),
+    ...(lastError !== undefined &&
+      dueAt !== undefined && {
+        failing: {
+          attempts: lease.attempts,
+          last_error: lastError,
+          next_attempt_at: dueAt.toISOString(),
+        },
+      }),
     ...(lease.revocability !== undefined && { revocability: lease.revocability }),
     renewable: lease.renewable,
     trace_id: traceIdOf(lease.issuanceTraceparent) ?? '0'.repeat(32),

@@ -109,3 +109,23 @@ export async function abandonLease(
   if (row === undefined) throw new Error('abandon answered without a row');
   return row.outcome;
 }
+
+/** Fences the lease that a grant would have become, unless it is known. */
+export async function cancelGrant(
+  pool: Pool,
+  organization: string,
+  leaseId: string,
+): Promise<'cancelled' | 'begun'> {
+  const { rows } = await pool
+    .query<{ outcome: 'cancelled' | 'begun' }>({
+      name: 'cancel_grant',
+      text: 'SELECT outcome FROM revocation.cancel_grant($1, $2)',
+      values: [organization, leaseId],
+    })
+    .catch((error: unknown) => {
+      throw asDependencyError(error);
+    });
+  const row = rows[0];
+  if (row === undefined) throw new Error('cancel_grant answered without a row');
+  return row.outcome;
+}

@@ -173,6 +173,27 @@ export async function declareFailing(
   return rowCount === 1;
 }
 
+/** Most that are hastened by one statement; the rest is tried when its time comes. */
+const hastenedAtMost = 10_000;
+
+/** Makes due at once what waits because an upstream could not be reached; answers with how many. */
+export async function hasten(
+  pool: Pool,
+  { organization, integration }: Pick<Lease, 'organization' | 'integration'>,
+): Promise<number> {
+  const { rowCount } = await pool.query({
+    name: 'hasten',
+    text: `
+      UPDATE revocation.leases l SET due_at = now()
+      FROM (SELECT w.lease_id FROM revocation.leases w
+            WHERE w.organization = $1 AND w.integration = $2 AND w.last_error = 'provider_unavailable' AND w.due_at > now()
+            ORDER BY w.lease_id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) AS waiting
+      WHERE l.lease_id = waiting.lease_id`,
+    values: [organization, integration, hastenedAtMost],
+  });
+  return rowCount ?? 0;
+}
+
 /** Gives a claim back unused; the lease is due at once, for anyone. */
 export async function releaseClaim(pool: Pool, lease: Claim): Promise<void> {
   await pool.query({

@@ -51,7 +51,8 @@ export async function isLive(
 export interface ListQuery {
   readonly organization: string;
   readonly onlyAgent: string | undefined;
-  readonly onlyLive: boolean;
+  /** `failing`: whose end or clean-up has failed and is tried again. */
+  readonly which: 'live' | 'all' | 'failing';
   /** Ids below this one; the last of the page before. */
   readonly before: string | undefined;
   readonly limit: number;
@@ -60,15 +61,16 @@ export interface ListQuery {
 /** Newest first. One statement per case, so that each is planned for the index that serves it. */
 export async function listLeases(
   pool: Pool,
-  { organization, onlyAgent, onlyLive, before, limit }: ListQuery,
+  { organization, onlyAgent, which, before, limit }: ListQuery,
 ): Promise<Lease[]> {
   const conditions = ['l.organization = $1', 'l.lease_id < $2::uuid'];
   if (onlyAgent !== undefined) conditions.push('l.agent_id = $4');
   // What is only intended has released nothing.
-  if (onlyLive) conditions.push('l.granted_at IS NOT NULL AND l.ended_at IS NULL');
+  if (which === 'live') conditions.push('l.granted_at IS NOT NULL AND l.ended_at IS NULL');
+  if (which === 'failing') conditions.push('l.last_error IS NOT NULL AND l.due_at IS NOT NULL');
   const rows = await query(
     pool,
-    `list_leases_${onlyAgent === undefined ? 'organization' : 'agent'}_${onlyLive ? 'live' : 'all'}`,
+    `list_leases_${onlyAgent === undefined ? 'organization' : 'agent'}_${which}`,
     `SELECT ${columns} FROM revocation.leases l WHERE ${conditions.join(' AND ')} ORDER BY l.lease_id DESC LIMIT $3`,
     [
       organization,
@@ -81,14 +83,19 @@ export async function listLeases(
 }
 
 /** For metrics: leases that have not ended, by state, and the lateness of the most overdue one in seconds. */
-export async function registerSize(
-  pool: Pool,
-): Promise<{ byState: Map<string, number>; dueLagSeconds: number }> {
+export async function registerSize(pool: Pool): Promise<{
+  byState: Map<string, number>;
+  dueLagSeconds: number;
+  failing: { end: number; cleanup: number };
+}> {
   const rows = await query(
     pool,
     'register_size',
     `SELECT state, count(*)::integer AS leases, NULL::double precision AS lag
        FROM revocation.leases WHERE due_at IS NOT NULL AND ended_at IS NULL GROUP BY state
+     UNION ALL
+     SELECT CASE WHEN ended_at IS NULL THEN 'failing end' ELSE 'failing cleanup' END, count(*)::integer, NULL
+       FROM revocation.leases WHERE last_error IS NOT NULL AND due_at IS NOT NULL GROUP BY 1
      UNION ALL
      SELECT NULL, 0, extract(epoch FROM now() - min(due_at))::double precision FROM revocation.leases WHERE due_at IS NOT NULL`,
     [],
@@ -99,5 +106,6 @@ export async function registerSize(
     if (row['state'] === null) dueLagSeconds = Math.max(0, Number(row['lag'] ?? 0));
     else byState.set(row['state'] as string, row['leases'] as number);
   }
-  return { byState, dueLagSeconds };
+  const failing = { end: byState.get('failing end') ?? 0, cleanup: byState.get('failing cleanup') ?? 0 };
+  return { byState, dueLagSeconds, failing };
 }

@@ -92,6 +92,15 @@ export const decide = defineOperation({
   errors: ['unauthenticated', 'conflict'],
 });
 
+export const releaseReservation = defineOperation({
+  name: 'policy.release-reservation',
+  summary: 'Gives back the place within the limits that a grant holds which came to nothing.',
+  bus: { service: 'policy', operation: 'release-reservation', callers: ['gateway'], timeoutMs: 10_000 },
+  input: z.strictObject({ grant: Signed }),
+  output: z.strictObject({}),
+  errors: ['unauthenticated'],
+});
+
 export const authorize = defineOperation({
   name: 'policy.authorize',
   summary: 'Answers with a signed assertion of who asks for what, for a call that another service answers.',

@@ -63,6 +63,16 @@ export const abandon = defineOperation({
   errors: ['unauthenticated'],
 });
 
+export const cancelGrant = defineOperation({
+  name: 'revocation.cancel-grant',
+  summary: 'Makes sure that a grant that came to nothing can never become a lease.',
+  bus: { service: 'revocation', operation: 'cancel-grant', callers: ['policy'], timeoutMs: 5_000 },
+  input: z.strictObject({ grant: Signed }),
+  /** `begun`: the register knows the lease, and its events tell what becomes of it. */
+  output: z.strictObject({ outcome: z.enum(['cancelled', 'begun']) }),
+  errors: ['unauthenticated'],
+});
+
 /** A lease as its holder and administrators see it. Never the secret, never the handle. */
 export const LeaseView = z.strictObject({
   lease_id: Uuid,
@@ -80,6 +90,14 @@ export const LeaseView = z.strictObject({
   native_expires_at: Instant.optional(),
   ended_at: Instant.optional(),
   end_reason: z.string().optional(),
+  /** Present while its end, or the clean-up after it, fails and is tried again. */
+  failing: z
+    .strictObject({
+      attempts: z.int(),
+      last_error: text(64).describe('Code of the error table; never text of the upstream'),
+      next_attempt_at: Instant,
+    })
+    .optional(),
   revocability: Revocability.optional(),
   renewable: z.boolean(),
   trace_id: TraceId,
@@ -92,8 +110,8 @@ export const listLeases = defineOperation({
   bus: { service: 'revocation', operation: 'list-leases', callers: ['gateway'], timeoutMs: 5_000 },
   input: z.strictObject({
     assertion: Signed,
-    /** Which: those that may still work (default) or all. */
-    state: z.enum(['live', 'all']).default('live'),
+    /** Which: those that may still work (default), all, or those whose end or clean-up fails and is tried again. */
+    state: z.enum(['live', 'all', 'failing']).default('live'),
     after: Uuid.optional().describe('Keyset: the last lease id of the page before'),
     limit: z.int().min(1).max(500).default(100),
   }),

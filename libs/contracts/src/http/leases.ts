@@ -78,7 +78,10 @@ export const listLeases = defineOperation({
   summary: 'Own leases; for an administrator, those of the organization',
   http: { method: 'GET', path: '/v1/leases', status: 200, auth: 'session', tag: 'leases' },
   input: z.strictObject({
-    state: z.enum(['live', 'all']).default('live'),
+    state: z
+      .enum(['live', 'all', 'failing'])
+      .default('live')
+      .describe('`failing`: those whose end, or the clean-up after it, fails and is tried again'),
     after: Uuid.optional(),
     limit: z.coerce.number().int().min(1).max(500).default(100),
   }),

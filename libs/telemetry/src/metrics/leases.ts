@@ -35,6 +35,27 @@ export function revocationFailures(registry: Registry): Counter<'provider'> {
   });
 }
 
+/** `mayfly_failing_leases{work}`: leases whose end (`end`) or clean-up (`cleanup`) has failed and is tried again. */
+export function failingLeases(registry: Registry, collect?: Collect<'work'>): Gauge<'work'> {
+  return new Gauge({
+    name: 'mayfly_failing_leases',
+    help: 'Leases whose end or clean-up has failed and is tried again',
+    labelNames: ['work'],
+    registers: [registry],
+    ...collecting(collect),
+  });
+}
+
+/** `mayfly_open_breakers`: integrations that this replica leaves alone, but for an attempt every few seconds, because they fail. */
+export function openBreakers(registry: Registry, collect?: Collect<string>): Gauge {
+  return new Gauge({
+    name: 'mayfly_open_breakers',
+    help: 'Integrations whose circuit breaker is open',
+    registers: [registry],
+    ...collecting(collect),
+  });
+}
+
 /** prom-client calls `collect` with the gauge as `this`. */
 export function collecting<Label extends string>(collect: Collect<Label> | undefined) {
   if (collect === undefined) return {};

@@ -1,0 +1,81 @@
+/**
+ * How the upstreams are: one that can't be reached is left alone for a few seconds at a time (a circuit breaker each), one
+ * lease of those that wait tries again soon, and when it is back all the others are due at once.
+ */
+import { MayflyError, type ErrorCode } from '@mayfly/contracts';
+import { CircuitBreakers } from '@mayfly/domain';
+import type { Logger } from '@mayfly/telemetry';
+import type { Pool } from 'pg';
+import type { Nudgeable } from '../activation/activate.ts';
+import { hasten } from '../store/due.ts';
+import { upstreamOf, type Lease } from '../store/lease.ts';
+import { retryWaitMs, type Backoff } from './backoff.ts';
+
+export interface UpstreamsOptions {
+  readonly pool: Pool;
+  readonly logger: Pick<Logger, 'warn'>;
+  /** Failures in a row after which an upstream is left alone. */
+  readonly breakerFailures: number;
+  /** For how long at a time, and so the longest until it is seen that it is back. Milliseconds. */
+  readonly breakerOpenMs: number;
+  /** Looks for due work. */
+  readonly due: () => Nudgeable;
+}
+
+/** Longest wait when it was not the upstream but a part of Mayfly that did not answer, in milliseconds. */
+const longestOwnWaitMs = 2_000;
+
+export class Upstreams {
+  readonly #breakers: CircuitBreakers;
+
+  constructor(private readonly options: UpstreamsOptions) {
+    this.#breakers = new CircuitBreakers({
+      failures: options.breakerFailures,
+      openMs: options.breakerOpenMs,
+    });
+  }
+
+  /** How many are left alone at present. */
+  get open(): number {
+    return this.#breakers.open;
+  }
+
+  /** Makes a call about a lease. Throws `provider_unavailable` at once while its upstream is left alone. */
+  async attempt<T>(lease: Lease, call: () => Promise<T>): Promise<T> {
+    const upstream = upstreamOf(lease);
+    if (!this.#breakers.mayTry(upstream, performance.now())) {
+      throw new MayflyError('provider_unavailable', 'The integration fails and is left alone for a moment.');
+    }
+    try {
+      const answer = await call();
+      await this.#answered(lease);
+      return answer;
+    } catch (error) {
+      if (!(error instanceof MayflyError)) throw error;
+      if (error.code === 'provider_rejected') await this.#answered(lease);
+      if (error.code === 'provider_unavailable' && this.#breakers.failed(upstream, performance.now())) {
+        this.options.logger.warn(
+          { organization: lease.organization, integration: lease.integration },
+          'an integration fails again and again; it is tried every few seconds only',
+        );
+      }
+      throw error;
+    }
+  }
+
+  /** Milliseconds until a lease is tried again after an error of this code. */
+  waitMs(lease: Lease, code: ErrorCode, backoff: Backoff): number {
+    const waitMs = retryWaitMs(lease.attempts, backoff);
+    if (code === 'dependency_unavailable') return Math.min(waitMs, longestOwnWaitMs);
+    if (code !== 'provider_unavailable') return waitMs;
+    const isProbe = this.#breakers.becomeProbe(upstreamOf(lease), performance.now());
+    return isProbe ? Math.min(waitMs, this.options.breakerOpenMs) : waitMs;
+  }
+
+  async #answered(lease: Lease): Promise<void> {
+    if (!this.#breakers.succeeded(upstreamOf(lease))) return;
+    // Best effort: what is not hastened is tried when its time comes.
+    const hastened = await hasten(this.options.pool, lease).catch(() => 0);
+    if (hastened > 0) this.options.due().nudge();
+  }
+}
