@@ -19,7 +19,7 @@ const warmUpMs = 12_000;
 const roundMs = 4_000;
 
 /** Asks for one lease; anything but a 201 ends the benchmark. */
-function ask(agent: AgentApi, credential: string): () => Promise<void> {
+export function ask(agent: AgentApi, credential: string): () => Promise<void> {
   const url = new URL('/v1/leases', agent.gatewayUrl);
   const headers = { authorization: `Bearer ${agent.sessionToken}`, 'content-type': 'application/json' };
   const body = JSON.stringify({ credential });

@@ -5,9 +5,11 @@
 import type { AgentApi, DevelopmentStack } from '@mayfly/stack';
 import { auditRate } from './audit.bench.ts';
 import { startBenchStack } from './bench-stack.ts';
+import { manyEnds } from './ends.bench.ts';
 import { closeConnections } from './http-client.ts';
 import { jwtIssuance, postgresIssuance } from './issuance.bench.ts';
 import type { Row } from './row.ts';
+import { scale } from './scale.bench.ts';
 
 type Benchmark = (stack: DevelopmentStack, agent: AgentApi) => Promise<Row[]>;
 
@@ -15,6 +17,8 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   jwt: jwtIssuance,
   postgres: postgresIssuance,
   audit: auditRate,
+  ends: manyEnds,
+  scale,
 };
 
 const words = process.argv.slice(2);
