@@ -51,6 +51,33 @@ export class PolicyGate {
     return this.#charged(caller, (identity) => this.client.call(bus.policy.getConfig, identity));
   }
 
+  addBlock(
+    caller: Caller,
+    request: SealedCall<typeof bus.policy.addBlock>,
+  ): Promise<OutputOf<typeof bus.policy.addBlock>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.addBlock, { ...request, ...identity }),
+    );
+  }
+
+  removeBlock(
+    caller: Caller,
+    request: SealedCall<typeof bus.policy.removeBlock>,
+  ): Promise<OutputOf<typeof bus.policy.removeBlock>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.removeBlock, { ...request, ...identity }),
+    );
+  }
+
+  listBlocks(
+    caller: Caller,
+    page: SealedCall<typeof bus.policy.listBlocks>,
+  ): Promise<OutputOf<typeof bus.policy.listBlocks>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.listBlocks, { ...page, ...identity }),
+    );
+  }
+
   /** Policy's assertion that this caller may do this, for the service that answers. */
   async assertionFor(caller: Caller, act: Act): Promise<string> {
     const { assertion } = await this.#charged(caller, (identity) =>

@@ -17,6 +17,8 @@ import type { Pool } from 'pg';
 import { AuthorizationHandler } from './authorization/authorization.handler.ts';
 import { Authorize } from './authorization/authorize.ts';
 import { Background } from './background.ts';
+import { Blocks } from './blocks/blocks.ts';
+import { BlocksHandler } from './blocks/blocks.handler.ts';
 import { ApplyConfig } from './configuration/apply-config.ts';
 import { ConfigurationHandler } from './configuration/configuration.handler.ts';
 import { loadFirstDocument } from './configuration/first-document.ts';
@@ -111,6 +113,7 @@ export class PolicyModule {
         DecisionsHandler,
         LeaseEventsHandler,
         AuthorizationHandler,
+        BlocksHandler,
         ConfigurationHandler,
       ],
       providers,
@@ -178,6 +181,7 @@ function useCases({ host, settings, keys, pool, running, relay }: Parts): Provid
     }),
     new LeaseRegister(pool),
     new Authorize({ gate, assertions, signals }),
+    new Blocks({ gate, assertions, signals, pool, relay }),
     new ApplyConfig({ gate, running, signals, pool, relay }),
     new GetConfig({ gate, signals, pool }),
     new OrderReconciliation({ running, orders }),

@@ -20,7 +20,7 @@ export * from './tokens/grant.ts';
 export * from './tokens/assertion.ts';
 export * from './tokens/tool-token.ts';
 export * from './tokens/checkpoint.ts';
-export { CredentialListing, ConfigProblem } from './bus/policy.ts';
+export { Block, CredentialListing, ConfigProblem } from './bus/policy.ts';
 export { EndOutcome, LeaseView, RevocationView, RevokedLease } from './bus/revocation.ts';
 export { AuditEvent, LeaseLifecycle } from './bus/audit.ts';
 export { IssuedLease } from './http/leases.ts';

@@ -156,6 +156,13 @@ export const Subject = z.strictObject({
 });
 export type Subject = z.infer<typeof Subject>;
 
+/** What a block names: whoever asks, or what is asked for. Its `id` is as in a subject. */
+export const BlockSubject = z.strictObject({
+  kind: z.enum(['agent', 'user', 'session', 'credential', 'integration']),
+  id: text(2048),
+});
+export type BlockSubject = z.infer<typeof BlockSubject>;
+
 /**
  * Exactly one subject of a revocation. `organization` without an id is the asker's own; `everything` is every organization's
  * and takes a platform administrator.

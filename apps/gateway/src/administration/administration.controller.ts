@@ -5,8 +5,18 @@ import { BusClient } from '@mayfly/messaging';
 import { AuthenticatedCaller, Input, Route, type Caller } from '../http/route.ts';
 import { PolicyGate } from '../policy-gate.ts';
 
-const { auditLease, getConfig, getRevocation, listRevocations, putConfig, queryAudit, revoke } =
-  http.administration;
+const {
+  addBlock,
+  listBlocks,
+  removeBlock,
+  auditLease,
+  getConfig,
+  getRevocation,
+  listRevocations,
+  putConfig,
+  queryAudit,
+  revoke,
+} = http.administration;
 
 @Controller()
 export class AdministrationController {
@@ -40,6 +50,35 @@ export class AdministrationController {
   ): Promise<OutputOf<typeof listRevocations>> {
     const assertion = await this.gate.assertionFor(caller, { action: 'list_revocations' });
     return this.client.call(bus.revocation.listRevocations, { assertion, ...page });
+  }
+
+  /** The block first, then the fence: what was decided before the block is then stopped, and nothing is decided after it. */
+  @Route(addBlock)
+  async addBlock(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() request: InputOf<typeof addBlock>,
+  ): Promise<OutputOf<typeof addBlock>> {
+    const { block, assertion } = await this.gate.addBlock(caller, request);
+    if (request.revoke)
+      return { block, revocation: await this.client.call(bus.revocation.revoke, { assertion }) };
+    await this.client.call(bus.revocation.fence, { assertion });
+    return { block };
+  }
+
+  @Route(removeBlock)
+  removeBlock(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() request: InputOf<typeof removeBlock>,
+  ): Promise<OutputOf<typeof removeBlock>> {
+    return this.gate.removeBlock(caller, request);
+  }
+
+  @Route(listBlocks)
+  listBlocks(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() page: InputOf<typeof listBlocks>,
+  ): Promise<OutputOf<typeof listBlocks>> {
+    return this.gate.listBlocks(caller, page);
   }
 
   @Route(putConfig)

@@ -42,6 +42,10 @@ export function authorizeAct(
         act.subject.id !== session.organization
         ? denied('only the own organization may be revoked')
         : authorized('mayfly-revocation');
+    case 'fence':
+      return holds(session, 'administrator')
+        ? authorized('mayfly-revocation')
+        : denied('only an administrator may block');
     case 'list_revocations':
     case 'read_revocation':
       return holds(session, 'administrator') || holds(session, 'platform_administrator')

@@ -1,8 +1,10 @@
-/** Marks sessions whose time has come, with an event each, and forgets what nobody can ask for any more. */
+/** Marks sessions whose time has come and removes blocks whose time is over, with an event each, and forgets what nobody can ask for any more. */
 import { appendToOutbox } from '@mayfly/messaging';
 import { inTransaction } from '@mayfly/postgres';
 import type { Pool } from 'pg';
+import { blockEvent } from '../blocks/block-event.ts';
 import { sessionEvent } from '../reporting/events.ts';
+import { deleteLapsedBlocks } from '../store/blocks.ts';
 import { pruneReservations } from '../store/reservations.ts';
 import { expireDueSessions, pruneSessions } from '../store/sessions.ts';
 
@@ -19,7 +21,13 @@ export async function sweep(pool: Pool): Promise<boolean> {
     await appendToOutbox(client, 'policy', events);
     return sessions.length;
   });
+  const lapsed = await inTransaction(pool, async (client) => {
+    const blocks = await deleteLapsedBlocks(client, batch);
+    const events = blocks.map((block) => blockEvent('block.removed', block, { outcome: 'expired' }));
+    await appendToOutbox(client, 'policy', events);
+    return blocks.length;
+  });
   const reservations = await pruneReservations(pool, batch);
   const sessions = await pruneSessions(pool, batch);
-  return Math.max(expired, reservations, sessions) >= batch;
+  return Math.max(expired, lapsed, reservations, sessions) >= batch;
 }

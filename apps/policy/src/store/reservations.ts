@@ -25,6 +25,8 @@ export type ReservationOutcome =
   | {
       readonly outcome:
         | 'session_ended'
+        /** An administrator has blocked who asks, or what is asked for. */
+        | 'blocked'
         | 'limit_per_session'
         | 'limit_concurrent'
         /** The first request with the same Idempotency-Key is still under way. */

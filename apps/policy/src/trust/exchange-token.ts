@@ -11,6 +11,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
 import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
+import { describeBlock, findBlock } from '../store/blocks.ts';
 import { insertSession } from '../store/sessions.ts';
 import { fitsRequirements } from './claims.ts';
 import { deriveSession, type AttestedIdentity } from './derive-session.ts';
@@ -43,10 +44,23 @@ class Refused extends MayflyError {
   }
 }
 
+/** Admitted by a rule, but an administrator has blocked the agent or its user. */
+class Blocked extends MayflyError {
+  constructor(
+    readonly why: string,
+    readonly organization: string,
+  ) {
+    super('policy_denied', 'Blocked by an administrator.');
+  }
+}
+
 export class ExchangeToken {
   constructor(private readonly parts: ExchangeTokenParts) {}
 
-  /** Throws `unauthenticated` with a short reason; the full one goes into the signal `session.rejected`. */
+  /**
+   * Throws `unauthenticated` with a short reason, `policy_denied` for an agent or user that is blocked; the full one goes into
+   * the signal `session.rejected`.
+   */
   async run(input: Input): Promise<Output> {
     if (!acceptedTypes.includes(input.subject_token_type)) {
       throw new MayflyError('invalid_request', 'The subject token type must be a JWT or an ID token.');
@@ -58,7 +72,7 @@ export class ExchangeToken {
       const { rule, identity } = await this.#attest(input, running);
       return await this.#open(input, running, rule, identity);
     } catch (error) {
-      if (error instanceof MayflyError && error.code === 'unauthenticated') {
+      if (error instanceof Blocked || (error instanceof MayflyError && error.code === 'unauthenticated')) {
         await this.parts.signals.report('session.rejected', rejection(error, input, running));
       }
       throw error;
@@ -100,6 +114,11 @@ export class ExchangeToken {
     };
     const ttlSeconds = rule.sessionTtlSeconds;
     const { openedAt } = await inTransaction(this.parts.pool, async (client) => {
+      // People are never blocked: whoever blocks must not be able to lock the other administrators out.
+      if (session.kind === 'agent') {
+        const block = await findBlock(client, session);
+        if (block !== undefined) throw new Blocked(describeBlock(block), session.organization);
+      }
       const opened = await insertSession(client, { ...session, trustRule: rule.name, ttlSeconds });
       const event = sessionEvent('session.opened', session, {
         source_ip: input.source_ip,
@@ -152,7 +171,7 @@ function claimsOf(token: string): Record<string, unknown> {
 }
 
 function rejection(error: MayflyError, input: Input, running: RunningVersion): EventData {
-  const refused = error instanceof Refused ? error : undefined;
+  const refused = error instanceof Refused || error instanceof Blocked ? error : undefined;
   return {
     reason: refused?.why ?? error.reason,
     outcome: error.code,

@@ -11,7 +11,7 @@ import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { notFound, type Askers } from '../asking/asker.ts';
 import { startEnd } from '../store/ends.ts';
-import { endSessionLeases, fenceSession, type MovePlace } from '../store/revocations.ts';
+import { endSessionLeases, fenceSubject, type MovePlace } from '../store/revocations.ts';
 import type { Ender } from './ender.ts';
 import { endOutcome } from './outcome.ts';
 
@@ -99,7 +99,7 @@ export class AskedEnds {
   ): Promise<number> {
     const { pool, due } = this.options;
     const reason = 'session_ended';
-    await fenceSession(pool, organization, sessionId, reason);
+    await fenceSubject(pool, organization, { kind: 'session', id: sessionId }, reason, true);
     let matched = 0;
     let place: MovePlace | undefined;
     for (let isFinished = false; !isFinished;) {

@@ -14,6 +14,11 @@ export class RevocationsHandler {
     return this.revocations.revoke(assertion);
   }
 
+  @Handles(bus.revocation.fence)
+  fence(@Payload() { assertion }: InputOf<typeof bus.revocation.fence>) {
+    return this.revocations.fence(assertion);
+  }
+
   @Handles(bus.revocation.getRevocation)
   get(@Payload() input: InputOf<typeof bus.revocation.getRevocation>) {
     return this.revocations.get(input);

@@ -215,6 +215,26 @@ describe('a revocation', () => {
     expect(await codeOf(ask.list({}))).toBe('policy_denied');
   });
 
+  it('by a fence alone stops what was granted before and ends nothing', async () => {
+    const subject = { kind: 'agent', id: agentId('fenced') } as const;
+    const lives = await world.issue(register, { actor: { agent_id: subject.id } });
+    const grant = await world.sign(grantClaims({ actor: { agent_id: subject.id } }), {
+      now: new Date(Date.now() - 20),
+    });
+    const act = { action: 'fence', subject, reason: 'blocked' } as const;
+    expect(await codeOf(register.revocations.fence(await world.assert(act)))).toBe('policy_denied');
+    await register.revocations.fence(
+      await world.assert(act, { administrator: true, organization: 'other-org' }),
+    );
+    await register.revocations.fence(await world.assert(act, { administrator: true }));
+    expect(await codeOf(register.activations.activate(activateInput(grant)))).toBe('lease_ended');
+    expect(await world.row(lives)).toMatchObject({ state: 'active' });
+    const later = await world.sign(grantClaims({ actor: { agent_id: subject.id } }), {
+      now: new Date(Date.now() + 10),
+    });
+    expect(await codeOf(register.activations.activate(activateInput(later)))).toBe('ok');
+  });
+
   it('of what can not be is refused before anything is written', async () => {
     const fences = async () =>
       (await world.database.pool.query('SELECT FROM revocation.fences')).rowCount ?? 0;

@@ -21,7 +21,12 @@ import {
   type RevocationProgress,
   type Visibility,
 } from '../store/revocation-views.ts';
-import { acceptRevocation, everyOrganization, type AcceptedRevocation } from '../store/revocations.ts';
+import {
+  acceptRevocation,
+  everyOrganization,
+  fenceSubject,
+  type AcceptedRevocation,
+} from '../store/revocations.ts';
 import { revocationEvent } from './revocation-event.ts';
 import { isDone, leaseView, placeOf, placeText, revocationView } from './views.ts';
 
@@ -77,6 +82,14 @@ export class Revocations {
       logger.error({ err: error, revocation_id: revocation.revocationId }, 'a revocation could not be read');
       return revocationView(justAccepted(revocation));
     }
+  }
+
+  /** Stops what was granted up to now for a subject that policy has blocked; what lives goes on. Durable when it resolves. */
+  async fence(assertion: string): Promise<Record<string, never>> {
+    const asker = await this.options.askers.identify(assertion, 'fence');
+    const { organization, subject } = namedBy(asker.act.subject, asker);
+    await fenceSubject(this.options.pool, organization, subject, asker.act.reason, false);
+    return {};
   }
 
   /** One revocation with a page of its leases. Throws `not_found`, also for one of another organization. */

@@ -204,18 +204,22 @@ export interface MovePlace {
   readonly leaseId: string;
 }
 
-/** Fences a session that has ended, for ever. Durable when it resolves. */
-export async function fenceSession(
+/**
+ * A fence by itself: what was granted for the subject up to now does not become active. Durable when it resolves.
+ * @param forEver the subject never comes back, such as a session that has ended: nor does what is granted later.
+ */
+export async function fenceSubject(
   pool: Pool,
   organization: string,
-  sessionId: string,
+  subject: AcceptedRevocation['subject'],
   reason: string,
+  forEver: boolean,
 ): Promise<void> {
   await pool
     .query({
-      name: 'fence_session',
-      text: `SELECT revocation.fence_subject($1, 'session', $2, true, $3)`,
-      values: [organization, sessionId, reason],
+      name: 'fence_subject',
+      text: 'SELECT revocation.fence_subject($1, $2, $3, $4, $5)',
+      values: [organization, subject.kind, subject.id, forEver, reason],
     })
     .catch((error: unknown) => {
       throw asDependencyError(error);

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { ErrorCodeSchema } from '../errors.ts';
 import { defineOperation } from '../operation.ts';
 import {
+  AgentId,
+  BlockSubject,
   CredentialName,
   Instant,
   JsonObject,
@@ -191,4 +193,70 @@ export const orderReconciliation = defineOperation({
   }),
   output: z.strictObject({ order: Signed }),
   errors: ['not_found'],
+});
+
+/** A block: no new lease, and no renewal, for its subject until it is removed or its time is over. */
+export const Block = z.strictObject({
+  block_id: Uuid,
+  subject: BlockSubject,
+  reason: z.string(),
+  added_by: AgentId,
+  added_at: Instant,
+  /** Without it: until it is removed. */
+  until: Instant.optional(),
+});
+export type Block = z.infer<typeof Block>;
+
+/** What a new block is made of. */
+export const newBlock = {
+  subject: BlockSubject,
+  reason: text(256),
+  for_seconds: z.int().min(1).max(31_536_000).optional().describe('Without it: until it is removed'),
+};
+
+export const addBlock = defineOperation({
+  name: 'policy.add-block',
+  summary: 'Blocks a subject. What is blocked already stays so at least as long as before.',
+  bus: { service: 'policy', operation: 'add-block', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({
+    token: SealedToken,
+    ...newBlock,
+    /** Whether the leases that it has are to end too. */
+    revoke: z.boolean(),
+    source_ip: SourceIp,
+  }),
+  output: z.strictObject({
+    block: Block,
+    /** For `revoke`, or else for `fence`: what was decided before the block must come to nothing as well. */
+    assertion: Signed,
+  }),
+  errors: ['unauthenticated', 'policy_denied'],
+});
+
+export const removeBlock = defineOperation({
+  name: 'policy.remove-block',
+  summary: 'Removes a block of the asking organization.',
+  bus: { service: 'policy', operation: 'remove-block', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({ token: SealedToken, block_id: Uuid, source_ip: SourceIp }),
+  output: z.strictObject({ block: Block }),
+  errors: ['unauthenticated', 'policy_denied', 'not_found'],
+});
+
+/** A page of blocks. */
+export const blocksPage = {
+  after: Uuid.optional().describe('Keyset: the last block id of the page before'),
+};
+
+export const listBlocks = defineOperation({
+  name: 'policy.list-blocks',
+  summary: 'Blocks of the asking organization, newest first.',
+  bus: { service: 'policy', operation: 'list-blocks', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({
+    token: SealedToken,
+    ...blocksPage,
+    limit: z.int().min(1).max(500).default(100),
+    source_ip: SourceIp,
+  }),
+  output: z.strictObject({ blocks: z.array(Block), next: Uuid.optional() }),
+  errors: ['unauthenticated', 'policy_denied'],
 });

@@ -207,6 +207,15 @@ export const revoke = defineOperation({
   errors: ['unauthenticated', 'policy_denied'],
 });
 
+export const fence = defineOperation({
+  name: 'revocation.fence',
+  summary: 'Stops mints under way for a subject that has just been blocked; ends nothing.',
+  bus: { service: 'revocation', operation: 'fence', callers: ['gateway'], timeoutMs: 10_000 },
+  input: z.strictObject({ assertion: Signed }),
+  output: z.strictObject({}),
+  errors: ['unauthenticated', 'policy_denied'],
+});
+
 /** A page of the leases of a revocation. */
 export const revokedLeasesPage = {
   leases: z

@@ -100,6 +100,8 @@ export const EventData = z.strictObject({
   source: z.enum(['reported', 'observed']).optional(),
   /** The revocation that it is about, or that started the end of the lease. */
   revocation_id: Uuid.optional(),
+  /** The block that was added or removed. */
+  block_id: Uuid.optional(),
   /** The lease's trace for life, or for events without a lease the causing request's. */
   trace_id: TraceId.optional(),
   /** The causing request's trace. */

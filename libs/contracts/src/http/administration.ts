@@ -1,7 +1,7 @@
 /** What administrators and auditors call. */
 import { z } from 'zod';
 import { AuditEvent, auditFilters, LeaseLifecycle } from '../bus/audit.ts';
-import { ConfigProblem } from '../bus/policy.ts';
+import { Block, blocksPage, ConfigProblem, listBlocks as listBlocksOnBus, newBlock } from '../bus/policy.ts';
 import {
   AcceptedRevocation,
   getRevocation as getRevocationOnBus,
@@ -50,6 +50,41 @@ export const listRevocations = defineOperation({
     limit: z.coerce.number().int().min(1).max(100).default(20),
   }),
   output: listRevocationsOnBus.output,
+  errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+});
+
+export const addBlock = defineOperation({
+  name: 'addBlock',
+  summary: 'Block a subject',
+  description:
+    'Once it is answered, no lease is issued or renewed for the subject, not even one whose mint was under way, until the block is removed or its time is over. The leases that it has go on unless `revoke` is set: then they end as by `POST /v1/revocations`. A subject that is blocked already keeps its block, which lasts at least as long as before.',
+  http: { method: 'POST', path: '/v1/blocks', status: 201, auth: 'session', tag: 'administration' },
+  input: z.strictObject({ ...newBlock, revoke: z.boolean().default(false) }),
+  output: z.strictObject({ block: Block, revocation: AcceptedRevocation.optional() }),
+  errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+});
+
+export const removeBlock = defineOperation({
+  name: 'removeBlock',
+  summary: 'Remove a block',
+  http: {
+    method: 'DELETE',
+    path: '/v1/blocks/{block_id}',
+    status: 200,
+    auth: 'session',
+    tag: 'administration',
+  },
+  input: z.strictObject({ block_id: Uuid }),
+  output: z.strictObject({ block: Block }),
+  errors: ['unauthenticated', 'policy_denied', 'not_found', 'rate_limited'],
+});
+
+export const listBlocks = defineOperation({
+  name: 'listBlocks',
+  summary: 'Blocks of the organization, newest first',
+  http: { method: 'GET', path: '/v1/blocks', status: 200, auth: 'session', tag: 'administration' },
+  input: z.strictObject({ ...blocksPage, limit: z.coerce.number().int().min(1).max(500).default(100) }),
+  output: listBlocksOnBus.output,
   errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
 });
 

@@ -4,7 +4,15 @@
  * does not hold, and an assertion for one act is good for no other.
  */
 import { z } from 'zod';
-import { CredentialName, Name, PersonRole, RevocationSubject, text, Uuid } from '../primitives.ts';
+import {
+  BlockSubject,
+  CredentialName,
+  Name,
+  PersonRole,
+  RevocationSubject,
+  text,
+  Uuid,
+} from '../primitives.ts';
 import { Actor } from './grant.ts';
 
 /** What may be asked for, and of what. The answering service acts on these values and on no other copy of them. */
@@ -16,6 +24,8 @@ export const Act = z.discriminatedUnion('action', [
   z.strictObject({ action: z.literal('introspect') }),
   z.strictObject({ action: z.literal('end_session'), session_id: Uuid }),
   z.strictObject({ action: z.literal('revoke'), subject: RevocationSubject, reason: text(256) }),
+  /** Stops mints under way for what has just been blocked. */
+  z.strictObject({ action: z.literal('fence'), subject: BlockSubject, reason: text(256) }),
   z.strictObject({ action: z.literal('list_revocations') }),
   z.strictObject({ action: z.literal('read_revocation'), revocation_id: Uuid }),
   z.strictObject({ action: z.literal('read_audit') }),

@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { MayflyError, type BlockSubject } from '@mayfly/contracts';
+import { Decide } from '../decisions/decide.ts';
+import { sweep } from '../sessions/sweeper.ts';
+import { runPolicy, sourceIp, type RunningPolicy } from '../spec-support/running-policy.ts';
+import { analyst, globexAnalyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
+import { Blocks } from './blocks.ts';
+
+let policy: RunningPolicy;
+let administrator: string;
+beforeAll(async () => {
+  policy = await runPolicy(twoOrganizations);
+  administrator = (await policy.open(personIn('admins'))).token;
+});
+afterAll(async () => {
+  await policy.stop();
+});
+beforeEach(() => {
+  policy.signals.splice(0);
+});
+
+const agentOne = 'spiffe://acme.example/agent/ci/nightly/1';
+const decide = (token: string, credential = 'tool/read') =>
+  policy.get(Decide).run({ token, credential, reply_key: policy.replyKey.publicJwk, source_ip: sourceIp });
+const add = (subject: BlockSubject, more: { for_seconds?: number; revoke?: boolean; token?: string } = {}) =>
+  policy.get(Blocks).add({
+    token: administrator,
+    subject,
+    reason: 'acts strangely',
+    revoke: false,
+    source_ip: sourceIp,
+    ...more,
+  });
+const remove = (block_id: string, token = administrator) =>
+  policy.get(Blocks).remove({ token, block_id, source_ip: sourceIp });
+const list = (token = administrator) => policy.get(Blocks).list({ token, limit: 100, source_ip: sourceIp });
+const codeOf = (attempt: Promise<unknown>) =>
+  attempt.then(
+    () => 'ok',
+    (error: unknown) => (error instanceof MayflyError ? error.code : String(error)),
+  );
+const blocked = { decision: 'deny', code: 'policy_denied', reason: 'blocked by an administrator' };
+
+describe('a block', () => {
+  it.each<[BlockSubject['kind'], (sessionId: string) => string]>([
+    ['agent', () => agentOne],
+    ['user', () => 'ann@acme.example'],
+    ['session', (sessionId) => sessionId],
+    ['credential', () => 'tool/read'],
+    ['integration', () => 'tool'],
+  ])('by %s stops every decision from its answer on, until it is removed', async (kind, idOf) => {
+    const { token, sessionId } = await policy.open(analyst);
+    expect(await decide(token)).toMatchObject({ decision: 'allow' });
+    const { block } = await add({ kind, id: idOf(sessionId) });
+    expect(await decide(token)).toEqual(blocked);
+    const denial = policy.signals.find(({ type }) => type.includes('request.denied'));
+    expect(denial?.data).toMatchObject({
+      outcome: 'policy_denied',
+      credential: 'tool/read',
+      reason: `block ${block.block_id} of ${kind} ${idOf(sessionId)}: acts strangely`,
+    });
+    await remove(block.block_id);
+    expect(await decide(token)).toMatchObject({ decision: 'allow' });
+  });
+
+  it('stops nothing else, and nothing of another organization', async () => {
+    const blocks = await Promise.all([
+      add({ kind: 'agent', id: 'spiffe://acme.example/agent/ci/nightly/2' }),
+      add({ kind: 'user', id: agentOne }),
+      add({ kind: 'session', id: randomUUID() }),
+      add({ kind: 'credential', id: 'tool' }),
+      add({ kind: 'integration', id: 'too' }),
+      add({ kind: 'integration', id: 'plans' }),
+      add({ kind: 'agent', id: 'spiffe://globex.example/agent/ci/nightly/1' }),
+    ]);
+    const { token } = await policy.open(analyst);
+    expect(await decide(token)).toMatchObject({ decision: 'allow' });
+    const globex = await policy.open(globexAnalyst);
+    expect(await decide(globex.token, 'plans/read')).toMatchObject({ decision: 'allow' });
+    for (const { block } of blocks) await remove(block.block_id);
+  });
+
+  it('of an agent or user lets it open no session, but keeps no administrator out', async () => {
+    for (const subject of [
+      { kind: 'agent', id: agentOne },
+      { kind: 'user', id: 'ann@acme.example' },
+    ] as const) {
+      const { block } = await add(subject);
+      policy.signals.splice(0);
+      expect(await codeOf(policy.open(analyst))).toBe('policy_denied');
+      expect(policy.signals[0]?.data).toMatchObject({
+        organization: 'acme',
+        outcome: 'policy_denied',
+        reason: expect.stringContaining(block.block_id),
+      });
+      // The same user as a person.
+      await policy.open(personIn('admins'));
+      await remove(block.block_id);
+      await policy.open(analyst);
+    }
+  });
+
+  it('that waited for nothing lets no decision through that began before and ends after', async () => {
+    const { token } = await policy.open({ ...analyst, run: 'racing' });
+    const subject = { kind: 'agent', id: 'spiffe://acme.example/agent/ci/nightly/racing' } as const;
+    for (let round = 0; round < 5; round++) {
+      const early = Array.from({ length: 6 }, () => decide(token));
+      const { block, assertion } = await add(subject);
+      const fencedAt = (await policy.database.pool.query<{ at: Date }>('SELECT clock_timestamp() AS at'))
+        .rows[0];
+      expect(await policy.readAssertion(assertion)).toMatchObject({ act: { action: 'fence', subject } });
+      for (const answer of await Promise.all(early)) {
+        if (answer.decision !== 'allow') continue;
+        // Older than any fence that follows the block, so its activation is refused.
+        const { granted_at } = await policy.readGrant(answer.grant);
+        expect(Date.parse(granted_at)).toBeLessThanOrEqual(fencedAt?.at.getTime() ?? 0);
+      }
+      expect(await decide(token)).toEqual(blocked);
+      await remove(block.block_id);
+    }
+  });
+
+  it('with a time ends by itself, in decisions at once and with its event at the next sweep', async () => {
+    const { token } = await policy.open(analyst);
+    const { block } = await add({ kind: 'agent', id: agentOne }, { for_seconds: 3_600 });
+    expect(Date.parse(block.until ?? '') - Date.parse(block.added_at)).toBeCloseTo(3_600_000, -2);
+    expect(await decide(token)).toEqual(blocked);
+    await policy.database.pool.query(
+      `UPDATE policy.blocks SET until = now() - interval '1 millisecond' WHERE block_id = $1`,
+      [block.block_id],
+    );
+    expect(await decide(token)).toMatchObject({ decision: 'allow' });
+    expect((await list()).blocks).toEqual([]);
+    await sweep(policy.database.pool);
+    const told = (await policy.outbox()).filter(({ data }) => data.block_id === block.block_id);
+    expect(told.map(({ type, data }) => [type, data.outcome])).toEqual([
+      ['dev.mayfly.block.added.v1', 'blocked'],
+      ['dev.mayfly.block.removed.v1', 'expired'],
+    ]);
+  });
+
+  it('asked for again keeps its id and never gets shorter', async () => {
+    const subject = { kind: 'user', id: 'bob@acme.example' } as const;
+    const first = (await add(subject, { for_seconds: 3_600 })).block;
+    expect((await add(subject, { for_seconds: 60 })).block).toEqual(first);
+    const longer = (await add(subject, { for_seconds: 7_200 })).block;
+    expect(longer.block_id).toBe(first.block_id);
+    expect(Date.parse(longer.until ?? '')).toBeGreaterThan(Date.parse(first.until ?? ''));
+    expect((await add(subject)).block.until).toBeUndefined();
+    expect((await add(subject, { for_seconds: 60 })).block.until).toBeUndefined();
+    await remove(first.block_id);
+    expect(await codeOf(remove(first.block_id))).toBe('not_found');
+  });
+
+  it('is told with who, what and why, and gives the assertion that revokes when asked to', async () => {
+    const { block, assertion } = await add({ kind: 'user', id: 'eve@acme.example' }, { revoke: true });
+    expect(await policy.readAssertion(assertion)).toMatchObject({
+      person_roles: ['administrator'],
+      act: { action: 'revoke', subject: block.subject, reason: 'acts strangely' },
+    });
+    const [event] = (await policy.outbox()).filter(({ data }) => data.block_id === block.block_id);
+    expect(event?.data).toMatchObject({
+      organization: 'acme',
+      agent_id: block.added_by,
+      reason: 'acts strangely',
+      action_context: { subject: block.subject },
+      source_ip: sourceIp,
+    });
+    await remove(block.block_id);
+  });
+
+  it('is for administrators of its own organization alone', async () => {
+    const { block } = await add({ kind: 'user', id: 'eve@acme.example' });
+    const agent = (await policy.open(analyst)).token;
+    const others = [agent];
+    for (const group of ['auditors', 'platform']) others.push((await policy.open(personIn(group))).token);
+    for (const token of others) {
+      expect(await codeOf(add({ kind: 'user', id: 'x' }, { token }))).toBe('policy_denied');
+      expect(await codeOf(remove(block.block_id, token))).toBe('policy_denied');
+      expect(await codeOf(list(token))).toBe('policy_denied');
+    }
+    await policy.database.pool.query(
+      `INSERT INTO policy.blocks (block_id, organization, subject_kind, subject_id, reason, added_by, added_at)
+       VALUES ($1, 'globex', 'user', 'x', 'x', 'x', now())`,
+      [randomUUID()],
+    );
+    expect((await list()).blocks.map(({ block_id }) => block_id)).toEqual([block.block_id]);
+    const { rows } = await policy.database.pool.query<{ block_id: string }>(
+      `SELECT block_id FROM policy.blocks WHERE organization = 'globex'`,
+    );
+    expect(await codeOf(remove(rows[0]?.block_id ?? ''))).toBe('not_found');
+    expect(await codeOf(add({ kind: 'session', id: 'no uuid' }))).toBe('invalid_request');
+    await remove(block.block_id);
+  });
+});

@@ -1,0 +1,116 @@
+/** Blocking and unblocking, by administrators. What a block stops is decided in `decisions/` and `trust/`. */
+import {
+  MayflyError,
+  Uuid,
+  type AssertionClaims,
+  type Block,
+  type bus,
+  type EventData,
+  type InputOf,
+  type OutputOf,
+} from '@mayfly/contracts';
+import { appendToOutbox, type OutboxRelay } from '@mayfly/messaging';
+import { inTransaction } from '@mayfly/postgres';
+import type { TokenSigner } from '@mayfly/tokens';
+import type { Pool } from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import { holds } from '../authorization/authorize-act.ts';
+import { signAssertion } from '../authorization/sign-assertion.ts';
+import type { SignalReporter } from '../reporting/events.ts';
+import type { SessionGate } from '../sessions/session-gate.ts';
+import { actorOf, type Session } from '../sessions/session.ts';
+import { deleteBlock, listBlocks, upsertBlock, type StoredBlock } from '../store/blocks.ts';
+import { blockEvent } from './block-event.ts';
+
+export interface BlocksParts {
+  readonly gate: SessionGate;
+  readonly assertions: TokenSigner<AssertionClaims>;
+  readonly signals: SignalReporter;
+  readonly pool: Pool;
+  readonly relay: Pick<OutboxRelay, 'nudge'>;
+}
+
+export class Blocks {
+  constructor(private readonly parts: BlocksParts) {}
+
+  /**
+   * Resolves once the block is durable: no decision after that lets its subject through. What was decided before is stopped
+   * by whoever uses the assertion. Throws `unauthenticated`, `policy_denied`, and `invalid_request` for a subject that is none.
+   */
+  async add(input: InputOf<typeof bus.policy.addBlock>): Promise<OutputOf<typeof bus.policy.addBlock>> {
+    const { subject, reason, for_seconds: forSeconds, revoke } = input;
+    const session = await this.#administrator(input, 'add_block');
+    if (subject.kind === 'session' && !Uuid.safeParse(subject.id).success) {
+      throw new MayflyError('invalid_request', 'A session is named by its id, a UUID.');
+    }
+    const block = await inTransaction(this.parts.pool, async (client) => {
+      const stored = await upsertBlock(client, {
+        id: uuidv7(),
+        organization: session.organization,
+        subject,
+        reason,
+        addedBy: session.agentId,
+        forSeconds,
+      });
+      const event = blockEvent('block.added', stored, { ...about(session, input), outcome: 'blocked' });
+      await appendToOutbox(client, 'policy', [event]);
+      return stored;
+    });
+    this.parts.relay.nudge();
+    const act = { action: revoke ? 'revoke' : 'fence', subject, reason } as const;
+    return { block: viewOf(block), assertion: await signAssertion(this.parts.assertions, session, act) };
+  }
+
+  /** Throws `unauthenticated`, `policy_denied`, and `not_found`, also for a block of another organization. */
+  async remove(
+    input: InputOf<typeof bus.policy.removeBlock>,
+  ): Promise<OutputOf<typeof bus.policy.removeBlock>> {
+    const session = await this.#administrator(input, 'remove_block');
+    const block = await inTransaction(this.parts.pool, async (client) => {
+      const removed = await deleteBlock(client, session.organization, input.block_id);
+      if (removed !== undefined) {
+        const event = blockEvent('block.removed', removed, { ...about(session, input), outcome: 'removed' });
+        await appendToOutbox(client, 'policy', [event]);
+      }
+      return removed;
+    });
+    if (block === undefined) throw new MayflyError('not_found', 'No such block.');
+    this.parts.relay.nudge();
+    return { block: viewOf(block) };
+  }
+
+  /** Those in force, newest first. Throws `unauthenticated`, `policy_denied`. */
+  async list(input: InputOf<typeof bus.policy.listBlocks>): Promise<OutputOf<typeof bus.policy.listBlocks>> {
+    const session = await this.#administrator(input, 'list_blocks');
+    const blocks = await listBlocks(this.parts.pool, session.organization, input.after, input.limit);
+    const last = blocks.length === input.limit ? blocks.at(-1) : undefined;
+    return { blocks: blocks.map(viewOf), ...(last === undefined ? {} : { next: last.id }) };
+  }
+
+  async #administrator(input: { token: string; source_ip: string }, action: string): Promise<Session> {
+    const session = await this.parts.gate.liveSession(input.token);
+    if (holds(session, 'administrator')) return session;
+    const reason = 'only an administrator may block';
+    await this.parts.signals.report(
+      'request.denied',
+      { ...about(session, input), reason, outcome: 'policy_denied', action_context: { action } },
+      { subject: session.id },
+    );
+    throw new MayflyError('policy_denied', reason);
+  }
+}
+
+function about(session: Session, { source_ip }: { source_ip: string }): EventData {
+  return { ...actorOf(session), source_ip };
+}
+
+function viewOf(block: StoredBlock): Block {
+  return {
+    block_id: block.id,
+    subject: block.subject,
+    reason: block.reason,
+    added_by: block.addedBy,
+    added_at: block.addedAt.toISOString(),
+    ...(block.until === undefined ? {} : { until: block.until.toISOString() }),
+  };
+}

@@ -1,0 +1,147 @@
+/** Blocks in Postgres. All times by its clock. Decisions look at them inside `policy.reserve_lease`. */
+import type { BlockSubject } from '@mayfly/contracts';
+import { rowsOf, type Database } from './statement.ts';
+
+export interface StoredBlock {
+  readonly id: string;
+  readonly organization: string;
+  readonly subject: BlockSubject;
+  readonly reason: string;
+  readonly addedBy: string;
+  readonly addedAt: Date;
+  /** Undefined: until it is removed. */
+  readonly until: Date | undefined;
+}
+
+export interface NewBlock extends Pick<
+  StoredBlock,
+  'id' | 'organization' | 'subject' | 'reason' | 'addedBy'
+> {
+  /** Undefined: until it is removed. */
+  readonly forSeconds: number | undefined;
+}
+
+/** Stores a block, or makes the one that its subject has last at least as long; never shorter, whoever asks for less. */
+export async function upsertBlock(database: Database, block: NewBlock): Promise<StoredBlock> {
+  const [row] = await rowsOf<BlockRow>(database, {
+    name: 'upsert-block',
+    text: `INSERT INTO policy.blocks AS b
+             (block_id, organization, subject_kind, subject_id, reason, added_by, added_at, until)
+           VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp(), clock_timestamp() + make_interval(secs => $7))
+           ON CONFLICT (organization, subject_kind, subject_id) DO UPDATE SET
+             reason = excluded.reason, added_by = excluded.added_by,
+             until = CASE WHEN b.until IS NOT NULL AND excluded.until IS NOT NULL THEN greatest(b.until, excluded.until) END
+           RETURNING ${columns}`,
+    values: [
+      block.id,
+      block.organization,
+      block.subject.kind,
+      block.subject.id,
+      block.reason,
+      block.addedBy,
+      block.forSeconds ?? null,
+    ],
+  });
+  if (row === undefined) throw new Error('INSERT … RETURNING gave no row');
+  return blockOf(row);
+}
+
+/** The block, now gone, if the organization had it. */
+export async function deleteBlock(
+  database: Database,
+  organization: string,
+  id: string,
+): Promise<StoredBlock | undefined> {
+  const [row] = await rowsOf<BlockRow>(database, {
+    name: 'delete-block',
+    text: `DELETE FROM policy.blocks b WHERE b.organization = $1 AND b.block_id = $2 RETURNING ${columns}`,
+    values: [organization, id],
+  });
+  return row === undefined ? undefined : blockOf(row);
+}
+
+/** Removes at most `limit` blocks whose time is over. */
+export async function deleteLapsedBlocks(database: Database, limit: number): Promise<StoredBlock[]> {
+  const rows = await rowsOf<BlockRow>(database, {
+    name: 'delete-lapsed-blocks',
+    text: `DELETE FROM policy.blocks b WHERE b.block_id IN (
+             SELECT block_id FROM policy.blocks WHERE until <= now() ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED
+           )
+           RETURNING ${columns}`,
+    values: [limit],
+  });
+  return rows.map(blockOf);
+}
+
+/** Those in force, newest first. @param before Ids below this one: the last of the page before. */
+export async function listBlocks(
+  database: Database,
+  organization: string,
+  before: string | undefined,
+  limit: number,
+): Promise<StoredBlock[]> {
+  const rows = await rowsOf<BlockRow>(database, {
+    name: 'list-blocks',
+    text: `SELECT ${columns} FROM policy.blocks b
+           WHERE b.organization = $1 AND b.block_id < $2::uuid AND (b.until IS NULL OR b.until > now())
+           ORDER BY b.block_id DESC LIMIT $3`,
+    values: [organization, before ?? 'ffffffff-ffff-ffff-ffff-ffffffffffff', limit],
+  });
+  return rows.map(blockOf);
+}
+
+/** Who asks, and for what; what does not apply, such as the session of one that is only being opened, is left out. */
+export interface BlockedFacts {
+  readonly organization: string;
+  readonly sessionId?: string;
+  readonly agentId: string;
+  readonly user?: string | undefined;
+  readonly credential?: string;
+}
+
+/** The block that stops it, if any. */
+export async function findBlock(database: Database, facts: BlockedFacts): Promise<StoredBlock | undefined> {
+  const [row] = await rowsOf<BlockRow>(database, {
+    name: 'find-block',
+    text: `SELECT ${columns} FROM policy.blocks b
+           WHERE b.block_id = policy.block_for($1, $2, $3, $4, $5, clock_timestamp())`,
+    values: [
+      facts.organization,
+      facts.sessionId ?? null,
+      facts.agentId,
+      facts.user ?? null,
+      facts.credential ?? null,
+    ],
+  });
+  return row === undefined ? undefined : blockOf(row);
+}
+
+/** For auditors. */
+export function describeBlock({ id, subject, reason }: StoredBlock): string {
+  return `block ${id} of ${subject.kind} ${subject.id}: ${reason}`;
+}
+
+const columns = `b.block_id, b.organization, b.subject_kind, b.subject_id, b.reason, b.added_by, b.added_at, b.until`;
+
+interface BlockRow {
+  block_id: string;
+  organization: string;
+  subject_kind: BlockSubject['kind'];
+  subject_id: string;
+  reason: string;
+  added_by: string;
+  added_at: Date;
+  until: Date | null;
+}
+
+function blockOf(row: BlockRow): StoredBlock {
+  return {
+    id: row.block_id,
+    organization: row.organization,
+    subject: { kind: row.subject_kind, id: row.subject_id },
+    reason: row.reason,
+    addedBy: row.added_by,
+    addedAt: row.added_at,
+    until: row.until ?? undefined,
+  };
+}
