@@ -4,6 +4,7 @@ import type { CommandContext } from './command-context.ts';
 import { registerApply } from './commands/apply.ts';
 import { registerAudit } from './commands/audit.ts';
 import { registerAuditVerify } from './commands/audit-verify.ts';
+import { registerBlock, registerBlocks, registerUnblock } from './commands/block.ts';
 import { registerConfigCheck } from './commands/config-check.ts';
 import { registerConfigGet } from './commands/config-get.ts';
 import { registerCredentials } from './commands/credentials.ts';
@@ -65,6 +66,9 @@ export function buildProgram(context: CommandContext): Command {
   registerLeases(program, context);
   registerRevoke(program, context);
   registerRevocations(program, context);
+  registerBlock(program, context);
+  registerUnblock(program, context);
+  registerBlocks(program, context);
   registerAuditVerify(registerAudit(program, context), context);
   registerApply(program, context);
   const config = program

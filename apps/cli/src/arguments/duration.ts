@@ -20,3 +20,16 @@ export function parseSince(text: string, now: Date): string {
   }
   return instant.toISOString();
 }
+
+/** How many whole seconds until then: `2h` (after that long) or an RFC 3339 time ahead. Throws InvalidArgumentError. */
+export function parseUntil(text: string, now: Date): number {
+  if (/^\d+[smhd]$/.test(text)) return parseDuration(text);
+  const instant = /^\d{4}-\d{2}-\d{2}T[\d:.]+(Z|[+-]\d{2}:\d{2})$/.test(text) ? Date.parse(text) : Number.NaN;
+  const seconds = Math.ceil((instant - now.getTime()) / 1000);
+  if (Number.isNaN(seconds) || seconds < 1) {
+    throw new InvalidArgumentError(
+      'Say after how long (90s, 15m, 2h, 7d) or when, ahead (2026-11-20T18:00:00Z).',
+    );
+  }
+  return seconds;
+}

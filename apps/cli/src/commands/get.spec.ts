@@ -22,7 +22,7 @@ describe('mayfly get', () => {
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ credential: 'orders-db/readonly', secret: postgresSecret });
     expect(stdout).not.toContain('"sealed"');
-    expect(stderr).toMatch(/^mayfly: lease [0-9a-f-]{36} ends in (5m|4m \d+s)\n$/);
+    expect(stderr).toMatch(/^mayfly: lease [0-9a-f-]{36} ends in (5m|5m \d+s|4m \d+s)\n$/);
     expect(gateway.called(createLease)[0]?.input).toEqual({
       credential: 'orders-db/readonly',
       ttl_seconds: 900,

@@ -13,6 +13,9 @@ export const usualIdentity = {
   /** `mayfly revoke --session …` and the other subjects. */
   revoke: 'administrator',
   revocations: 'administrator',
+  block: 'administrator',
+  unblock: 'administrator',
+  blocks: 'administrator',
   apply: 'administrator',
   configGet: 'administrator',
   audit: 'auditor',
