@@ -49,7 +49,7 @@ interface TrustRuleBase {
   /** Claim (dot path) → the value, or one of the values, that it must equal; compared exactly and as a whole. */
   readonly require: Readonly<Record<string, string | readonly string[]>>;
   readonly algorithms: readonly TrustAlgorithm[];
-  /** At most 3600; the session also never outlives the identity it was opened with. */
+  /** At most 3600. The identity that opens a session may be shorter-lived than the session. */
   readonly sessionTtlSeconds: number;
 }
 

@@ -53,8 +53,6 @@ const StatementTemplate = z.string().min(1).max(4096);
 export const PostgresIntegrationSettings = z.strictObject({
   /** Reference to a connection URL of a role that may create roles and grant what the scopes name. */
   admin: SecretReference,
-  /** Further databases of the same server in which ended leases' objects are dropped; the URL's own is always one. */
-  databases: z.array(Identifier).max(64).optional(),
   /** Host and port that agents connect to, when they differ from the admin URL's. */
   agent_host: text(255).optional(),
   agent_port: z.int().min(1).max(65_535).optional(),
