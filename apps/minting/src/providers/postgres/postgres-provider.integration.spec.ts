@@ -8,6 +8,7 @@ import pg from 'pg';
 import { deadlineIn, type Deadline } from '../deadline.ts';
 import { ProviderRejected } from '../provider-error.ts';
 import { AdminDatabase } from './admin-database.ts';
+import { creatorRoles } from './creator-roles.ts';
 import { PostgresProvider } from './postgres-provider.ts';
 import { groupLockKey, groupRoleName, loginRoleName } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
@@ -133,6 +134,43 @@ for (const server of servers) {
         await expect(
           upstream.mint(crypto.randomUUID(), upstream.bounds, { creation_statements: ["SELECT '{{name}}'"] }),
         ).rejects.toThrow(ProviderRejected);
+      });
+
+      it('runs custom revocation statements as the privileged role, on a role that it made in its own way', async () => {
+        const leaseId = crypto.randomUUID();
+        const minted = await upstream.mint(leaseId, upstream.bounds, {
+          revocation_statements: [
+            "COMMENT ON TABLE shop.other IS 'ended'",
+            'REASSIGN OWNED BY {{name}} TO CURRENT_USER',
+          ],
+        });
+        expect(await upstream.revoke(leaseId, minted)).toBe('revoked');
+        const [row] = await upstream.asSuperuser(`SELECT obj_description('shop.other'::regclass) AS comment`);
+        expect(row?.['comment']).toBe('ended');
+        expect(await upstream.roles(`^${loginRoleName(leaseId)}$`)).toEqual([]);
+      });
+
+      it('leaves the privileged role a member of no login role, so that many of them cost it nothing', async () => {
+        const leaseId = crypto.randomUUID();
+        const minted = await upstream.mint(leaseId);
+        const members = await upstream.asSuperuser(
+          `SELECT member::regrole::text AS member FROM pg_auth_members WHERE roleid = '${loginRoleName(leaseId)}'::regrole`,
+        );
+        const facts = await upstream.facts();
+        const creators = creatorRoles(facts);
+        expect(members.map(({ member }) => member)).toEqual(
+          creators === undefined ? [] : [creators.of(loginRoleName(leaseId))],
+        );
+        expect(await upstream.revoke(leaseId, minted)).toBe('revoked');
+      });
+
+      it('makes its creator roles anew when somebody has dropped them', async () => {
+        const creators = creatorRoles(await upstream.facts());
+        if (creators === undefined) return;
+        const leaseId = crypto.randomUUID();
+        await upstream.asSuperuser(`DROP ROLE ${creators.of(loginRoleName(leaseId))}`);
+        const minted = await upstream.mint(leaseId);
+        expect(await upstream.revoke(leaseId, minted)).toBe('revoked');
       });
 
       it('drops the group of a narrowed scope when nobody is in it, and makes it anew when it is missing', async () => {

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { deadlineIn } from '../deadline.ts';
 import type { Minted } from '../provider.ts';
+import { AdminDatabase, type ServerFacts } from './admin-database.ts';
 import { PostgresProvider } from './postgres-provider.ts';
 
 export const limits = {
@@ -58,6 +59,16 @@ export class Upstream {
     const url = new URL(this.superuserUrl);
     url.pathname = `/${database}`;
     return query(url.href, text);
+  }
+
+  /** What the provider knows of the server and the privileged role. */
+  async facts(): Promise<ServerFacts> {
+    const database = new AdminDatabase(this.adminUrl, limits);
+    try {
+      return await database.facts(deadlineIn(deadlineMs));
+    } finally {
+      await database.close();
+    }
   }
 
   context(leaseId: string) {
