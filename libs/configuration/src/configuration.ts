@@ -1,6 +1,6 @@
 /** The checked configuration: what `mayfly.yaml` says, with names resolved, defaults filled in and durations in seconds. */
 import type { JsonObject, PersonRole, Revocability } from '@mayfly/contracts';
-import type { TtlBounds } from '@mayfly/domain';
+import type { RenewalTerms, TtlBounds } from '@mayfly/domain';
 import type { CheckedPolicies } from './cedar/policies.ts';
 
 /** The tenant. Nothing crosses from one organization to another. */
@@ -112,6 +112,8 @@ export interface CredentialConfig {
   /** Whether the bounds let a holder change anything; derived by the provider. */
   readonly writes: boolean;
   readonly revocability: Revocability;
+  /** Absent when its leases can't be renewed. `kind` is the provider's. */
+  readonly renewal?: RenewalTerms & { readonly kind: 'in_place' | 'rotation' };
   /** The shortest life that the upstream gives by itself, in seconds, where it has one. */
   readonly nativeMinimumSeconds?: number;
 }

@@ -5,7 +5,9 @@ import {
   defaultTtlSeconds,
   mayUseReference,
   providerDefinitions,
+  renewalDefaults,
   type AnyProviderDefinition,
+  type RenewalTerms,
   type TtlBounds,
 } from '@mayfly/domain';
 import type { z } from 'zod';
@@ -111,7 +113,8 @@ export function readCredentials(
       const problem = checkRole(role, roles.get(organization.name) ?? new Set());
       if (problem !== undefined) problems.add([...path, 'roles', position], problem);
     });
-    if (!settings || !scope || !ttl) return;
+    const renewal = ttl && readRenewal(parsed.renewal, [...path, 'renewal'], ttl, problems);
+    if (!settings || !scope || !ttl || renewal === 'wrong') return;
 
     // JSON by the provider's schema.
     const bounds = scope as JsonObject;
@@ -133,6 +136,7 @@ export function readCredentials(
       approval: parsed.approval ?? (writes ? 'required' : 'off'),
       writes,
       revocability: definition.revocability({ integration: integration.settings, credential: settings }),
+      ...(renewal !== undefined && { renewal: { ...renewal, kind: definition.renewal } }),
       ...(definition.nativeMinimumSeconds !== undefined && {
         nativeMinimumSeconds: definition.nativeMinimumSeconds,
       }),
@@ -283,4 +287,23 @@ function readTtl(
     return undefined;
   }
   return { defaultSeconds, maxSeconds };
+}
+
+/** `renewal:` left out means that leases can't be renewed. */
+function readRenewal(
+  written: { max_life: number; max_count?: number | undefined; grace?: number | undefined } | undefined,
+  path: Path,
+  { maxSeconds }: TtlBounds,
+  problems: Problems,
+): RenewalTerms | 'wrong' | undefined {
+  if (written === undefined) return undefined;
+  if (written.max_life < maxSeconds) {
+    problems.add([...path, 'max_life'], '"max_life" must not be shorter than the longest TTL');
+    return 'wrong';
+  }
+  return {
+    maxLifeSeconds: written.max_life,
+    maxCount: written.max_count ?? renewalDefaults.maxCount,
+    graceSeconds: written.grace ?? renewalDefaults.graceSeconds,
+  };
 }

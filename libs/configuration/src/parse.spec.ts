@@ -311,6 +311,38 @@ const mistakes: Mistake[] = [
   ],
   // TTLs
   [
+    'a maximum life below the longest TTL',
+    '    limits: { per_session: 3, concurrent: 10 }',
+    '    limits: { per_session: 3, concurrent: 10 }\n    renewal: { max_life: 10m }',
+    'credentials[0].renewal.max_life',
+    line('limits:') + 1,
+    'must not be shorter than the longest TTL',
+  ],
+  [
+    'a renewal without a maximum life',
+    '    limits: { per_session: 3, concurrent: 10 }',
+    '    limits: { per_session: 3, concurrent: 10 }\n    renewal: { max_count: 3 }',
+    'credentials[0].renewal.max_life',
+    line('limits:') + 1,
+    '"max_life" is missing',
+  ],
+  [
+    'a renewal setting that does not exist',
+    '    limits: { per_session: 3, concurrent: 10 }',
+    '    limits: { per_session: 3, concurrent: 10 }\n    renewal: { max_life: 1h, max_counts: 3 }',
+    'credentials[0].renewal.max_counts',
+    line('limits:') + 1,
+    'max_count',
+  ],
+  [
+    'a maximum life above a day',
+    '    limits: { per_session: 3, concurrent: 10 }',
+    '    limits: { per_session: 3, concurrent: 10 }\n    renewal: { max_life: 25h }',
+    'credentials[0].renewal.max_life',
+    line('limits:') + 1,
+    'at most 24h',
+  ],
+  [
     'a default above the maximum',
     'default: 5m, max: 15m',
     'default: 16m, max: 15m',
@@ -865,6 +897,31 @@ describe('a good document', () => {
     expect(off.outcome === 'ok' && off.configuration.credential('acme', 'orders-db/writer')).toMatchObject({
       approval: 'off',
       ttl: { defaultSeconds: 300, maxSeconds: 300 },
+    });
+  });
+
+  it('fills in how far a lease may be renewed; how is the provider’s', () => {
+    expect(configuration?.credential('acme', 'orders-db/readonly')?.renewal).toBeUndefined();
+    const renewable = parseConfiguration(
+      good
+        .replace(
+          'ttl: { max: 90s }',
+          'ttl: { max: 90s }\n    renewal: { max_life: 4h, max_count: 3, grace: 0s }',
+        )
+        .replace('ttl: { default: 1h }', 'ttl: { default: 1h }\n    renewal: { max_life: 1h }'),
+    );
+    if (renewable.outcome === 'rejected') throw new Error(JSON.stringify(renewable.problems));
+    expect(renewable.configuration.credential('acme', 'orders-db/writer')?.renewal).toEqual({
+      kind: 'in_place',
+      maxLifeSeconds: 14_400,
+      maxCount: 3,
+      graceSeconds: 0,
+    });
+    expect(renewable.configuration.credential('acme', 'reports-api/read')?.renewal).toEqual({
+      kind: 'rotation',
+      maxLifeSeconds: 3600,
+      maxCount: 10,
+      graceSeconds: 30,
     });
   });
 

@@ -120,6 +120,21 @@ export const Revocability = z.discriminatedUnion('kind', [
 ]);
 export type Revocability = z.infer<typeof Revocability>;
 
+/**
+ * How a lease may be renewed. `in_place`: the same secret goes on working until a later instant. `rotation`: a successor
+ * lease with a secret of its own, and the old one ends `grace_seconds` later.
+ */
+export const Renewal = z.strictObject({
+  kind: z.enum(['in_place', 'rotation']),
+  /** From the grant of the first lease to the end of the last renewal, in seconds. */
+  max_life_seconds: Seconds,
+  /** Renewals altogether, whether in place or by rotation. */
+  max_count: z.int().min(1).max(1_000),
+  /** How long the old lease goes on beside its successor, in seconds. */
+  grace_seconds: z.int().min(0).max(300),
+});
+export type Renewal = z.infer<typeof Renewal>;
+
 /** States of a lease; the moves between them are in `@mayfly/domain`. */
 export const leaseStates = [
   'intended',

@@ -2,6 +2,7 @@
 export * from './agent-id.ts';
 export * from './circuit-breaker.ts';
 export * from './lease-states.ts';
+export * from './renewal.ts';
 export * from './secret.ts';
 export * from './secret-reference.ts';
 export * from './ttl.ts';

@@ -1,15 +1,16 @@
 /** The blocks of `mayfly.yaml` as written: snake_case, durations as text. What they name is resolved by their own modules. */
 import { CredentialName, JsonObject, Name, PersonRole, text } from '@mayfly/contracts';
+import { absoluteMaxLifeSeconds } from '@mayfly/domain';
 import { z } from 'zod';
 import { trustAlgorithms } from '../configuration.ts';
 
 const secondsPer: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
 
-/** `90s`, `15m`, `1h` → seconds. At least 1 second and at most `maxSeconds`. */
-export function Duration(maxSeconds: number, maxText: string) {
+/** `90s`, `15m`, `1h` → seconds. At least `minSeconds` (0 or 1) and at most `maxSeconds`. */
+export function Duration(maxSeconds: number, maxText: string, minSeconds: 0 | 1 = 1) {
   return z.unknown().transform((value, context) => {
-    const match = typeof value === 'string' ? /^([1-9][0-9]{0,6})([smh])$/.exec(value) : null;
-    if (!match) {
+    const match = typeof value === 'string' ? /^(0|[1-9][0-9]{0,6})([smh])$/.exec(value) : null;
+    if (!match || Number(match[1]) < minSeconds) {
       context.addIssue({ code: 'custom', message: 'must be a duration such as 90s, 15m or 1h' });
       return z.NEVER;
     }
@@ -112,6 +113,14 @@ export const CredentialBlock = z.strictObject({
     .strictObject({
       per_session: z.int().min(1).max(1_000_000).optional(),
       concurrent: z.int().min(1).max(1_000_000).optional(),
+    })
+    .optional(),
+  /** Without it a lease can't be renewed. */
+  renewal: z
+    .strictObject({
+      max_life: Duration(absoluteMaxLifeSeconds, '24h'),
+      max_count: z.int().min(1).max(1_000).optional(),
+      grace: Duration(300, '5m', 0).optional(),
     })
     .optional(),
   approval: z.enum(['required', 'off']).optional(),

@@ -34,6 +34,8 @@ export interface ProviderDefinition<
   /** Whether a scope lets its holder change anything. Unknown counts as yes. */
   writes(scope: Scope): boolean;
   revocability(settings: { integration: IntegrationSettings; credential: CredentialSettings }): Revocability;
+  /** Whether the upstream can let the same secret work for longer, or a renewal takes a new lease. */
+  readonly renewal: 'in_place' | 'rotation';
   /** The shortest life that the upstream gives by itself, in seconds, where it has one. */
   readonly nativeMinimumSeconds?: number;
 }

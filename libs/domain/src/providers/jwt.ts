@@ -66,4 +66,5 @@ export const jwtDefinition: ProviderDefinition<JwtIntegrationSettings, JwtCreden
   writes: (scope) => scope.scopes.some((item) => !readingActions.includes(partsOf(item)[0])),
   // A signed token can't be called back: tools that must know sooner introspect it.
   revocability: () => ({ kind: 'expiry_only' }),
+  renewal: 'rotation',
 };

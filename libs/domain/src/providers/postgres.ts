@@ -125,4 +125,5 @@ export const postgresDefinition: ProviderDefinition<
   narrow,
   writes: (scope) => scope.privileges.some((privilege) => privilege !== 'SELECT'),
   revocability: () => ({ kind: 'immediate' }),
+  renewal: 'in_place',
 };
