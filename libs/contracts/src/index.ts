@@ -23,7 +23,7 @@ export * from './tokens/checkpoint.ts';
 export { Block, CredentialListing, ConfigProblem } from './bus/policy.ts';
 export { EndOutcome, LeaseView, RevocationView, RevokedLease } from './bus/revocation.ts';
 export { AuditEvent, LeaseLifecycle } from './bus/audit.ts';
-export { IssuedLease } from './http/leases.ts';
+export { IssuedLease, RenewedLease } from './http/leases.ts';
 export { accessTokenType, jwtTokenType, tokenExchangeGrantType } from './http/oauth.ts';
 
 /** Operations of the bus, by the service that answers. */

@@ -7,6 +7,7 @@ import {
   GrantClaims,
   CheckpointClaims,
   ReconcileClaims,
+  RenewalClaims,
   SessionClaims,
   ToolTokenClaims,
 } from '@mayfly/contracts';
@@ -64,6 +65,15 @@ const reconcileOrder: TokenKind<ReconcileClaims> = {
   maxAgeSeconds: 30,
 };
 
+/** Revocation and minting verify it both. Signed with the key of grants, apart by `typ`. */
+const renewal: TokenKind<RenewalClaims> = {
+  typ: 'mayfly-renewal+jwt',
+  issuer: 'mayfly-policy',
+  audience: ['mayfly-minting', 'mayfly-revocation'],
+  claims: RenewalClaims,
+  maxAgeSeconds: 30,
+};
+
 /** Evidence, so it never expires. */
 const checkpoint: TokenKind<CheckpointClaims> = {
   typ: 'mayfly-checkpoint+jwt',
@@ -76,9 +86,17 @@ const checkpoint: TokenKind<CheckpointClaims> = {
 /** `typ` of RFC 9068 §2.1. */
 const toolToken: ToolTokenKind = { typ: 'at+jwt', claims: ToolTokenClaims, maxAgeSeconds: 86_400 };
 
-export const tokenKinds = { sessionToken, grant, assertion, reconcileOrder, checkpoint, toolToken } as const;
+export const tokenKinds = {
+  sessionToken,
+  grant,
+  assertion,
+  reconcileOrder,
+  renewal,
+  checkpoint,
+  toolToken,
+} as const;
 
-const internalKinds = [sessionToken, grant, assertion, reconcileOrder, checkpoint];
+const internalKinds = [sessionToken, grant, assertion, reconcileOrder, renewal, checkpoint];
 const internalTypes = new Set(internalKinds.map((kind) => kind.typ));
 const internalAudiences = new Set(internalKinds.flatMap((kind) => kind.audience));
 

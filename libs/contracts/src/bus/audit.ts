@@ -66,6 +66,11 @@ export const LeaseLifecycle = z.strictObject({
   /** `expired`, `revoked`, `failed`, `orphaned`; absent while it lives. */
   how_ended: z.string().optional(),
   uses: z.int(),
+  /** With those of its predecessors. */
+  renewals: z.int(),
+  last_renewed_at: Instant.optional(),
+  predecessor_id: Uuid.optional(),
+  successor_id: Uuid.optional(),
   trace_id: z.string().optional(),
 });
 export type LeaseLifecycle = z.infer<typeof LeaseLifecycle>;

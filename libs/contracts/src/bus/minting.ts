@@ -6,6 +6,7 @@ import {
   Instant,
   JsonObject,
   Name,
+  Renewal,
   Revocability,
   Sealed,
   Seconds,
@@ -30,6 +31,7 @@ export const issue = defineOperation({
     scope: JsonObject,
     revocability: Revocability,
     renewable: z.boolean(),
+    renewal: Renewal.optional(),
     trace_id: z.string(),
     sealed: Sealed,
   }),
@@ -49,6 +51,22 @@ export const revokeAtProvider = defineOperation({
   }),
   output: z.strictObject({ outcome: z.enum(['revoked', 'already_gone', 'expiry_only']) }),
   errors: ['provider_rejected', 'provider_unavailable'],
+});
+
+export const renewAtProvider = defineOperation({
+  name: 'minting.renew',
+  summary: 'Lets what a handle names work for longer at the provider, as far as a renewal grant allows.',
+  bus: { service: 'minting', operation: 'renew', callers: ['revocation'], timeoutMs: 25_000 },
+  input: z.strictObject({
+    grant: Signed,
+    handle: Sealed,
+    /** From now on, by the upstream's clock. */
+    ttl_seconds: Seconds,
+    /** What the register has been told already: whatever the upstream's clock says, nothing may work after this. */
+    native_not_after: Instant,
+  }),
+  output: z.strictObject({ native_expires_at: Instant.optional() }),
+  errors: ['unauthenticated', 'lease_ended', 'provider_rejected', 'provider_unavailable'],
 });
 
 export const reconcileAtProvider = defineOperation({

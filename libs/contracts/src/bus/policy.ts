@@ -10,6 +10,7 @@ import {
   JsonObject,
   Name,
   RecipientKey,
+  Renewal,
   Revocability,
   Seconds,
   Sealed,
@@ -26,6 +27,8 @@ const SealedToken = Sealed.describe('JWE to the sealing key of policy; the paylo
 
 /** Public half of a one-time key of the gateway; secrets meant for the HTTP answer are sealed to it. */
 const ReplyKey = RecipientKey;
+
+const TtlAdjusted = z.strictObject({ requested_seconds: z.int(), reason: text(200) });
 
 export const exchangeToken = defineOperation({
   name: 'policy.exchange-token',
@@ -82,7 +85,7 @@ export const decide = defineOperation({
       /** Whether the secret is sealed to the session's own key (`session`) or to the gateway's one-time key (`gateway`). */
       recipient: z.enum(['session', 'gateway']),
       /** Present when the TTL was cut, with why. */
-      ttl_adjusted: z.strictObject({ requested_seconds: z.int(), reason: text(200) }).optional(),
+      ttl_adjusted: TtlAdjusted.optional(),
       /** Assertion with which the gateway ends this lease if its client is gone before the answer. */
       give_back: Signed,
       /** The lease that a repeated `Idempotency-Key` replaces, with the assertion to end it. */
@@ -101,6 +104,28 @@ export const releaseReservation = defineOperation({
   input: z.strictObject({ grant: Signed }),
   output: z.strictObject({}),
   errors: ['unauthenticated'],
+});
+
+export const decideRenewal = defineOperation({
+  name: 'policy.decide-renewal',
+  summary: "Decides on the renewal of one of the session's own leases, by the configuration as it is now.",
+  bus: { service: 'policy', operation: 'decide-renewal', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({
+    token: SealedToken,
+    lease_id: Uuid,
+    ttl_seconds: z.int().min(1).max(31_536_000).optional(),
+    source_ip: SourceIp,
+  }),
+  output: z.discriminatedUnion('decision', [
+    z.strictObject({
+      decision: z.literal('extend'),
+      /** Permission to let the lease live longer, for revocation and minting. */
+      grant: Signed,
+      ttl_adjusted: TtlAdjusted.optional(),
+    }),
+    z.strictObject({ decision: z.literal('deny'), code: ErrorCodeSchema, reason: text(500) }),
+  ]),
+  errors: ['unauthenticated', 'not_found', 'lease_ended'],
 });
 
 export const authorize = defineOperation({
@@ -123,6 +148,9 @@ export const CredentialListing = z.strictObject({
   native_minimum_seconds: z.int().min(1).optional(),
   limits: z.strictObject({ per_session: z.int().min(1).optional(), concurrent: z.int().min(1).optional() }),
   revocability: Revocability,
+  renewable: z.boolean(),
+  /** Present when it is renewable. */
+  renewal: Renewal.optional(),
   writes: z.boolean().describe('Whether the scope lets its holder change anything; derived by the provider'),
   approval: z.enum(['required', 'off']),
 });

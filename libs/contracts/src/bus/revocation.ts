@@ -34,7 +34,6 @@ export const activate = defineOperation({
     issuance_traceparent: Traceparent,
     native_expires_at: Instant.optional(),
     revocability: Revocability,
-    renewable: z.boolean(),
     fingerprints: z.array(Fingerprint).max(16),
     use_keys: UseKeys,
     /** Of this redemption of the grant, random: what `abandon` may undo. */
@@ -100,6 +99,9 @@ export const LeaseView = z.strictObject({
     .optional(),
   revocability: Revocability.optional(),
   renewable: z.boolean(),
+  /** How often it has been renewed. */
+  renewals: z.int().min(0),
+  last_renewed_at: Instant.optional(),
   trace_id: TraceId,
 });
 export type LeaseView = z.infer<typeof LeaseView>;
@@ -126,6 +128,38 @@ export const getLease = defineOperation({
   input: z.strictObject({ assertion: Signed }),
   output: LeaseView,
   errors: ['unauthenticated', 'policy_denied', 'not_found'],
+});
+
+export const renewLease = defineOperation({
+  name: 'revocation.renew',
+  summary: 'Lets a lease live longer with the same secret: at its provider first, and then in one commit.',
+  bus: { service: 'revocation', operation: 'renew', callers: ['gateway'], timeoutMs: 30_000 },
+  input: z.strictObject({ grant: Signed }),
+  output: z.strictObject({
+    lease_id: Uuid,
+    credential: CredentialName,
+    provider: Name,
+    issued_at: Instant,
+    expires_at: Instant,
+    native_expires_at: Instant.optional(),
+    /** From the renewal to the new end. */
+    ttl_seconds: z.int(),
+    scope: JsonObject,
+    revocability: Revocability,
+    /** How often it has been renewed, this time included. */
+    renewals: z.int().min(1),
+    trace_id: TraceId,
+  }),
+  errors: [
+    'unauthenticated',
+    'policy_denied',
+    'ttl_exceeded',
+    'lease_ended',
+    'not_found',
+    'conflict',
+    'provider_rejected',
+    'provider_unavailable',
+  ],
 });
 
 /** What an end asked for means for one lease, told honestly. */

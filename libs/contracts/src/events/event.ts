@@ -96,6 +96,12 @@ export const EventData = z.strictObject({
   policy_ids: z.array(z.string().max(256)).max(64).optional(),
   config_version: z.int().optional(),
   outcome: z.string().max(64).optional(),
+  /** How often the lease, with its predecessors, has been renewed. */
+  renewals: z.int().min(0).optional(),
+  /** The lease that this one took the place of by rotation. */
+  predecessor_id: Uuid.optional(),
+  /** The lease that took the place of this one by rotation. */
+  successor_id: Uuid.optional(),
   /** Where a use was learnt from. */
   source: z.enum(['reported', 'observed']).optional(),
   /** The revocation that it is about, or that started the end of the lease. */

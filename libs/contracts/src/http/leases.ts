@@ -8,6 +8,7 @@ import {
   Instant,
   JsonObject,
   Name,
+  Renewal,
   Revocability,
   Sealed,
   text,
@@ -38,6 +39,7 @@ export const IssuedLease = z.strictObject({
   scope: JsonObject,
   revocability: Revocability,
   renewable: z.boolean(),
+  renewal: Renewal.optional().describe('How and how far it may be renewed, when it is renewable'),
   trace_id: TraceId,
   secret: JsonObject.optional().describe('In the form of the provider'),
   sealed: Sealed.optional().describe(
@@ -96,6 +98,35 @@ export const getLease = defineOperation({
   input: z.strictObject({ lease_id: Uuid }),
   output: LeaseView,
   errors: ['unauthenticated', 'not_found', 'rate_limited'],
+});
+
+/** The answer to a renewal. In place: no secret, because the one that its holder has goes on working. */
+export const RenewedLease = IssuedLease.extend({
+  /** How often it has been renewed, this time included. */
+  renewals: z.int().min(1),
+});
+export type RenewedLease = z.infer<typeof RenewedLease>;
+
+export const renewLease = defineOperation({
+  name: 'renewLease',
+  summary: 'Renew a lease',
+  description:
+    'Lets one of the own leases live longer, as far as policy allows now. Where the upstream can, the same secret goes on working and none is returned. Without `ttl_seconds` it gets as much again as it was granted with.',
+  http: { method: 'POST', path: '/v1/leases/{lease_id}/renew', status: 200, auth: 'session', tag: 'leases' },
+  input: z.strictObject({ lease_id: Uuid, ttl_seconds: z.int().min(1).max(31_536_000).optional() }),
+  output: RenewedLease,
+  errors: [
+    'unauthenticated',
+    'not_found',
+    'policy_denied',
+    'scope_exceeded',
+    'ttl_exceeded',
+    'lease_ended',
+    'conflict',
+    'provider_rejected',
+    'provider_unavailable',
+    'rate_limited',
+  ],
 });
 
 export const reportUse = defineOperation({

@@ -11,6 +11,7 @@ import {
   JsonObject,
   Name,
   RecipientKey,
+  Renewal,
   Seconds,
   SourceIp,
   text,
@@ -56,6 +57,8 @@ export const GrantClaims = z.strictObject({
   /** Effective scope: narrowed, final. */
   scope: JsonObject,
   ttl_seconds: Seconds,
+  /** Absent where the lease can't be renewed. */
+  renewal: Renewal.optional(),
   /** The secret is sealed to this key and to no other. */
   recipient_key: RecipientKey,
   /** Whose key that is: the session's own, or a one-time key of the gateway. */
@@ -65,3 +68,34 @@ export const GrantClaims = z.strictObject({
   config_version: z.int().min(1),
 });
 export type GrantClaims = z.infer<typeof GrantClaims>;
+
+/**
+ * Policy's signed, single-use permission to let one lease live longer: JWS, `typ` `mayfly-renewal+jwt`, `jti` = id of the
+ * renewal, 30 seconds. Revocation and minting both verify it. Each is good once: revocation takes only
+ * one that was granted later than the last that it took for the lease.
+ */
+export const RenewalClaims = z.strictObject({
+  /** Id of the renewal, UUIDv7. */
+  jti: Uuid,
+  lease_id: Uuid,
+  /** When policy decided, by Postgres' clock. */
+  granted_at: Instant,
+  /** The lease must be of this session and organization. */
+  actor: Actor,
+  source_ip: SourceIp,
+  credential: CredentialName,
+  provider: Name,
+  integration: Name,
+  /** From `granted_at` to `expires_at`, in seconds. */
+  ttl_seconds: Seconds,
+  /** The lease may live until then and no longer. */
+  expires_at: Instant,
+  /** What cut it short; `ttl` when nothing did. */
+  limit: z.enum(['ttl', 'max_life', 'session']),
+  /** Counted again by revocation, which knows the lease best. */
+  max_life_seconds: Seconds,
+  max_count: z.int().min(1).max(1_000),
+  policy_ids: z.array(text(256)).max(64),
+  config_version: z.int().min(1),
+});
+export type RenewalClaims = z.infer<typeof RenewalClaims>;
