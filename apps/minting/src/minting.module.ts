@@ -20,6 +20,8 @@ import { Withdrawals } from './issue/withdrawals.ts';
 import type { Provider } from './providers/provider.ts';
 import { ProviderRunner } from './providers/provider-runner.ts';
 import { createProviders } from './providers/registry.ts';
+import { RenewAtProvider } from './renew/renew-at-provider.ts';
+import { RenewHandler } from './renew/renew.handler.ts';
 import { SecretReader } from './secrets/secret-reader.ts';
 import type { MintingSettings } from './settings.ts';
 import { InspectToolToken } from './tool-tokens/inspect-tool-token.ts';
@@ -69,6 +71,11 @@ export class MintingModule implements OnApplicationShutdown {
       openMs: settings.MAYFLY_BREAKER_OPEN_MS,
     });
     openBreakers(host.metrics, (gauge) => gauge.set(breakers.open));
+    const admission = new Admission({
+      perIntegration: settings.MAYFLY_MINTS_PER_INTEGRATION,
+      queue: settings.MAYFLY_MINT_QUEUE,
+      waitMs: settings.MAYFLY_MINT_QUEUE_WAIT_MS,
+    });
     const issueLease = new IssueLease({
       breakers,
       grants: new TokenVerifier(tokenKinds.grant, grantKeys, { audience }),
@@ -76,12 +83,14 @@ export class MintingModule implements OnApplicationShutdown {
       client,
       handles,
       runner,
-      admission: new Admission({
-        perIntegration: settings.MAYFLY_MINTS_PER_INTEGRATION,
-        queue: settings.MAYFLY_MINT_QUEUE,
-        waitMs: settings.MAYFLY_MINT_QUEUE_WAIT_MS,
-      }),
+      admission,
       withdrawals,
+    });
+    const renewAtProvider = new RenewAtProvider({
+      grants: new TokenVerifier(tokenKinds.renewal, grantKeys, { audience }),
+      handles,
+      admission,
+      runner,
     });
     const endAtProvider = new EndAtProvider({
       handles,
@@ -96,9 +105,10 @@ export class MintingModule implements OnApplicationShutdown {
     });
     return {
       module: MintingModule,
-      controllers: [IssueHandler, EndHandler, ToolTokensHandler],
+      controllers: [IssueHandler, RenewHandler, EndHandler, ToolTokensHandler],
       providers: [
         { provide: IssueLease, useValue: issueLease },
+        { provide: RenewAtProvider, useValue: renewAtProvider },
         { provide: EndAtProvider, useValue: endAtProvider },
         { provide: InspectToolToken, useValue: inspectToolToken },
         { provide: TOOL_TOKEN_KEYS, useValue: toolTokenKeys },

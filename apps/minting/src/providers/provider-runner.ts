@@ -9,7 +9,7 @@ import type { z } from 'zod';
 import type { SecretReader } from '../secrets/secret-reader.ts';
 import { deadlineIn, withinDeadline } from './deadline.ts';
 import { asProviderFailure, ProviderRejected, ProviderUnavailable } from './provider-error.ts';
-import type { LeaseContext, Minted, Provider, ReconcileOutcome, RevokeOutcome } from './provider.ts';
+import type { LeaseContext, Minted, Provider, ReconcileOutcome, Renewed, RevokeOutcome } from './provider.ts';
 
 /** Whose lease at which integration, as policy signed it. */
 export interface ProviderCall {
@@ -33,6 +33,12 @@ export interface MintCall extends ProviderCall {
   readonly user?: string | undefined;
   readonly task?: string | undefined;
   readonly askerKey?: RecipientKey | undefined;
+}
+
+export interface RenewCall extends ProviderCall {
+  readonly handle: JsonObject;
+  readonly ttlSeconds: number;
+  readonly notAfter: Date;
 }
 
 export interface ProviderRunnerOptions {
@@ -111,8 +117,19 @@ export class ProviderRunner {
     });
   }
 
+  /** Throws ProviderRejected or ProviderUnavailable. */
+  renew(call: RenewCall, timeLeftMs: number): Promise<Renewed | 'gone'> {
+    const deadlineMs = Math.min(this.options.deadlineMs, timeLeftMs);
+    return this.#run('renew', call, deadlineMs, (provider, context) => {
+      if (provider.renew === undefined) throw new ProviderRejected('the provider cannot renew in place');
+      const { handle, ttlSeconds, notAfter } = call;
+      const renewing = provider.renew({ ...context, handle, ttlSeconds, notAfter });
+      return withinDeadline(renewing, context.deadline, tooLate);
+    });
+  }
+
   async #run<T>(
-    verb: 'mint' | 'revoke' | 'reconcile',
+    verb: 'mint' | 'revoke' | 'reconcile' | 'renew',
     call: ProviderCall,
     deadlineMs: number,
     fn: (provider: Provider, context: LeaseContext<object>) => Promise<T>,

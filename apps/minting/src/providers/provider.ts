@@ -49,6 +49,13 @@ export interface RevokeContext<IntegrationSettings extends object> extends Lease
   readonly handle: JsonObject;
 }
 
+export interface RenewContext<IntegrationSettings extends object> extends RevokeContext<IntegrationSettings> {
+  /** From now on, by the upstream's clock. */
+  readonly ttlSeconds: number;
+  /** Whatever the upstream's clock says, it must not come to work for longer. */
+  readonly notAfter: Date;
+}
+
 export interface ReconcileContext<
   IntegrationSettings extends object,
   CredentialSettings extends object,
@@ -69,6 +76,11 @@ export interface Minted {
   readonly useKeys: UseKeys;
 }
 
+export interface Renewed {
+  /** By the upstream's clock. */
+  readonly nativeExpiresAt?: Date;
+}
+
 export type RevokeOutcome = OutputOf<typeof bus.minting.revokeAtProvider>['outcome'];
 export type ReconcileOutcome = OutputOf<typeof bus.minting.reconcileAtProvider>['outcome'];
 
@@ -82,6 +94,11 @@ export interface Provider<
   mint(context: MintContext<IntegrationSettings, CredentialSettings, Scope>): Promise<Minted>;
   /** Idempotent: what is gone already is a success. */
   revoke(context: RevokeContext<IntegrationSettings>): Promise<RevokeOutcome>;
+  /**
+   * Lets the same secret work for longer, where the definition says `in_place`; answers with when the upstream then ends it by
+   * itself, or `gone` when there is nothing left to prolong. What is being ended must not come back to life.
+   */
+  renew?(context: RenewContext<IntegrationSettings>): Promise<Renewed | 'gone'>;
   /** Finds by the lease id what a mint without activation left, and removes it. */
   reconcile(context: ReconcileContext<IntegrationSettings, CredentialSettings>): Promise<ReconcileOutcome>;
   /** Lets go of connections, when the service stops. */

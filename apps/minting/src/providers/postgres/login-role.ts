@@ -26,7 +26,17 @@ function mintMark(name: string): string {
 
 /** By the server's clock, whatever its DateStyle and time zone. */
 function expiration(ttlSeconds: number): string {
-  return `to_char((now() + make_interval(secs => ${Math.floor(ttlSeconds)})) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+  return inUtc(fromNow(ttlSeconds));
+}
+
+/** An instant of the server's clock, as SQL. */
+export function fromNow(ttlSeconds: number): string {
+  return `(now() + make_interval(secs => ${Math.floor(ttlSeconds)}))`;
+}
+
+/** RFC 3339 with microseconds, as SQL. */
+export function inUtc(instant: string): string {
+  return `to_char(${instant} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 }
 
 /** Reads the server's clock for custom statements. */

@@ -66,6 +66,50 @@ for (const server of servers) {
         expect(await succeeds(query(urlOf(minted), 'SELECT 1'))).toBe(false);
       });
 
+      it('lets the same password log in for longer, and says until when', async () => {
+        const leaseId = crypto.randomUUID();
+        const minted = await upstream.mint(leaseId);
+        const validUntil = async () => {
+          const [row] = await upstream.asSuperuser(
+            `SELECT rolvaliduntil FROM pg_roles WHERE rolname = '${loginRoleName(leaseId)}'`,
+          );
+          return row?.['rolvaliduntil'] as Date;
+        };
+        const open = new pg.Client({ connectionString: urlOf(minted) });
+        await open.connect();
+        const renewed = await upstream.renew(leaseId, minted, 600);
+        expect(renewed).toEqual({ nativeExpiresAt: await validUntil() });
+        const seconds = ((await validUntil()).getTime() - Date.now()) / 1000;
+        expect(seconds).toBeGreaterThan(590);
+        expect(seconds).toBeLessThanOrEqual(600.5);
+        expect((await open.query('SELECT 1')).rowCount).toBe(1);
+        expect(await succeeds(query(urlOf(minted), 'SELECT 1'))).toBe(true);
+        // Never to earlier.
+        const before = await validUntil();
+        await upstream.renew(leaseId, minted, 30);
+        expect(await validUntil()).toEqual(before);
+        await open.end();
+        expect(await upstream.revoke(leaseId, minted)).toBe('revoked');
+        expect(await upstream.renew(leaseId, minted, 600)).toBe('gone');
+      });
+
+      it('prolongs nothing whose end has begun, and nothing past what the register knows', async () => {
+        const leaseId = crypto.randomUUID();
+        const minted = await upstream.mint(leaseId);
+        // As the server would answer whose clock is ahead.
+        await expect(upstream.renew(leaseId, minted, 600, 500)).rejects.toMatchObject({
+          code: 'provider_rejected',
+        });
+        const [row] = await upstream.asSuperuser(
+          `SELECT rolvaliduntil < now() + interval '130 seconds' AS untouched FROM pg_roles
+            WHERE rolname = '${loginRoleName(leaseId)}'`,
+        );
+        expect(row).toEqual({ untouched: true });
+        await upstream.asSuperuser(`ALTER ROLE ${loginRoleName(leaseId)} NOLOGIN`);
+        expect(await upstream.renew(leaseId, minted, 600)).toBe('gone');
+        expect(await upstream.revoke(leaseId, minted)).toBe('revoked');
+      });
+
       it('drops what the role owns, in other databases too', async () => {
         const leaseId = crypto.randomUUID();
         const minted = await upstream.mint(leaseId);

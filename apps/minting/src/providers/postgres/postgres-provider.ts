@@ -20,6 +20,8 @@ import type {
   Provider,
   ReconcileContext,
   ReconcileOutcome,
+  RenewContext,
+  Renewed,
   RevokeContext,
   RevokeOutcome,
 } from '../provider.ts';
@@ -34,6 +36,7 @@ import {
   runCreationStatements,
   stopUnfinishedMints,
 } from './login-role.ts';
+import { prolongLoginRole } from './prolong-login-role.ts';
 import { loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
 import { defaultScramIterations, randomPassword, scramVerifier } from '@mayfly/postgres';
@@ -115,6 +118,17 @@ export class PostgresProvider implements Provider<
     const outcome = await this.#drop(context, database, handle.revocation_statements);
     if (handle.narrowed) this.#groups.sweepLater(database, placeOf(context, database));
     return outcome;
+  }
+
+  async renew(context: RenewContext<PostgresIntegrationSettings>): Promise<Renewed | 'gone'> {
+    const { leaseId, ttlSeconds, notAfter, deadline } = context;
+    const database = await this.#open(context);
+    const expiresAt = await prolongLoginRole(
+      database,
+      { name: loginRoleName(leaseId), ttlSeconds, notAfter },
+      deadline,
+    );
+    return expiresAt === undefined ? 'gone' : { nativeExpiresAt: expiresAt };
   }
 
   async reconcile(

@@ -102,6 +102,16 @@ export class Upstream {
     return this.provider.revoke({ ...this.context(leaseId), handle });
   }
 
+  renew(
+    leaseId: string,
+    { handle }: Pick<Minted, 'handle'>,
+    ttlSeconds: number,
+    notAfterSeconds = ttlSeconds + 60,
+  ) {
+    const notAfter = new Date(Date.now() + notAfterSeconds * 1000);
+    return this.provider.renew({ ...this.context(leaseId), handle, ttlSeconds, notAfter });
+  }
+
   async roles(pattern: string): Promise<string[]> {
     const rows = await this.asSuperuser(
       `SELECT rolname FROM pg_roles WHERE rolname ~ ${pg.escapeLiteral(pattern)}`,

@@ -1,0 +1,76 @@
+/**
+ * Lets what a handle names work for longer at the provider, as far as policy's signature says: neither the gateway nor
+ * revocation can prolong anything by their own word.
+ */
+import { bus, MayflyError, type InputOf, type OutputOf, type RenewalClaims } from '@mayfly/contracts';
+import { remainingMs } from '@mayfly/messaging';
+import type { TokenVerifier } from '@mayfly/tokens';
+import type { Admission } from '../issue/admission.ts';
+import { openHandle, type Handles } from '../lease-handle.ts';
+import { asMayflyError, asProviderFailure } from '../providers/provider-error.ts';
+import type { ProviderRunner } from '../providers/provider-runner.ts';
+
+type Renew = typeof bus.minting.renewAtProvider;
+
+export interface RenewAtProviderOptions {
+  readonly grants: Pick<TokenVerifier<RenewalClaims>, 'verify'>;
+  readonly handles: Handles;
+  /** The places of mints: both wait for the same upstream. */
+  readonly admission: Admission;
+  readonly runner: Pick<ProviderRunner, 'renew'>;
+}
+
+/** How much later than what policy allows the upstream's own expiry may be: as much as clocks may be apart. Milliseconds. */
+const mostLateMs = 60_000;
+
+/** What is kept of the caller's time for the answer, in milliseconds. */
+const marginMs = 500;
+
+export class RenewAtProvider {
+  constructor(private readonly options: RenewAtProviderOptions) {}
+
+  /**
+   * Throws `unauthenticated` for a grant that policy did not sign or that allows less, `lease_ended` when the upstream has
+   * nothing left to prolong, `provider_rejected`, `provider_unavailable`.
+   */
+  async renew(input: InputOf<Renew>): Promise<OutputOf<Renew>> {
+    const { grants, handles, admission, runner } = this.options;
+    const grant = await grants.verify(input.grant, { now: new Date() });
+    const { organization } = grant.actor;
+    const notAfter = new Date(input.native_not_after);
+    if (
+      input.ttl_seconds > grant.ttl_seconds + 1 ||
+      notAfter.getTime() > Date.parse(grant.expires_at) + mostLateMs
+    ) {
+      throw new MayflyError('unauthenticated', 'The renewal is for longer than was granted.');
+    }
+    const { lease_id: leaseId, integration, provider } = grant;
+    const binding = { leaseId, organization, integration };
+    const opened = await openHandle(handles, input.handle, binding, provider);
+    const call = {
+      leaseId,
+      organization,
+      provider,
+      integration: {
+        name: integration,
+        settings: opened.integration_settings,
+        secret_references: opened.secret_references,
+      },
+      handle: opened.handle,
+      ttlSeconds: input.ttl_seconds,
+      notAfter,
+    };
+    const renewed = await admission.run(`${organization}/${integration}`, timeLeftMs(), () =>
+      runner.renew(call, timeLeftMs()).catch((error: unknown) => {
+        throw asMayflyError(asProviderFailure(error));
+      }),
+    );
+    if (renewed === 'gone') throw new MayflyError('lease_ended', 'The lease has ended.');
+    const { nativeExpiresAt } = renewed;
+    return nativeExpiresAt === undefined ? {} : { native_expires_at: nativeExpiresAt.toISOString() };
+  }
+}
+
+function timeLeftMs(): number {
+  return Math.min(remainingMs(), bus.minting.renewAtProvider.bus.timeoutMs) - marginMs;
+}
