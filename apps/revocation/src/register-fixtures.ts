@@ -10,6 +10,7 @@ import {
   type InputOf,
   type MayflyEvent,
   type OutputOf,
+  type RenewalClaims,
 } from '@mayfly/contracts';
 import { migrate, quoteName } from '@mayfly/postgres';
 import {
@@ -83,12 +84,19 @@ export function testKeys(kid: string): SigningKeys {
   };
 }
 
+type RenewInput = InputOf<typeof bus.minting.renewAtProvider>;
 type RevokeInput = InputOf<typeof bus.minting.revokeAtProvider>;
 
 /** Answers for minting and policy, and keeps what it was asked. */
 export class FakeBus {
   readonly revoked: string[] = [];
   readonly reconciled: string[] = [];
+  readonly renewed: RenewInput[] = [];
+  /** What minting does with a renewal. */
+  onRenew: (input: RenewInput) => Promise<OutputOf<typeof bus.minting.renewAtProvider>> = (input) =>
+    Promise.resolve({
+      native_expires_at: new Date(Date.now() + input.ttl_seconds * 1000).toISOString(),
+    });
   /** What minting does with a revocation. */
   onRevoke: (input: RevokeInput) => Promise<'revoked'> = () => Promise.resolve('revoked');
   onOrder: () => Promise<void> = () => Promise.resolve();
@@ -113,6 +121,11 @@ export class FakeBus {
         } finally {
           this.running--;
         }
+      }
+      case bus.minting.renewAtProvider.name: {
+        const asked = input as RenewInput;
+        this.renewed.push(asked);
+        return this.onRenew(asked);
       }
       case bus.policy.orderReconciliation.name:
         await this.onOrder();
@@ -166,9 +179,37 @@ export function grantClaims({ actor, ...changes }: GrantChanges = {}): GrantClai
     bounds: {},
     scope: { privileges: ['SELECT'] },
     ttl_seconds: 60,
+    renewal: { kind: 'in_place', max_life_seconds: 3600, max_count: 3, grace_seconds: 30 },
     recipient_key: { kty: 'OKP', crv: 'X25519', x: 'A'.repeat(43) },
     recipient: 'session',
     granted_at: new Date().toISOString(),
+    policy_ids: ['p1'],
+    config_version: 3,
+    ...changes,
+  };
+}
+
+export type RenewalChanges = Partial<Omit<RenewalClaims, 'actor'>> & {
+  lease_id: string;
+  actor: Partial<RenewalClaims['actor']>;
+};
+
+/** Claims of a renewal by `ttl_seconds` from now. */
+export function renewalClaims({ actor, ...changes }: RenewalChanges): RenewalClaims {
+  const { ttl_seconds = 120 } = changes;
+  return {
+    jti: uuidv7(),
+    granted_at: new Date().toISOString(),
+    actor: { organization, session_id: randomUUID(), agent_id: agentId('one'), ...actor },
+    source_ip: '203.0.113.7',
+    credential: 'orders-db/readonly',
+    provider: 'postgres',
+    integration: 'orders-db',
+    ttl_seconds,
+    expires_at: new Date(Date.now() + ttl_seconds * 1000).toISOString(),
+    limit: 'ttl',
+    max_life_seconds: 3600,
+    max_count: 3,
     policy_ids: ['p1'],
     config_version: 3,
     ...changes,
@@ -185,6 +226,8 @@ export interface World {
   /** Another replica on the same database. `settings` are environment variables. */
   replica(settings?: Record<string, string>, client?: FakeBus): Register;
   sign(claims: GrantClaims, options?: Partial<SignOptions>): Promise<string>;
+  /** A renewal grant for a lease that was issued with `grantClaims()`, unless told otherwise. */
+  signRenewal(changes: RenewalChanges, options?: Partial<SignOptions>): Promise<string>;
   assert(
     act: Act,
     asker?: {
@@ -210,6 +253,7 @@ export async function openWorld(): Promise<World> {
   const assertionKeys = testKeys('assertions');
   const grantSigner = new TokenSigner(tokenKinds.grant, grantKeys);
   const assertionSigner = new TokenSigner(tokenKinds.assertion, assertionKeys);
+  const renewalSigner = new TokenSigner(tokenKinds.renewal, grantKeys);
   const client = new FakeBus();
   const signals: MayflyEvent[] = [];
   const started: Register[] = [];
@@ -245,6 +289,7 @@ export async function openWorld(): Promise<World> {
         relay: nowhere,
         logger: silent,
         grants: new TokenVerifier(tokenKinds.grant, grantKeys, { audience: 'mayfly-revocation' }),
+        renewalGrants: new TokenVerifier(tokenKinds.renewal, grantKeys, { audience: 'mayfly-revocation' }),
         assertions: new TokenVerifier(tokenKinds.assertion, assertionKeys, { audience: 'mayfly-revocation' }),
         onFailure: () => undefined,
         settings: RevocationSettings.parse({
@@ -259,6 +304,8 @@ export async function openWorld(): Promise<World> {
       return register;
     },
     sign,
+    signRenewal: (changes, options) =>
+      renewalSigner.sign(renewalClaims(changes), { now: new Date(), ...options }),
     assert(
       act,
       {
@@ -313,7 +360,6 @@ export function activateInput(grant: string, changes: Partial<ActivateInput> = {
     handle,
     issuance_traceparent: traceparent(),
     revocability: { kind: 'immediate' },
-    renewable: true,
     fingerprints: [{ part: 'password', sha256: 'f'.repeat(64) }],
     use_keys: { 'postgres.role': 'mayfly_x' },
     mint_id: randomUUID(),

@@ -1,5 +1,5 @@
 /** The parts of the lease register, put together. What Nest and the process add is in `revocation.module.ts`. */
-import type { AssertionClaims, GrantClaims } from '@mayfly/contracts';
+import type { AssertionClaims, GrantClaims, RenewalClaims } from '@mayfly/contracts';
 import type { BusClient, EventPublisher } from '@mayfly/messaging';
 import { BackgroundLoop } from '@mayfly/service';
 import type { Logger } from '@mayfly/telemetry';
@@ -19,6 +19,7 @@ import { Leases } from './leases/leases.ts';
 import { RevocationGatherer } from './revocations/gatherer.ts';
 import { Revocations } from './revocations/revocations.ts';
 import { Upstreams } from './ends/upstreams.ts';
+import { Renewals } from './renewals/renewals.ts';
 import type { RevocationSettings } from './settings.ts';
 import { pruneFences } from './store/ends.ts';
 
@@ -29,6 +30,7 @@ export interface RegisterParts {
   readonly relay: Nudgeable;
   readonly logger: Pick<Logger, 'warn' | 'error'>;
   readonly grants: TokenVerifier<GrantClaims>;
+  readonly renewalGrants: TokenVerifier<RenewalClaims>;
   readonly assertions: TokenVerifier<AssertionClaims>;
   readonly onFailure: (provider: string) => void;
   readonly settings: Omit<
@@ -54,6 +56,7 @@ export class Register {
   readonly revocations: Revocations;
   readonly gatherer: RevocationGatherer;
   readonly leases: Leases;
+  readonly renewals: Renewals;
   readonly due: DueLeases;
   readonly upstreams: Upstreams;
   readonly #claims: Claims;
@@ -135,6 +138,7 @@ export class Register {
       answerMs: settings.MAYFLY_END_ANSWER_MS,
     });
     this.leases = new Leases({ pool, askers, publisher });
+    this.renewals = new Renewals({ pool, client, grants: parts.renewalGrants, relay, logger });
     this.#pruning = new BackgroundLoop({
       name: 'fences',
       intervalMs: pruneEveryMs,

@@ -29,6 +29,8 @@ import { IntentsHandler } from './intents/intents.handler.ts';
 import { Intents } from './intents/intents.ts';
 import { LeasesHandler } from './leases/leases.handler.ts';
 import { Leases } from './leases/leases.ts';
+import { RenewalsHandler } from './renewals/renewals.handler.ts';
+import { Renewals } from './renewals/renewals.ts';
 import { Register } from './register.ts';
 import { Revocations } from './revocations/revocations.ts';
 import { RevocationsHandler } from './revocations/revocations.handler.ts';
@@ -73,15 +75,15 @@ export class RevocationModule {
         failpoint(`revocation.relay.${step}`);
       },
     });
+    const grantKeys = await loadVerificationKeys(keys.public.grant);
     const register = new Register({
       pool,
       client: host.client,
       publisher: host.publisher,
       relay,
       logger,
-      grants: new TokenVerifier(tokenKinds.grant, await loadVerificationKeys(keys.public.grant), {
-        audience: 'mayfly-revocation',
-      }),
+      grants: new TokenVerifier(tokenKinds.grant, grantKeys, { audience: 'mayfly-revocation' }),
+      renewalGrants: new TokenVerifier(tokenKinds.renewal, grantKeys, { audience: 'mayfly-revocation' }),
       assertions: new TokenVerifier(tokenKinds.assertion, await loadVerificationKeys(keys.public.assertion), {
         audience: 'mayfly-revocation',
       }),
@@ -94,12 +96,14 @@ export class RevocationModule {
     return {
       module: RevocationModule,
       controllers: [ActivationHandler, EndsHandler, IntentsHandler, LeasesHandler, RevocationsHandler],
+      controllers: [ActivationHandler, EndsHandler, IntentsHandler, LeasesHandler, RenewalsHandler],
       providers: [
         { provide: Activations, useValue: register.activations },
         { provide: Intents, useValue: register.intents },
         { provide: AskedEnds, useValue: register.ends },
         { provide: Revocations, useValue: register.revocations },
         { provide: Leases, useValue: register.leases },
+        { provide: Renewals, useValue: register.renewals },
         { provide: Running, useValue: new Running(register, relay, pool) },
       ],
     };

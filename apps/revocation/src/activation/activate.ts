@@ -55,7 +55,7 @@ export class Activations {
         grantedAt: new Date(grant.granted_at),
         ...(native !== undefined && { nativeExpiresAt: native }),
         revocability: input.revocability,
-        renewable: input.renewable,
+        renewable: grant.renewal !== undefined,
         handle: input.handle,
         fingerprints: input.fingerprints,
         useKeys: input.use_keys,

@@ -22,6 +22,7 @@ const lease: Lease = {
   state: 'failed',
   cleanup: 'pending',
   renewable: false,
+  renewals: 0,
   attempts: 1,
   claims: 1,
 };

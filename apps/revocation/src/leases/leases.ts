@@ -114,6 +114,8 @@ export function viewOf(lease: Lease): LeaseView {
       }),
     ...(lease.revocability !== undefined && { revocability: lease.revocability }),
     renewable: lease.renewable,
+    renewals: lease.renewals,
+    ...(lease.lastRenewedAt !== undefined && { last_renewed_at: lease.lastRenewedAt.toISOString() }),
     trace_id: traceIdOf(lease.issuanceTraceparent) ?? '0'.repeat(32),
   };
 }

@@ -28,6 +28,9 @@ export interface Lease extends LeaseFacts {
   readonly state: LeaseState;
   readonly revocability?: Revocability;
   readonly renewable: boolean;
+  /** How often it has been renewed. */
+  readonly renewals: number;
+  readonly lastRenewedAt?: Date;
   readonly issuedAt?: Date;
   readonly expiresAt?: Date;
   readonly nativeExpiresAt?: Date;
@@ -79,6 +82,8 @@ const columnOf = {
   issuanceTraceparent: 'issuance_traceparent',
   revocability: 'revocability',
   renewable: 'renewable',
+  renewals: 'renewals',
+  lastRenewedAt: 'last_renewed_at',
   issuedAt: 'issued_at',
   expiresAt: 'expires_at',
   nativeExpiresAt: 'native_expires_at',

@@ -1,0 +1,141 @@
+-- Renewal in place: the same lease, the same secret, a later end. In two steps around the call of the provider, like a mint:
+-- first the register notes how late the upstream may come to end it by itself, then the provider is called, then the
+-- later end is committed. A crash in between leaves a lease that ends at its old time.
+
+ALTER TABLE revocation.leases
+  ADD COLUMN renewals integer NOT NULL DEFAULT 0,
+  ADD COLUMN last_renewed_at timestamptz,
+  ADD COLUMN renewal_id uuid,
+  ADD COLUMN renewal_granted_at timestamptz,
+  ADD COLUMN renewing_until timestamptz;
+
+COMMENT ON COLUMN revocation.leases.renewable IS 'Whether its holder may renew it; from the grant';
+COMMENT ON COLUMN revocation.leases.renewals IS 'How often it has been renewed';
+COMMENT ON COLUMN revocation.leases.last_renewed_at IS 'When it was last renewed';
+COMMENT ON COLUMN revocation.leases.renewal_id IS 'The renewal that was begun last; a later begin takes the place of one that never came to its end';
+COMMENT ON COLUMN revocation.leases.renewal_granted_at IS 'When that renewal was granted; no grant of that instant or before is good any more, so each is good once';
+COMMENT ON COLUMN revocation.leases.renewing_until IS 'While a renewal is under way: until then no other begins; null when none is';
+COMMENT ON COLUMN revocation.leases.native_expires_at IS 'When the upstream ends it by itself; while a renewal is under way, or after one that failed, the latest that this can be';
+
+-- Whether a fence stops what this lease was granted with. For an active lease: whoever set the fence is about to end it.
+CREATE FUNCTION revocation.is_fenced(l revocation.leases) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (
+    SELECT FROM (VALUES ('lease', l.lease_id::text), ('session', l.session_id::text), ('session', l.parent_session_id::text),
+                        ('agent', l.agent_id), ('user', l."user"), ('credential', l.credential),
+                        ('integration', l.integration), ('organization', l.organization)) AS subject (kind, id)
+    JOIN revocation.fences f ON f.organization = l.organization AND f.subject_kind = subject.kind AND f.subject_id = subject.id
+    WHERE f.agent_id IN ('', l.agent_id) AND f.instant >= l.granted_at)
+$$;
+
+-- Begins a renewal and keeps others away from the lease while the provider is called.
+-- not_after: the latest end that policy allows. native_margin: how far the upstream's clock may be off before its own
+-- expiry would be earlier than the lease's; the upstream is never told an instant later than the new end plus this.
+-- outcome: begun (with the row as it was) | not_found | ended | not_renewable | too_often | used | busy | not_later
+CREATE FUNCTION revocation.begin_renewal(
+  org text,
+  id uuid,
+  session uuid,
+  renewal uuid,
+  granted timestamptz,
+  not_after timestamptz,
+  max_life interval,
+  max_count integer,
+  claim interval,
+  native_margin interval,
+  OUT outcome text,
+  OUT lease revocation.leases,
+  OUT renewed_until timestamptz,
+  OUT native_not_after timestamptz,
+  OUT ttl_seconds integer
+) LANGUAGE plpgsql AS $$
+DECLARE
+  at timestamptz;
+BEGIN
+  SELECT l.* INTO lease FROM revocation.leases l
+    WHERE l.lease_id = id AND l.organization = org AND l.session_id = session AND l.granted_at IS NOT NULL
+    FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    outcome := 'not_found';
+    RETURN;
+  END IF;
+  -- Not now(): it may have waited for the row.
+  at := clock_timestamp();
+  -- Past its expiry it is over, also when nobody has claimed its end yet.
+  IF lease.state <> 'active' OR lease.expires_at <= at OR revocation.is_fenced(lease) THEN
+    outcome := 'ended';
+  ELSIF NOT lease.renewable THEN
+    outcome := 'not_renewable';
+  ELSIF lease.renewal_granted_at >= granted THEN
+    outcome := 'used';
+  ELSIF lease.renewing_until > at THEN
+    outcome := 'busy';
+  ELSIF lease.renewals >= max_count THEN
+    outcome := 'too_often';
+  ELSE
+    renewed_until := least(not_after, lease.issued_at + max_life);
+    -- A second at least: less is what clocks and roundings make.
+    IF renewed_until < lease.expires_at + interval '1 second' THEN
+      outcome := 'not_later';
+      RETURN;
+    END IF;
+    native_not_after := renewed_until + native_margin;
+    ttl_seconds := ceil(extract(epoch FROM renewed_until - at));
+    UPDATE revocation.leases l SET
+      renewal_id = renewal,
+      renewal_granted_at = granted,
+      renewing_until = at + claim,
+      native_expires_at = CASE WHEN l.native_expires_at IS NOT NULL THEN greatest(l.native_expires_at, begin_renewal.native_not_after) END
+    WHERE l.lease_id = id;
+    outcome := 'begun';
+  END IF;
+END
+$$;
+
+-- The commit point of a renewal, and what it must not race with: an end or a fence that came first wins. Takes the locks
+-- that an activation takes, so that a fence and a renewal never overlap.
+-- event: credential.renewed without what only this function knows.
+-- outcome: renewed | ended | lost (another renewal has taken its place)
+CREATE FUNCTION revocation.commit_renewal(
+  id uuid,
+  renewal uuid,
+  renewed_until timestamptz,
+  native timestamptz,
+  event jsonb,
+  OUT outcome text,
+  OUT lease_expires_at timestamptz,
+  OUT lease_renewals integer
+) LANGUAGE plpgsql AS $$
+DECLARE
+  l revocation.leases;
+BEGIN
+  -- None of the subjects ever changes.
+  SELECT known.* INTO STRICT l FROM revocation.leases known WHERE known.lease_id = id;
+  PERFORM pg_advisory_xact_lock_shared(revocation.subject_lock(l.organization, subject.kind, subject.id))
+    FROM (VALUES ('lease', l.lease_id::text), ('session', l.session_id::text), ('session', l.parent_session_id::text),
+                 ('agent', l.agent_id), ('user', l."user"), ('credential', l.credential),
+                 ('integration', l.integration), ('organization', l.organization)) AS subject (kind, id)
+    WHERE subject.id IS NOT NULL;
+  SELECT known.* INTO STRICT l FROM revocation.leases known WHERE known.lease_id = id FOR NO KEY UPDATE;
+  IF l.state <> 'active' OR l.expires_at <= clock_timestamp() OR revocation.is_fenced(l) THEN
+    outcome := 'ended';
+    RETURN;
+  ELSIF l.renewal_id IS DISTINCT FROM renewal OR l.renewing_until IS NULL THEN
+    outcome := 'lost';
+    RETURN;
+  END IF;
+  -- Never earlier than it was, whatever the upstream's clock says.
+  lease_expires_at := greatest(l.expires_at, least(renewed_until, native));
+  lease_renewals := l.renewals + 1;
+  UPDATE revocation.leases known SET
+    expires_at = lease_expires_at,
+    native_expires_at = coalesce(native, l.native_expires_at),
+    due_at = CASE WHEN l.revocability ->> 'kind' = 'expiry_only' THEN coalesce(native, l.native_expires_at, lease_expires_at) ELSE lease_expires_at END,
+    renewals = lease_renewals,
+    last_renewed_at = clock_timestamp(),
+    renewing_until = NULL
+  WHERE known.lease_id = id;
+  PERFORM revocation.append_event(jsonb_set(event, '{data}', (event -> 'data') || jsonb_build_object(
+    'expires_at', revocation.instant(lease_expires_at), 'renewals', lease_renewals)));
+  outcome := 'renewed';
+END
+$$;
