@@ -31,6 +31,7 @@ import { LeaseEventsHandler } from './decisions/lease-events.handler.ts';
 import { LeaseRegister } from './decisions/lease-register.ts';
 import { ListCredentials } from './decisions/list-credentials.ts';
 import { ReleaseReservation } from './decisions/release-reservation.ts';
+import { Renew } from './decisions/renew.ts';
 import { SignalReporter } from './reporting/events.ts';
 import { EndSession } from './sessions/end-session.ts';
 import { SessionGate } from './sessions/session-gate.ts';
@@ -165,6 +166,7 @@ function useCases({ host, settings, keys, pool, running, relay }: Parts): Provid
   const signer = new TokenSigner(tokenKinds.sessionToken, keys.sessionToken);
   const assertions = new TokenSigner(tokenKinds.assertion, keys.assertion);
   const grants = new TokenSigner(tokenKinds.grant, keys.grant);
+  const renewals = new TokenSigner(tokenKinds.renewal, keys.grant);
   const orders = new TokenSigner(tokenKinds.reconcileOrder, keys.grant);
   const identities = new IdentityVerifier();
   const grantSeconds = tokenKinds.grant.maxAgeSeconds;
@@ -179,6 +181,7 @@ function useCases({ host, settings, keys, pool, running, relay }: Parts): Provid
       client: host.client,
       pool,
     }),
+    new Renew({ gate, running, renewals, signals, pool }),
     new LeaseRegister(pool),
     new Authorize({ gate, assertions, signals }),
     new Blocks({ gate, assertions, signals, pool, relay }),

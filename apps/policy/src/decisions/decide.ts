@@ -18,7 +18,10 @@ import { sessionEnded, type SessionGate } from '../sessions/session-gate.ts';
 import { actorOf, type Session } from '../sessions/session.ts';
 import { describeBlock, findBlock } from '../store/blocks.ts';
 import { reserveLease, type ReservationOutcome } from '../store/reservations.ts';
+import { reserveLease, type GrantedTerms, type ReservationOutcome } from '../store/reservations.ts';
 import { decideRequest, deny, type CredentialRequest, type Decision, type Denial } from './decide-request.ts';
+import { refuse } from './refuse.ts';
+import { renewalOf } from './renewal-terms.ts';
 
 type Input = InputOf<typeof bus.policy.decide>;
 type Output = OutputOf<typeof bus.policy.decide>;
@@ -70,6 +73,7 @@ export class Decide {
       ...(input.idempotency === undefined
         ? {}
         : { idempotency: { key: input.idempotency.key, bodySha256: input.idempotency.body_sha256 } }),
+      ...(credential.renewal === undefined ? {} : { renewable: termsOf(decision, request) }),
     });
     failpoint('policy.decision.committed');
     switch (reservation.outcome) {
@@ -142,34 +146,13 @@ export class Decide {
     };
   }
 
-  async #refuse(
+  #refuse(
     denial: Denial,
     request: CredentialRequest,
     session: Session,
     running: RunningVersion,
   ): Promise<Output> {
-    const { credential } = denial;
-    await this.parts.signals.report(
-      'request.denied',
-      {
-        ...actorOf(session),
-        credential: request.credential,
-        ...(credential === undefined
-          ? {}
-          : { integration: credential.integration.name, provider: credential.provider }),
-        ...(request.scope === undefined ? {} : { scope: request.scope }),
-        ...(request.ttlSeconds === undefined ? {} : { ttl_seconds: request.ttlSeconds }),
-        ...(request.claimedTask === undefined ? {} : { claimed_task: request.claimedTask }),
-        ...(request.justification === undefined ? {} : { justification: request.justification }),
-        source_ip: request.sourceIp,
-        reason: denial.why,
-        policy_ids: [...denial.policyIds],
-        config_version: running.version,
-        outcome: denial.code,
-      },
-      { subject: session.id },
-    );
-    return { decision: 'deny', code: denial.code, reason: denial.reason.slice(0, 500) };
+    return refuse(this.parts.signals, denial, request, session, running);
   }
 }
 
@@ -181,6 +164,17 @@ function requestOf(input: Input): CredentialRequest {
     ...(input.claimed_task === undefined ? {} : { claimedTask: input.claimed_task }),
     ...(input.justification === undefined ? {} : { justification: input.justification }),
     sourceIp: input.source_ip,
+  };
+}
+
+/** What a renewal will start from. */
+function termsOf({ scope, ttlSeconds }: Allowed, request: CredentialRequest): GrantedTerms {
+  const { claimedTask, justification } = request;
+  return {
+    ttlSeconds,
+    scope,
+    ...(claimedTask === undefined ? {} : { claimedTask }),
+    ...(justification === undefined ? {} : { justification }),
   };
 }
 
@@ -224,6 +218,7 @@ function grantClaims(
     bounds: credential.scope,
     scope,
     ttl_seconds: ttlSeconds,
+    ...renewalOf(credential),
     recipient_key: session.recipientKey ?? input.reply_key,
     recipient: session.recipientKey === undefined ? 'gateway' : 'session',
     policy_ids: policyIds.slice(0, 64),

@@ -8,6 +8,7 @@ import { trace } from '@opentelemetry/api';
 import { Decide } from './decide.ts';
 import { ListCredentials } from './list-credentials.ts';
 import { ReleaseReservation } from './release-reservation.ts';
+import { Renew } from './renew.ts';
 
 @Controller()
 export class DecisionsHandler {
@@ -15,6 +16,7 @@ export class DecisionsHandler {
     private readonly decisions: Decide,
     private readonly listing: ListCredentials,
     private readonly releasing: ReleaseReservation,
+    private readonly renewals: Renew,
   ) {}
 
   @Handles(bus.policy.decide)
@@ -35,6 +37,16 @@ export class DecisionsHandler {
     @Payload() input: InputOf<typeof bus.policy.releaseReservation>,
   ): Promise<OutputOf<typeof bus.policy.releaseReservation>> {
     return this.releasing.run(input);
+  @Handles(bus.policy.decideRenewal)
+  async decideRenewal(
+    @Payload() input: InputOf<typeof bus.policy.decideRenewal>,
+  ): Promise<OutputOf<typeof bus.policy.decideRenewal>> {
+    const output = await this.renewals.run(input);
+    trace.getActiveSpan()?.setAttributes({
+      [SpanAttribute.leaseId]: input.lease_id,
+      [SpanAttribute.decision]: output.decision === 'deny' ? 'deny' : 'allow',
+    });
+    return output;
   }
 
   @Handles(bus.policy.listCredentials)

@@ -28,11 +28,18 @@ describe('leaseNewsOf', () => {
     },
   );
 
+  it('takes the most renewals that are told, and a renewal for a lease that was issued', () => {
+    const renewed = (renewals: number) =>
+      newEvent('revocation', 'credential.renewed', { lease_id: a, renewals });
+    expect(leaseNewsOf([renewed(2), renewed(1)])).toEqual([
+      { leaseId: a, issued: true, ended: false, renewals: 2 },
+    ]);
+  });
+
   it('takes neither an intent nor a failed revocation for news: such a lease still counts (I10)', () => {
     const events = [
       event('credential.intended', a),
       event('credential.revocation_failed', a),
-      event('credential.renewed', a),
       event('credential.issued'),
     ];
     expect(leaseNewsOf(events)).toEqual([]);

@@ -15,14 +15,18 @@ export function leaseNewsOf(events: readonly MayflyEvent[]): LeaseNews[] {
     const leaseId = event.data.lease_id;
     if (leaseId === undefined) continue;
     const type = shortType(event);
-    const issued = type === 'credential.issued';
+    // What is renewed has been issued, whichever of the two events comes first.
+    const renewed = type === 'credential.renewed';
+    const issued = type === 'credential.issued' || renewed;
     const ended = endings.includes(type);
     if (!issued && !ended) continue;
     const before = told.get(leaseId);
+    const renewals = Math.max(before?.renewals ?? 0, renewed ? (event.data.renewals ?? 0) : 0);
     told.set(leaseId, {
       leaseId,
       issued: issued || (before?.issued ?? false),
       ended: ended || (before?.ended ?? false),
+      ...(renewals > 0 && { renewals }),
     });
   }
   return [...told.values()].sort((a, b) => (a.leaseId < b.leaseId ? -1 : 1));

@@ -5,6 +5,7 @@ import type { CredentialConfig } from '@mayfly/configuration';
 import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
 import type { Session } from '../sessions/session.ts';
+import { renewalOf } from './renewal-terms.ts';
 
 /** Most credentials in one answer, which has to fit into one message of the bus (1 MiB). */
 const mostListed = 1_000;
@@ -75,6 +76,8 @@ function listingOf(credential: CredentialConfig): CredentialListing {
       ...(concurrent === undefined ? {} : { concurrent }),
     },
     revocability: credential.revocability,
+    renewable: credential.renewal !== undefined,
+    ...renewalOf(credential),
     writes: credential.writes,
     approval: credential.approval,
   };

@@ -204,6 +204,7 @@ describe('listCredentials', () => {
       ttl: { default_seconds: 300, max_seconds: 900 },
       limits: {},
       revocability: { kind: 'expiry_only' },
+      renewable: false,
       writes: false,
       approval: 'off',
     });

@@ -37,6 +37,7 @@ trust:
     role: { claim: role, allowed: [analyst] }
 integrations:
   - { name: tool, organization: acme, provider: jwt, audience: 'https://tool.acme.example' }
+  - { name: orders-db, organization: acme, provider: postgres, admin: env:ACME_ORDERS }
   - { name: plans, organization: globex, provider: jwt, audience: 'https://plans.globex.example' }
 credentials:
   - name: tool/read
@@ -54,6 +55,13 @@ credentials:
     organization: acme
     roles: [writer]
     scope: { scopes: ['write:orders:*'] }
+  - name: orders-db/read
+    organization: acme
+    roles: [writer]
+    scope: { privileges: [SELECT], schemas: [public] }
+    ttl: { default: 5m, max: 15m }
+    limits: { concurrent: 1 }
+    renewal: { max_life: 20m, max_count: 2 }
   - name: plans/read
     organization: globex
     roles: [analyst]

@@ -1,4 +1,5 @@
 /** What counts against limits. The rules are in `migrations/0002_reservations.sql`. */
+import type { JsonObject } from '@mayfly/contracts';
 import { rowsOf, type Database } from './statement.ts';
 
 export interface LeaseReservation {
@@ -12,6 +13,16 @@ export interface LeaseReservation {
   /** How much longer the reservation counts when no event tells what became of it. */
   readonly holdSeconds: number;
   readonly idempotency?: { readonly key: string; readonly bodySha256: string };
+  /** For a lease that may be renewed. */
+  readonly renewable?: GrantedTerms;
+}
+
+/** What a lease was granted with. */
+export interface GrantedTerms {
+  readonly ttlSeconds: number;
+  readonly scope: JsonObject;
+  readonly claimedTask?: string;
+  readonly justification?: string;
 }
 
 export type ReservationOutcome =
@@ -35,14 +46,32 @@ export type ReservationOutcome =
         | 'other_body';
     };
 
+const reserving = {
+  name: 'reserve-lease',
+  text: 'SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+};
+
+const reservingRenewable = {
+  name: 'reserve-renewable-lease',
+  text: `WITH reserved AS MATERIALIZED (
+           SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ),
+         kept AS (
+           INSERT INTO policy.renewable_leases
+             (lease_id, started_at, ttl_seconds, scope, claimed_task, justification)
+           SELECT $1, reserved.decided_at, $11, $12, $13, $14 FROM reserved WHERE reserved.outcome = 'reserved'
+         )
+         SELECT * FROM reserved`,
+};
+
 /** Checks the session and the limits and reserves, in one round trip and one transaction. */
 export async function reserveLease(
   database: Database,
   reservation: LeaseReservation,
 ): Promise<ReservationOutcome> {
+  const { renewable } = reservation;
   const [row] = await rowsOf<ReservationRow>(database, {
-    name: 'reserve-lease',
-    text: 'SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+    ...(renewable === undefined ? reserving : reservingRenewable),
     values: [
       reservation.leaseId,
       reservation.sessionId,
@@ -54,6 +83,14 @@ export async function reserveLease(
       reservation.holdSeconds,
       reservation.idempotency?.key ?? null,
       reservation.idempotency?.bodySha256 ?? null,
+      ...(renewable === undefined
+        ? []
+        : [
+            renewable.ttlSeconds,
+            JSON.stringify(renewable.scope),
+            renewable.claimedTask ?? null,
+            renewable.justification ?? null,
+          ]),
     ],
   });
   if (row === undefined) throw new Error('policy.reserve_lease gave no row');
@@ -71,6 +108,8 @@ export interface LeaseNews {
   readonly leaseId: string;
   readonly issued: boolean;
   readonly ended: boolean;
+  /** How often it has been renewed, where an event tells. */
+  readonly renewals?: number;
 }
 
 /**
@@ -91,6 +130,15 @@ export async function recordLeaseNews(database: Database, news: readonly LeaseNe
       news.map(({ issued }) => issued),
       news.map(({ ended }) => ended),
     ],
+  });
+  const renewed = news.filter(({ renewals }) => renewals !== undefined);
+  if (renewed.length === 0) return;
+  await rowsOf(database, {
+    name: 'record-renewals',
+    text: `UPDATE policy.renewable_leases l SET renewals = told.renewals
+           FROM unnest($1::uuid[], $2::integer[]) AS told (lease_id, renewals)
+           WHERE l.lease_id = told.lease_id AND l.renewals < told.renewals`,
+    values: [renewed.map(({ leaseId }) => leaseId), renewed.map(({ renewals }) => renewals)],
   });
 }
 

@@ -1,0 +1,187 @@
+/** Decisions on renewals: by the configuration, the session and the lease as they are now. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { MayflyError } from '@mayfly/contracts';
+import { newEvent } from '@mayfly/messaging';
+import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
+import { ApplyConfig } from '../configuration/apply-config.ts';
+import { EndSession } from '../sessions/end-session.ts';
+import { runPolicy, sourceIp, type RunningPolicy } from '../spec-support/running-policy.ts';
+import { analyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
+import { Decide } from './decide.ts';
+import { LeaseRegister } from './lease-register.ts';
+import { Renew } from './renew.ts';
+
+const writer = { ...analyst, role: 'writer' };
+
+let policy: RunningPolicy;
+let token: string;
+let sessionId: string;
+
+beforeAll(async () => {
+  policy = await runPolicy(twoOrganizations);
+});
+afterAll(() => policy.stop());
+beforeEach(async () => {
+  policy.signals.splice(0);
+  await policy.database.pool.query('UPDATE policy.reservations SET ended_at = now() WHERE ended_at IS NULL');
+  ({ token, sessionId } = await policy.open(writer));
+});
+
+const lease = async (credential = 'orders-db/read', ttl_seconds?: number, who = token) => {
+  const answer = await policy.get(Decide).run({
+    token: who,
+    credential,
+    ...(ttl_seconds === undefined ? {} : { ttl_seconds }),
+    reply_key: policy.replyKey.publicJwk,
+    source_ip: sourceIp,
+  });
+  if (answer.decision !== 'allow') throw new Error(JSON.stringify(answer));
+  return answer.lease_id;
+};
+const renew = (leaseId: string, ttl_seconds?: number, who = token) =>
+  policy.get(Renew).run({
+    token: who,
+    lease_id: leaseId,
+    ...(ttl_seconds === undefined ? {} : { ttl_seconds }),
+    source_ip: sourceIp,
+  });
+const granted = async (leaseId: string, ttl?: number) => {
+  const answer = await renew(leaseId, ttl);
+  if (answer.decision !== 'extend') throw new Error(JSON.stringify(answer));
+  const keys = await loadVerificationKeys(policy.keys.public.grant);
+  const verifier = new TokenVerifier(tokenKinds.renewal, keys, { audience: 'mayfly-revocation' });
+  return { ...answer, claims: await verifier.verify(answer.grant, { now: new Date() }) };
+};
+const codeOf = (attempt: Promise<unknown>) =>
+  attempt.then(
+    () => 'ok',
+    (error: unknown) => (error instanceof MayflyError ? error.code : String(error)),
+  );
+const startedAgo = (leaseId: string, seconds: number) =>
+  policy.database.pool.query(
+    'UPDATE policy.renewable_leases SET started_at = now() - make_interval(secs => $2) WHERE lease_id = $1',
+    [leaseId, seconds],
+  );
+
+describe('a renewal', () => {
+  it('is permitted by a grant for this lease, session and end, and for nothing else', async () => {
+    const leaseId = await lease('orders-db/read', 120);
+    const { claims } = await granted(leaseId);
+    expect(claims).toMatchObject({
+      lease_id: leaseId,
+      actor: { organization: 'acme', session_id: sessionId },
+      credential: 'orders-db/read',
+      integration: 'orders-db',
+      // As much again as it was granted with.
+      ttl_seconds: 120,
+      limit: 'ttl',
+      max_life_seconds: 1200,
+      max_count: 2,
+    });
+    expect(Date.parse(claims.expires_at) - Date.parse(claims.granted_at)).toBe(120_000);
+  });
+
+  it('counts against no limit of its own: the lease has its place', async () => {
+    const leaseId = await lease();
+    await granted(leaseId);
+    await granted(leaseId);
+    const other = await policy.get(Decide).run({
+      token,
+      credential: 'orders-db/read',
+      reply_key: policy.replyKey.publicJwk,
+      source_ip: sourceIp,
+    });
+    expect(other).toMatchObject({ decision: 'deny', code: 'limit_exceeded' });
+  });
+
+  it('is cut at the maximum life, and told', async () => {
+    const leaseId = await lease();
+    await startedAgo(leaseId, 1000);
+    const { claims, ttl_adjusted } = await granted(leaseId, 900);
+    expect(claims.limit).toBe('max_life');
+    expect(claims.ttl_seconds).toBeLessThanOrEqual(200);
+    expect(ttl_adjusted).toEqual({
+      requested_seconds: 900,
+      reason: 'it reaches its maximum life before',
+    });
+    await startedAgo(leaseId, 1200);
+    expect(await renew(leaseId)).toMatchObject({ decision: 'deny', code: 'ttl_exceeded' });
+  });
+
+  it('is refused beyond the longest TTL, and when the lease has been renewed often enough', async () => {
+    const leaseId = await lease();
+    expect(await renew(leaseId, 901)).toMatchObject({ decision: 'deny', code: 'ttl_exceeded' });
+    const told = (renewals: number) =>
+      newEvent('revocation', 'credential.renewed', { lease_id: leaseId, renewals });
+    await policy.get(LeaseRegister).record([told(1)]);
+    await granted(leaseId);
+    await policy.get(LeaseRegister).record([told(2), told(1)]);
+    expect(await renew(leaseId)).toMatchObject({ decision: 'deny', code: 'policy_denied' });
+    expect(policy.signals.map(({ data }) => data.lease_id)).toEqual([leaseId, leaseId]);
+  });
+
+  it('I5: of a lease of another session finds none', async () => {
+    const leaseId = await lease();
+    const { token: other } = await policy.open(writer);
+    expect(await codeOf(renew(leaseId, undefined, other))).toBe('not_found');
+    const { token: person } = await policy.open(personIn('admins'));
+    expect(await codeOf(renew(leaseId, undefined, person))).toBe('unauthenticated');
+  });
+
+  it('is refused once the lease or its session has ended', async () => {
+    const leaseId = await lease();
+    await policy
+      .get(LeaseRegister)
+      .record([newEvent('revocation', 'credential.revoked', { lease_id: leaseId })]);
+    expect(await codeOf(renew(leaseId))).toBe('lease_ended');
+    const another = await lease();
+    await policy.get(EndSession).run({ token, source_ip: sourceIp });
+    expect(await codeOf(renew(another))).toBe('unauthenticated');
+  });
+
+  it('is refused for a credential that was not renewable at the mint', async () => {
+    const { token: reader } = await policy.open(analyst);
+    const leaseId = await lease('tool/read', undefined, reader);
+    expect(await renew(leaseId, undefined, reader)).toMatchObject({
+      decision: 'deny',
+      code: 'policy_denied',
+    });
+  });
+
+  it.each([
+    [
+      'a role that lost it',
+      /roles: \[writer\]\n {4}scope: \{ privileges/,
+      'roles: []\n    scope: { privileges',
+      'policy_denied',
+    ],
+    [
+      'bounds narrower than the lease',
+      '{ privileges: [SELECT], schemas: [public] }',
+      '{ privileges: [SELECT], schemas: [public], tables: [public.a] }',
+      'scope_exceeded',
+    ],
+    ['renewal taken away', 'renewal: { max_life: 20m, max_count: 2 }', '', 'policy_denied'],
+    [
+      'approval needed by now',
+      'renewal: { max_life: 20m',
+      'approval: required\n    renewal: { max_life: 20m',
+      'policy_denied',
+    ],
+    ['the credential gone', 'name: orders-db/read\n', 'name: orders-db/other\n', 'not_found'],
+  ])('asks policy again: %s', async (_name, from, to, code) => {
+    const leaseId = await lease();
+    await granted(leaseId);
+    const { token: administrator } = await policy.open(personIn('platform'));
+    const document = policy.document.replace(from, to);
+    expect(document).not.toBe(policy.document);
+    const apply = (text: string) =>
+      policy.get(ApplyConfig).run({ token: administrator, document: text, source_ip: sourceIp });
+    expect(await apply(document)).toMatchObject({ outcome: 'applied' });
+    try {
+      expect(await renew(leaseId)).toMatchObject({ decision: 'deny', code });
+    } finally {
+      await apply(policy.document);
+    }
+  });
+});

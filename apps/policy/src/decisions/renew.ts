@@ -1,0 +1,107 @@
+/** Decides on the renewal of a lease and signs the permission for it. */
+import { MayflyError, type bus, type InputOf, type OutputOf, type RenewalClaims } from '@mayfly/contracts';
+import type { TokenSigner } from '@mayfly/tokens';
+import type { Pool } from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
+import type { SignalReporter } from '../reporting/events.ts';
+import { sessionEnded, type SessionGate } from '../sessions/session-gate.ts';
+import { actorOf, type Session } from '../sessions/session.ts';
+import { findRenewableLease, type RenewableLease } from '../store/renewable-leases.ts';
+import {
+  decideRenewalRequest,
+  notRenewable,
+  renewalRequest,
+  type AllowedRenewal,
+} from './decide-renewal-request.ts';
+import { refuse } from './refuse.ts';
+
+type Input = InputOf<typeof bus.policy.decideRenewal>;
+type Output = OutputOf<typeof bus.policy.decideRenewal>;
+
+export interface RenewParts {
+  readonly gate: SessionGate;
+  readonly running: RunningConfiguration;
+  readonly renewals: TokenSigner<RenewalClaims>;
+  readonly signals: SignalReporter;
+  readonly pool: Pool;
+}
+
+export class Renew {
+  constructor(private readonly parts: RenewParts) {}
+
+  /**
+   * One round trip to Postgres. The lease's reservation stands as it is: it counts until the lease has ended. Throws
+   * `unauthenticated`, `not_found` for a lease that is not the session's, `lease_ended`.
+   */
+  async run(input: Input): Promise<Output> {
+    const { gate, running: configuration, signals, pool } = this.parts;
+    const session = await gate.readToken(input.token);
+    const running = configuration.current();
+    const found = await findRenewableLease(pool, {
+      leaseId: input.lease_id,
+      sessionId: session.id,
+      organization: session.organization,
+    });
+    const asked = {
+      ...(input.ttl_seconds === undefined ? {} : { ttlSeconds: input.ttl_seconds }),
+      sourceIp: input.source_ip,
+    };
+    switch (found.outcome) {
+      case 'session_ended':
+        throw sessionEnded();
+      case 'not_found':
+        throw new MayflyError('not_found', 'No such lease of this session.');
+      case 'lease_ended':
+        throw new MayflyError('lease_ended', 'The lease has ended.');
+      case 'not_renewable': {
+        const { reason } = notRenewable(undefined);
+        return { decision: 'deny', code: 'policy_denied', reason };
+      }
+      case 'found':
+    }
+    const { lease } = found;
+    const request = renewalRequest(lease, asked, session, running);
+    const decision = decideRenewalRequest(request, lease, session, running, found);
+    if (decision.decision === 'deny') {
+      return refuse(signals, decision, request, session, running, lease.leaseId);
+    }
+    return this.#extend(decision, lease, input, session, running, found.now);
+  }
+
+  async #extend(
+    { allowed, renewal, granted }: AllowedRenewal,
+    lease: RenewableLease,
+    input: Input,
+    session: Session,
+    running: RunningVersion,
+    now: Date,
+  ): Promise<Output> {
+    const { credential, policyIds } = allowed;
+    const claims: RenewalClaims = {
+      jti: uuidv7(),
+      lease_id: lease.leaseId,
+      granted_at: now.toISOString(),
+      actor: actorOf(session),
+      source_ip: input.source_ip,
+      credential: credential.name,
+      provider: credential.provider,
+      integration: credential.integration.name,
+      ttl_seconds: granted.ttlSeconds,
+      expires_at: granted.expiresAt.toISOString(),
+      limit: granted.limit,
+      max_life_seconds: renewal.maxLifeSeconds,
+      max_count: renewal.maxCount,
+      policy_ids: policyIds.slice(0, 64),
+      config_version: running.version,
+    };
+    const { adjusted } = granted;
+    return {
+      decision: 'extend',
+      grant: await this.parts.renewals.sign(claims, { now }),
+      ...(adjusted === undefined
+        ? {}
+        : { ttl_adjusted: { requested_seconds: adjusted.requestedSeconds, reason: adjusted.reason } }),
+    };
+  }
+}

@@ -1,0 +1,76 @@
+/** What a renewal starts from. */
+import type { JsonObject } from '@mayfly/contracts';
+import type { GrantedTerms } from './reservations.ts';
+import { rowsOf, type Database } from './statement.ts';
+
+export interface RenewableLease extends GrantedTerms {
+  readonly leaseId: string;
+  /** `<integration>/<name>` */
+  readonly credential: string;
+  /** When it was granted. */
+  readonly startedAt: Date;
+  readonly renewals: number;
+}
+
+export type FoundLease =
+  | {
+      readonly outcome: 'found';
+      readonly lease: RenewableLease;
+      /** By Postgres' clock, at one instant with the rest. */
+      readonly now: Date;
+      readonly sessionExpiresAt: Date;
+    }
+  | { readonly outcome: 'session_ended' | 'not_found' | 'lease_ended' | 'not_renewable' };
+
+/** The lease, if the session lives and it is the session's own (I5). One round trip. */
+export async function findRenewableLease(
+  database: Database,
+  { leaseId, sessionId, organization }: { leaseId: string; sessionId: string; organization: string },
+): Promise<FoundLease> {
+  const [row] = await rowsOf<Row>(database, {
+    name: 'find-renewable-lease',
+    // A second of life at least, as for a mint.
+    text: `SELECT s.expires_at AS session_expires_at, clock_timestamp() AS now, r.credential, r.ended_at,
+                  l.started_at, l.renewals, l.ttl_seconds, l.scope, l.claimed_task, l.justification
+           FROM policy.sessions s
+           LEFT JOIN policy.reservations r
+             ON r.lease_id = $1 AND r.session_id = s.id AND r.organization = s.organization
+           LEFT JOIN policy.renewable_leases l ON l.lease_id = r.lease_id
+           WHERE s.id = $2 AND s.organization = $3 AND s.kind = 'agent' AND s.ended_at IS NULL
+             AND s.expires_at >= clock_timestamp() + interval '1 second'`,
+    values: [leaseId, sessionId, organization],
+  });
+  if (row === undefined) return { outcome: 'session_ended' };
+  if (row.credential === null) return { outcome: 'not_found' };
+  if (row.ended_at !== null) return { outcome: 'lease_ended' };
+  if (row.started_at === null) return { outcome: 'not_renewable' };
+  return {
+    outcome: 'found',
+    now: row.now,
+    sessionExpiresAt: row.session_expires_at,
+    lease: {
+      leaseId,
+      credential: row.credential,
+      startedAt: row.started_at,
+      renewals: row.renewals,
+      ttlSeconds: row.ttl_seconds,
+      scope: row.scope,
+      ...(row.claimed_task === null ? {} : { claimedTask: row.claimed_task }),
+      ...(row.justification === null ? {} : { justification: row.justification }),
+    },
+  };
+}
+
+/** Of a left join: without a reservation all is null but the first two, without a renewable lease all from `started_at` on. */
+interface Row {
+  session_expires_at: Date;
+  now: Date;
+  credential: string | null;
+  ended_at: Date | null;
+  started_at: Date | null;
+  renewals: number;
+  ttl_seconds: number;
+  scope: JsonObject;
+  claimed_task: string | null;
+  justification: string | null;
+}
