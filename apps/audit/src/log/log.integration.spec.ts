@@ -79,6 +79,45 @@ describe('the log', () => {
   const occurrences = async ({ id }: MayflyEvent) =>
     (await pool().query('SELECT FROM audit.event_log WHERE id = $1', [id])).rowCount;
 
+  it('tells of a renewed lease its last end, how often and when', async () => {
+    const lease_id = uuidv7();
+    const lease = { organization: 'acme', lease_id, agent_id: 'spiffe://acme.example/agent/a/b/c' };
+    const told = (type: 'credential.issued' | 'credential.renewed', at: string, more: object) =>
+      newEvent('revocation', type, { ...lease, ...more }, { id: uuidv7(), time: new Date(at) });
+    const find = async () => {
+      const { rows: found } = await pool().query<Record<string, unknown>>(
+        'SELECT expires_at, renewals, last_renewed_at FROM audit.live_credentials WHERE lease_id = $1',
+        [lease_id],
+      );
+      return found;
+    };
+    await writers[0]?.execute([
+      told('credential.issued', '2030-01-31T12:00:00Z', { expires_at: '2030-01-31T12:05:00.000Z' }),
+    ]);
+    expect(await find()).toEqual([
+      { expires_at: new Date('2030-01-31T12:05:00Z'), renewals: 0, last_renewed_at: null },
+    ]);
+    const [first, second] = [
+      told('credential.renewed', '2030-01-31T12:03:00Z', {
+        expires_at: '2030-01-31T12:08:00.000Z',
+        renewals: 1,
+      }),
+      told('credential.renewed', '2030-01-31T12:06:00Z', {
+        expires_at: '2030-01-31T12:11:00.000Z',
+        renewals: 2,
+      }),
+    ];
+    await writers[0]?.execute([second]);
+    await writers[0]?.execute([first]);
+    expect(await find()).toEqual([
+      {
+        expires_at: new Date('2030-01-31T12:11:00Z'),
+        renewals: 2,
+        last_renewed_at: new Date('2030-01-31T12:06:00Z'),
+      },
+    ]);
+  });
+
   it('has an event once, however often and with whatever else it is delivered', async () => {
     const [first, second, third] = [event(), event(), event()];
     await writers[0]?.execute([first, second, first]);

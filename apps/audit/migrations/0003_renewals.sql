@@ -1,0 +1,71 @@
+-- Renewals in the lifecycle: the same columns as before, with the end that the last renewal gave, and four more.
+CREATE OR REPLACE VIEW audit.credential_lifecycle AS
+SELECT
+  first.lease_id,
+  first.organization,
+  first.session_id,
+  first.agent_id,
+  first.event -> 'data' ->> 'agent_role' AS agent_role,
+  first.event -> 'data' ->> 'user' AS "user",
+  first.event -> 'data' ->> 'task' AS task,
+  first.event -> 'data' ->> 'claimed_task' AS claimed_task,
+  first.event -> 'data' ->> 'credential' AS credential,
+  first.event -> 'data' ->> 'provider' AS provider,
+  first.event -> 'data' -> 'scope' AS scope,
+  first.time AS requested_at,
+  issued.time AS issued_at,
+  (coalesce(renewed.event, issued.event) -> 'data' ->> 'expires_at')::timestamptz AS expires_at,
+  (coalesce(renewed.event, issued.event) -> 'data' ->> 'native_expires_at')::timestamptz AS native_expires_at,
+  issued.event -> 'data' -> 'revocability' ->> 'kind' AS revocability,
+  used.last_used_at,
+  ended.time AS ended_at,
+  replace(ended.type, 'credential.', '') AS how_ended,
+  ended.event -> 'data' ->> 'reason' AS end_reason,
+  used.uses,
+  first.event -> 'data' ->> 'source_ip' AS source_ip,
+  (first.event -> 'data' ->> 'config_version')::bigint AS config_version,
+  first.event -> 'data' -> 'policy_ids' AS policy_ids,
+  first.trace_id,
+  coalesce((coalesce(renewed.event, issued.event) -> 'data' ->> 'renewals')::int, 0) AS renewals,
+  renewed.time AS last_renewed_at,
+  (issued.event -> 'data' ->> 'predecessor_id')::uuid AS predecessor_id,
+  (renewed.event -> 'data' ->> 'successor_id')::uuid AS successor_id
+FROM audit.event_log AS first
+LEFT JOIN LATERAL (
+  SELECT e.time, e.event FROM audit.event_log AS e
+  WHERE e.lease_id = first.lease_id AND e.type = 'credential.issued' ORDER BY e.seq LIMIT 1
+) AS issued ON true
+-- The last one; events of two renewals may have been written in either order.
+LEFT JOIN LATERAL (
+  SELECT e.time, e.event FROM audit.event_log AS e
+  WHERE e.lease_id = first.lease_id AND e.type = 'credential.renewed'
+  ORDER BY (e.event -> 'data' ->> 'renewals')::int DESC, e.seq DESC LIMIT 1
+) AS renewed ON true
+LEFT JOIN LATERAL (
+  SELECT e.time, e.type, e.event FROM audit.event_log AS e
+  WHERE e.lease_id = first.lease_id
+    AND e.type IN ('credential.failed', 'credential.orphaned', 'credential.expired', 'credential.revoked')
+  ORDER BY e.seq LIMIT 1
+) AS ended ON true
+CROSS JOIN LATERAL (
+  SELECT count(*) AS uses, max(e.time) AS last_used_at FROM audit.event_log AS e
+  WHERE e.lease_id = first.lease_id AND e.type = 'credential.used'
+) AS used
+WHERE first.type = 'credential.intended'
+   OR (first.type = 'credential.issued' AND NOT EXISTS (
+         SELECT FROM audit.event_log AS e WHERE e.lease_id = first.lease_id AND e.type = 'credential.intended'));
+
+COMMENT ON COLUMN audit.credential_lifecycle.expires_at IS 'When Mayfly ends it at the latest, after its last renewal';
+COMMENT ON COLUMN audit.credential_lifecycle.native_expires_at IS 'When the upstream ends it by itself, where it does, after its last renewal';
+COMMENT ON COLUMN audit.credential_lifecycle.renewals IS 'How often it, with its predecessors, has been renewed';
+COMMENT ON COLUMN audit.credential_lifecycle.last_renewed_at IS 'When it was last renewed; null when it never was';
+COMMENT ON COLUMN audit.credential_lifecycle.predecessor_id IS 'The lease that it took the place of by rotation';
+COMMENT ON COLUMN audit.credential_lifecycle.successor_id IS 'The lease that took its place by rotation';
+
+-- SELECT * was written out when the view was made.
+CREATE OR REPLACE VIEW audit.live_credentials AS
+SELECT * FROM audit.credential_lifecycle
+WHERE issued_at IS NOT NULL
+  AND (ended_at IS NULL
+       -- Mayfly has ended it, but what was handed out works until the upstream's own expiry for whoever does not ask Mayfly.
+       OR (revocability = 'expiry_only' AND native_expires_at > now()));
