@@ -22,10 +22,12 @@ describe('the trace of a lease', () => {
     const agent = await openSession(stack);
     // The caller says that it does not sample (flag 00).
     lease = await agent.postgresLease(
-      'orders-db/readonly',
+      'orders-db/renewable',
       { ttl_seconds: 2 },
       { traceparent: `00-${callerTraceId}-${callerSpanId}-00` },
     );
+    // A request of its own, in another trace.
+    await agent.renew(lease.lease_id, { ttl_seconds: 4 });
     await waitUntil(
       'the end of the lease to reach the receiver',
       () => trace().some(({ name }) => name === 'lease.expire'),
@@ -119,6 +121,20 @@ describe('the trace of a lease', () => {
     );
   });
 
+  it('has the renewal too, linked to the request that asked for it, with what it did upstream below', () => {
+    const renewal = find('revocation', (span) => span.name === 'lease.renew');
+    expect(ancestry(renewal).map(({ name }) => name)).toContain('lease.issue');
+    expect(renewal.attributes).toMatchObject({
+      'mayfly.lease.id': lease.lease_id,
+      'mayfly.outcome': 'renewed',
+    });
+    const [link] = renewal.links;
+    expect(link?.traceId).toMatch(/^[0-9a-f]{32}$/);
+    expect(link?.traceId).not.toBe(callerTraceId);
+    const below = trace().filter((span) => ancestry(span).some(({ spanId }) => spanId === renewal.spanId));
+    expect(below.some(({ name }) => name === 'provider.renew')).toBe(true);
+  });
+
   it('names lease, credential and decision by their attributes', () => {
     const attributes = Object.assign({}, ...trace().map((span) => span.attributes)) as Record<
       string,
@@ -126,7 +142,7 @@ describe('the trace of a lease', () => {
     >;
     expect(attributes).toMatchObject({
       'mayfly.lease.id': lease.lease_id,
-      'mayfly.credential': 'orders-db/readonly',
+      'mayfly.credential': 'orders-db/renewable',
       'mayfly.decision': 'allow',
       'messaging.system': 'nats',
     });

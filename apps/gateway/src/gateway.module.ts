@@ -6,6 +6,7 @@ import { AdministrationController } from './administration/administration.contro
 import { Admission } from './admission/admission.ts';
 import { IssueLease } from './leases/issue-lease.ts';
 import { LeasesController } from './leases/leases.controller.ts';
+import { RenewLease } from './leases/renew-lease.ts';
 import { OAuthController, OAuthUrls } from './oauth/oauth.controller.ts';
 import { PolicyGate } from './policy-gate.ts';
 
@@ -29,6 +30,7 @@ export class GatewayModule {
           useFactory: (gate: PolicyGate, client: BusClient) => new IssueLease(gate, client, host.logger),
           inject: [PolicyGate, BusClient],
         },
+        RenewLease,
       ],
     };
   }

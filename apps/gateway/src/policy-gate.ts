@@ -34,6 +34,15 @@ export class PolicyGate {
     );
   }
 
+  decideRenewal(
+    caller: Caller,
+    request: SealedCall<typeof bus.policy.decideRenewal>,
+  ): Promise<OutputOf<typeof bus.policy.decideRenewal>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.decideRenewal, { ...request, ...identity }),
+    );
+  }
+
   listCredentials(caller: Caller): Promise<OutputOf<typeof bus.policy.listCredentials>> {
     return this.#charged(caller, (identity) => this.client.call(bus.policy.listCredentials, identity));
   }

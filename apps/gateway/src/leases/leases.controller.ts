@@ -17,8 +17,10 @@ import type { Registry } from 'prom-client';
 import { AuthenticatedCaller, Input, Route, type Caller } from '../http/route.ts';
 import { PolicyGate } from '../policy-gate.ts';
 import { IssueLease } from './issue-lease.ts';
+import { RenewLease } from './renew-lease.ts';
 
-const { createLease, deleteLease, getLease, listCredentials, listLeases, reportUse } = http.leases;
+const { createLease, deleteLease, getLease, listCredentials, listLeases, renewLease, reportUse } =
+  http.leases;
 
 /** Refusals that policy gives only for a credential it knows; only those may be named in a metric. */
 const refusalsOfKnown = new Set([
@@ -39,6 +41,7 @@ export class LeasesController {
     private readonly gate: PolicyGate,
     private readonly client: BusClient,
     private readonly issueLease: IssueLease,
+    private readonly renewLease: RenewLease,
     @Inject(METRICS) metrics: Registry,
   ) {
     this.issuances = issuances(metrics);
@@ -103,6 +106,14 @@ export class LeasesController {
   ): Promise<OutputOf<typeof getLease>> {
     const assertion = await this.gate.assertionFor(caller, { action: 'read_lease', lease_id });
     return this.client.call(bus.revocation.getLease, { assertion });
+  }
+
+  @Route(renewLease)
+  renew(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() request: InputOf<typeof renewLease>,
+  ): Promise<OutputOf<typeof renewLease>> {
+    return this.renewLease.execute(caller, request);
   }
 
   @Route(reportUse)

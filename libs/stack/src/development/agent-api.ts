@@ -6,6 +6,7 @@ import {
   jwtTokenType,
   LeaseView,
   Problem,
+  RenewedLease,
   tokenExchangeGrantType,
 } from '@mayfly/contracts';
 import { PostgresSecret } from '@mayfly/domain';
@@ -98,6 +99,11 @@ export class AgentApi {
 
   async giveBack(leaseId: string): Promise<EndOutcome> {
     return EndOutcome.parse(await this.call('DELETE', `/v1/leases/${leaseId}`));
+  }
+
+  /** Throws Refused. */
+  async renew(leaseId: string, request: { ttl_seconds?: number } = {}): Promise<RenewedLease> {
+    return RenewedLease.parse(await this.call('POST', `/v1/leases/${leaseId}/renew`, request));
   }
 
   async reportUse(leaseId: string, action: string): Promise<void> {
