@@ -95,8 +95,14 @@ export class RevocationModule {
     openBreakers(metrics, (gauge) => gauge.set(register.upstreams.open));
     return {
       module: RevocationModule,
-      controllers: [ActivationHandler, EndsHandler, IntentsHandler, LeasesHandler, RevocationsHandler],
-      controllers: [ActivationHandler, EndsHandler, IntentsHandler, LeasesHandler, RenewalsHandler],
+      controllers: [
+        ActivationHandler,
+        EndsHandler,
+        IntentsHandler,
+        LeasesHandler,
+        RenewalsHandler,
+        RevocationsHandler,
+      ],
       providers: [
         { provide: Activations, useValue: register.activations },
         { provide: Intents, useValue: register.intents },

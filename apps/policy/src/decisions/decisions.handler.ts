@@ -37,6 +37,8 @@ export class DecisionsHandler {
     @Payload() input: InputOf<typeof bus.policy.releaseReservation>,
   ): Promise<OutputOf<typeof bus.policy.releaseReservation>> {
     return this.releasing.run(input);
+  }
+
   @Handles(bus.policy.decideRenewal)
   async decideRenewal(
     @Payload() input: InputOf<typeof bus.policy.decideRenewal>,

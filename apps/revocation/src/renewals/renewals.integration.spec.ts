@@ -126,7 +126,7 @@ describe('a renewal in place', () => {
         { action: 'end_lease', lease_id: leaseId, reason: 'given back' },
         { sessionId: session },
       );
-      await register.revocations.endLease(assertion);
+      await register.ends.endLease(assertion);
       return defaultRenew(input);
     };
     await expect(renew(leaseId)).rejects.toMatchObject({ code: 'lease_ended' });

@@ -1,4 +1,4 @@
-/** Renewal in place: begun, and then committed or given up. The rules are in `migrations/0006_renewals.sql`. */
+/** Renewal in place: begun, and then committed or given up. The rules are in `migrations/0008_renewals.sql`. */
 import type { MayflyEvent } from '@mayfly/contracts';
 import { asDependencyError } from '@mayfly/postgres';
 import type { Pool, QueryResultRow } from 'pg';

@@ -20,10 +20,8 @@ COMMENT ON COLUMN revocation.leases.native_expires_at IS 'When the upstream ends
 -- Whether a fence stops what this lease was granted with. For an active lease: whoever set the fence is about to end it.
 CREATE FUNCTION revocation.is_fenced(l revocation.leases) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT EXISTS (
-    SELECT FROM (VALUES ('lease', l.lease_id::text), ('session', l.session_id::text), ('session', l.parent_session_id::text),
-                        ('agent', l.agent_id), ('user', l."user"), ('credential', l.credential),
-                        ('integration', l.integration), ('organization', l.organization)) AS subject (kind, id)
-    JOIN revocation.fences f ON f.organization = l.organization AND f.subject_kind = subject.kind AND f.subject_id = subject.id
+    SELECT FROM revocation.subjects_of(l) AS subject
+    JOIN revocation.fences f ON f.organization = subject.organization AND f.subject_kind = subject.kind AND f.subject_id = subject.id
     WHERE f.agent_id IN ('', l.agent_id) AND f.instant >= l.granted_at)
 $$;
 
@@ -110,11 +108,8 @@ DECLARE
 BEGIN
   -- None of the subjects ever changes.
   SELECT known.* INTO STRICT l FROM revocation.leases known WHERE known.lease_id = id;
-  PERFORM pg_advisory_xact_lock_shared(revocation.subject_lock(l.organization, subject.kind, subject.id))
-    FROM (VALUES ('lease', l.lease_id::text), ('session', l.session_id::text), ('session', l.parent_session_id::text),
-                 ('agent', l.agent_id), ('user', l."user"), ('credential', l.credential),
-                 ('integration', l.integration), ('organization', l.organization)) AS subject (kind, id)
-    WHERE subject.id IS NOT NULL;
+  PERFORM pg_advisory_xact_lock_shared(revocation.subject_lock(subject.organization, subject.kind, subject.id))
+    FROM revocation.subjects_of(l) AS subject;
   SELECT known.* INTO STRICT l FROM revocation.leases known WHERE known.lease_id = id FOR NO KEY UPDATE;
   IF l.state <> 'active' OR l.expires_at <= clock_timestamp() OR revocation.is_fenced(l) THEN
     outcome := 'ended';
