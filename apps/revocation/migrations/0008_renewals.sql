@@ -17,12 +17,13 @@ COMMENT ON COLUMN revocation.leases.renewal_granted_at IS 'When that renewal was
 COMMENT ON COLUMN revocation.leases.renewing_until IS 'While a renewal is under way: until then no other begins; null when none is';
 COMMENT ON COLUMN revocation.leases.native_expires_at IS 'When the upstream ends it by itself; while a renewal is under way, or after one that failed, the latest that this can be';
 
--- Whether a fence stops what this lease was granted with. For an active lease: whoever set the fence is about to end it.
-CREATE FUNCTION revocation.is_fenced(l revocation.leases) RETURNS boolean LANGUAGE sql STABLE AS $$
+-- Whether a fence came after a decision about this lease. What was decided after the fence is policy's to refuse (a block), and
+-- if the fence is a revocation's, the lease is about to end anyway.
+CREATE FUNCTION revocation.is_fenced(l revocation.leases, decided timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT EXISTS (
     SELECT FROM revocation.subjects_of(l) AS subject
     JOIN revocation.fences f ON f.organization = subject.organization AND f.subject_kind = subject.kind AND f.subject_id = subject.id
-    WHERE f.agent_id IN ('', l.agent_id) AND f.instant >= l.granted_at)
+    WHERE f.agent_id IN ('', l.agent_id) AND f.instant >= decided)
 $$;
 
 -- Begins a renewal and keeps others away from the lease while the provider is called.
@@ -59,7 +60,7 @@ BEGIN
   -- Not now(): it may have waited for the row.
   at := clock_timestamp();
   -- Past its expiry it is over, also when nobody has claimed its end yet.
-  IF lease.state <> 'active' OR lease.expires_at <= at OR revocation.is_fenced(lease) THEN
+  IF lease.state <> 'active' OR lease.expires_at <= at OR revocation.is_fenced(lease, granted) THEN
     outcome := 'ended';
   ELSIF NOT lease.renewable THEN
     outcome := 'not_renewable';
@@ -111,11 +112,14 @@ BEGIN
   PERFORM pg_advisory_xact_lock_shared(revocation.subject_lock(subject.organization, subject.kind, subject.id))
     FROM revocation.subjects_of(l) AS subject;
   SELECT known.* INTO STRICT l FROM revocation.leases known WHERE known.lease_id = id FOR NO KEY UPDATE;
-  IF l.state <> 'active' OR l.expires_at <= clock_timestamp() OR revocation.is_fenced(l) THEN
+  IF l.state <> 'active' OR l.expires_at <= clock_timestamp() THEN
     outcome := 'ended';
     RETURN;
   ELSIF l.renewal_id IS DISTINCT FROM renewal OR l.renewing_until IS NULL THEN
     outcome := 'lost';
+    RETURN;
+  ELSIF revocation.is_fenced(l, l.renewal_granted_at) THEN
+    outcome := 'ended';
     RETURN;
   END IF;
   -- Never earlier than it was, whatever the upstream's clock says.

@@ -16,10 +16,9 @@ import type { RunningConfiguration, RunningVersion } from '../configuration/runn
 import type { SignalReporter } from '../reporting/events.ts';
 import { sessionEnded, type SessionGate } from '../sessions/session-gate.ts';
 import { actorOf, type Session } from '../sessions/session.ts';
-import { describeBlock, findBlock } from '../store/blocks.ts';
-import { reserveLease, type ReservationOutcome } from '../store/reservations.ts';
 import { reserveLease, type GrantedTerms, type ReservationOutcome } from '../store/reservations.ts';
 import { decideRequest, deny, type CredentialRequest, type Decision, type Denial } from './decide-request.ts';
+import { blockedDenial } from './blocked.ts';
 import { refuse } from './refuse.ts';
 import { renewalOf } from './renewal-terms.ts';
 
@@ -82,7 +81,12 @@ export class Decide {
       case 'session_ended':
         throw sessionEnded();
       case 'blocked':
-        return this.#refuse(await this.#blocked(decision, session), request, session, running);
+        return this.#refuse(
+          await blockedDenial(this.parts.pool, decision, session),
+          request,
+          session,
+          running,
+        );
       case 'still_running':
         throw new MayflyError('conflict', 'The first request with this Idempotency-Key is still under way.');
       case 'other_body':
@@ -91,20 +95,6 @@ export class Decide {
       case 'limit_concurrent':
         return this.#refuse(limitReached(decision, reservation.outcome), request, session, running);
     }
-  }
-
-  /** The asker learns that it is blocked; by what and why is for auditors. */
-  async #blocked({ credential, policyIds }: Allowed, session: Session): Promise<Denial> {
-    const block = await findBlock(this.parts.pool, {
-      organization: session.organization,
-      sessionId: session.id,
-      agentId: session.agentId,
-      user: session.user,
-      credential: credential.name,
-    });
-    // Removed since: it was there at the decision.
-    const why = block === undefined ? 'blocked' : describeBlock(block);
-    return deny('policy_denied', 'blocked by an administrator', { credential, policyIds, why });
   }
 
   async #grant(

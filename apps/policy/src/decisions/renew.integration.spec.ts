@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { MayflyError } from '@mayfly/contracts';
 import { newEvent } from '@mayfly/messaging';
 import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
+import { Blocks } from '../blocks/blocks.ts';
 import { ApplyConfig } from '../configuration/apply-config.ts';
 import { EndSession } from '../sessions/end-session.ts';
 import { runPolicy, sourceIp, type RunningPolicy } from '../spec-support/running-policy.ts';
@@ -137,6 +138,21 @@ describe('a renewal', () => {
     const another = await lease();
     await policy.get(EndSession).run({ token, source_ip: sourceIp });
     expect(await codeOf(renew(another))).toBe('unauthenticated');
+  });
+
+  it('is refused while an administrator blocks the agent', async () => {
+    const leaseId = await lease();
+    const { token: administrator } = await policy.open(personIn('admins'));
+    const { block } = await policy.get(Blocks).add({
+      token: administrator,
+      subject: { kind: 'credential', id: 'orders-db/read' },
+      reason: 'under investigation',
+      revoke: false,
+      source_ip: sourceIp,
+    });
+    expect(await renew(leaseId)).toMatchObject({ decision: 'deny', code: 'policy_denied' });
+    await policy.get(Blocks).remove({ token: administrator, block_id: block.block_id, source_ip: sourceIp });
+    expect(await renew(leaseId)).toMatchObject({ decision: 'extend' });
   });
 
   it('is refused for a credential that was not renewable at the mint', async () => {

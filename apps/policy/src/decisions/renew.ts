@@ -14,6 +14,7 @@ import {
   renewalRequest,
   type AllowedRenewal,
 } from './decide-renewal-request.ts';
+import { blockedDenial } from './blocked.ts';
 import { refuse } from './refuse.ts';
 
 type Input = InputOf<typeof bus.policy.decideRenewal>;
@@ -65,6 +66,10 @@ export class Renew {
     const decision = decideRenewalRequest(request, lease, session, running, found);
     if (decision.decision === 'deny') {
       return refuse(signals, decision, request, session, running, lease.leaseId);
+    }
+    if (found.blocked) {
+      const denial = await blockedDenial(pool, decision.allowed, session);
+      return refuse(signals, denial, request, session, running, lease.leaseId);
     }
     return this.#extend(decision, lease, input, session, running, found.now);
   }

@@ -15,6 +15,8 @@ export interface RenewableLease extends GrantedTerms {
 export type FoundLease =
   | {
       readonly outcome: 'found';
+      /** An administrator has blocked who asks, or what is asked for. */
+      readonly blocked: boolean;
       readonly lease: RenewableLease;
       /** By Postgres' clock, at one instant with the rest. */
       readonly now: Date;
@@ -29,23 +31,27 @@ export async function findRenewableLease(
 ): Promise<FoundLease> {
   const [row] = await rowsOf<Row>(database, {
     name: 'find-renewable-lease',
-    // A second of life at least, as for a mint.
-    text: `SELECT s.expires_at AS session_expires_at, clock_timestamp() AS now, r.credential, r.ended_at,
+    // A second of life at least, as for a mint. now() is from before anything was looked at, so that what slips by a block that
+    // commits at this moment was decided before the fence that follows the block, and is stopped there.
+    text: `SELECT s.expires_at AS session_expires_at, now() AS now, r.credential, r.ended_at,
+                  policy.block_for(s.organization, s.id, s.agent_id, s.user_name, r.credential, now()) AS block_id,
                   l.started_at, l.renewals, l.ttl_seconds, l.scope, l.claimed_task, l.justification
            FROM policy.sessions s
            LEFT JOIN policy.reservations r
              ON r.lease_id = $1 AND r.session_id = s.id AND r.organization = s.organization
            LEFT JOIN policy.renewable_leases l ON l.lease_id = r.lease_id
            WHERE s.id = $2 AND s.organization = $3 AND s.kind = 'agent' AND s.ended_at IS NULL
-             AND s.expires_at >= clock_timestamp() + interval '1 second'`,
+             AND s.expires_at >= now() + interval '1 second'`,
     values: [leaseId, sessionId, organization],
   });
   if (row === undefined) return { outcome: 'session_ended' };
   if (row.credential === null) return { outcome: 'not_found' };
   if (row.ended_at !== null) return { outcome: 'lease_ended' };
   if (row.started_at === null) return { outcome: 'not_renewable' };
+  const blocked = row.block_id !== null;
   return {
     outcome: 'found',
+    blocked,
     now: row.now,
     sessionExpiresAt: row.session_expires_at,
     lease: {
@@ -67,6 +73,7 @@ interface Row {
   now: Date;
   credential: string | null;
   ended_at: Date | null;
+  block_id: string | null;
   started_at: Date | null;
   renewals: number;
   ttl_seconds: number;

@@ -1,0 +1,24 @@
+/** A refusal because of a block. */
+import type { CredentialConfig } from '@mayfly/configuration';
+import type { Pool } from 'pg';
+import type { Session } from '../sessions/session.ts';
+import { describeBlock, findBlock } from '../store/blocks.ts';
+import { deny, type Denial } from './decide-request.ts';
+
+/** The asker learns that it is blocked; by what and why is for auditors. */
+export async function blockedDenial(
+  pool: Pool,
+  { credential, policyIds }: { credential: CredentialConfig; policyIds: readonly string[] },
+  session: Session,
+): Promise<Denial> {
+  const block = await findBlock(pool, {
+    organization: session.organization,
+    sessionId: session.id,
+    agentId: session.agentId,
+    user: session.user,
+    credential: credential.name,
+  });
+  // Removed since: it was there at the decision.
+  const why = block === undefined ? 'blocked' : describeBlock(block);
+  return deny('policy_denied', 'blocked by an administrator', { credential, policyIds, why });
+}
