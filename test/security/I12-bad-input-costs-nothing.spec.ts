@@ -377,6 +377,18 @@ describe('I12', () => {
           await post('/v1/revocations', { subject, reason: text }, administrator),
           400,
         );
+        for (const kind of ['agent', 'user', 'session', 'credential', 'integration'])
+          expectRefusal(
+            `block of ${kind}: ${what}`,
+            await post('/v1/blocks', { subject: { kind, id: text }, reason: 'x' }, administrator),
+            400,
+          );
+        const blocked = { kind: 'user', id: 'nobody' };
+        expectRefusal(
+          `reason of a block: ${what}`,
+          await post('/v1/blocks', { subject: blocked, reason: text }, administrator),
+          400,
+        );
         expectRefusal(`action: ${what}`, await post(`/v1/leases/${uuidv7()}/uses`, { action: text }), 400);
       }
     }, 30_000);
@@ -432,6 +444,14 @@ describe('I12', () => {
           `/v1/leases?state=${encoded}`,
           `/v1/leases?limit=${encoded}`,
           `/v1/audit/leases/${encoded}`,
+          `/v1/revocations/${encoded}`,
+          ...['leases', 'after', 'limit'].map(
+            (name) => `/v1/revocations/${uuidv7()}?leases=ended&${name}=${encoded}`,
+          ),
+          ...['after', 'limit'].flatMap((name) => [
+            `/v1/revocations?${name}=${encoded}`,
+            `/v1/blocks?${name}=${encoded}`,
+          ]),
           ...['lease_id', 'trace_id', 'session_id', 'since', 'until', 'after', 'limit'].map(
             (name) => `/v1/audit/events?${name}=${encoded}`,
           ),
@@ -446,6 +466,28 @@ describe('I12', () => {
       },
       30_000,
     );
+
+    it.each([
+      { subject: { kind: 'everything', id: 'x' }, reason: 'x' },
+      { subject: { kind: 'user' }, reason: 'x' },
+      { subject: [{ kind: 'user', id: 'x' }], reason: 'x' },
+      { subject: { kind: 'nothing', id: 'x' }, reason: 'x' },
+      { subject: { kind: 'user', id: 'x', agent: 'y' }, reason: 'x' },
+      { subject: { kind: 'user', id: 'x' } },
+    ])('is no subject to revoke: %j', async (body) => {
+      expectRefusal('revocation', await post('/v1/revocations', body, administrator), 400);
+    });
+
+    it.each([
+      { subject: { kind: 'organization', id: 'acme' }, reason: 'x' },
+      { subject: { kind: 'lease', id: uuidv7() }, reason: 'x' },
+      { subject: { kind: 'session', id: 'x' }, reason: 'x' },
+      { subject: { kind: 'user', id: 'nobody' }, reason: 'x', for_seconds: 0 },
+      { subject: { kind: 'user', id: 'nobody' }, reason: 'x', for_seconds: 1e12 },
+      { subject: { kind: 'user', id: 'nobody' }, reason: 'x', revoke: 'yes' },
+    ])('is no block: %j', async (body) => {
+      expectRefusal('block', await post('/v1/blocks', body, administrator), 400);
+    });
 
     it('finds nothing in the audit log', async () => {
       for (const text of sqlTexts) {
@@ -833,6 +875,7 @@ function samples(identity: string): Record<string, Record<string, unknown>> {
     createLease: { credential: 'orders-db/nothing' },
     reportUse: {},
     revokeLeases: { subject: { kind: 'lease', id: uuidv7() }, reason: 'x' },
+    addBlock: { subject: { kind: 'user', id: 'nobody' }, reason: 'x', for_seconds: 1, revoke: false },
     applyConfig: { document: '' },
   };
 }
