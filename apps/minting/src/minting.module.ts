@@ -95,6 +95,7 @@ export class MintingModule implements OnApplicationShutdown {
     const endAtProvider = new EndAtProvider({
       handles,
       orders: new TokenVerifier(tokenKinds.reconcileOrder, grantKeys),
+      sweeps: new TokenVerifier(tokenKinds.sweepOrder, grantKeys),
       runner,
     });
     const inspectToolToken = new InspectToolToken({

@@ -23,7 +23,9 @@ import { ApplyConfig } from './configuration/apply-config.ts';
 import { ConfigurationHandler } from './configuration/configuration.handler.ts';
 import { loadFirstDocument } from './configuration/first-document.ts';
 import { GetConfig } from './configuration/get-config.ts';
+import { EndRemovedLeases } from './configuration/end-removed-leases.ts';
 import { OrderReconciliation } from './configuration/order-reconciliation.ts';
+import { OrderSweeps } from './configuration/order-sweeps.ts';
 import { RunningConfiguration } from './configuration/running-configuration.ts';
 import { Decide } from './decisions/decide.ts';
 import { DecisionsHandler } from './decisions/decisions.handler.ts';
@@ -37,6 +39,7 @@ import { EndSession } from './sessions/end-session.ts';
 import { SessionGate } from './sessions/session-gate.ts';
 import { SessionsHandler } from './sessions/sessions.handler.ts';
 import { sweep } from './sessions/sweeper.ts';
+import { installationId } from './store/installation.ts';
 import type { PolicySettings } from './settings.ts';
 import { ExchangeToken } from './trust/exchange-token.ts';
 
@@ -105,7 +108,7 @@ export class PolicyModule {
     ];
     const providers: Provider[] = [
       { provide: Background, useValue: new Background(loops, pool) },
-      ...useCases({ host, settings, keys, pool, running, relay }),
+      ...useCases({ host, settings, keys, pool, running, relay, installation: await installationId(pool) }),
     ];
     return {
       module: PolicyModule,
@@ -153,10 +156,11 @@ interface Parts {
   readonly pool: Pool;
   readonly running: RunningConfiguration;
   readonly relay: OutboxRelay;
+  readonly installation: string;
 }
 
 /** One key per purpose: session tokens, assertions, and grants with the orders that stand in for them. */
-function useCases({ host, settings, keys, pool, running, relay }: Parts): Provider[] {
+function useCases({ host, settings, keys, pool, running, relay, installation }: Parts): Provider[] {
   const gate = new SessionGate(
     keys.sealing,
     new TokenVerifier(tokenKinds.sessionToken, keys.sessionToken),
@@ -174,7 +178,7 @@ function useCases({ host, settings, keys, pool, running, relay }: Parts): Provid
   const instances = [
     new ExchangeToken({ gate, identities, running, signer, signals, pool, relay }),
     new EndSession({ gate, assertions, pool, relay }),
-    new Decide({ gate, running, grants, assertions, signals, pool, grantSeconds, holdSeconds }),
+    new Decide({ gate, running, grants, assertions, signals, pool, installation, grantSeconds, holdSeconds }),
     new ListCredentials({ gate, running }),
     new ReleaseReservation({
       grants: new TokenVerifier(tokenKinds.grant, keys.grant, { audience: 'mayfly-minting' }),
@@ -185,9 +189,17 @@ function useCases({ host, settings, keys, pool, running, relay }: Parts): Provid
     new LeaseRegister(pool),
     new Authorize({ gate, assertions, signals }),
     new Blocks({ gate, assertions, signals, pool, relay }),
-    new ApplyConfig({ gate, running, signals, pool, relay }),
+    new ApplyConfig({
+      gate,
+      running,
+      signals,
+      pool,
+      relay,
+      removed: new EndRemovedLeases({ client: host.client, assertions, pool }),
+    }),
     new GetConfig({ gate, signals, pool }),
     new OrderReconciliation({ running, orders }),
+    new OrderSweeps({ running, orders: new TokenSigner(tokenKinds.sweepOrder, keys.grant), installation }),
   ];
   return instances.map((useValue) => ({ provide: useValue.constructor, useValue }));
 }

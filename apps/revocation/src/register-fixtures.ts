@@ -102,6 +102,10 @@ export class FakeBus {
   onOrder: () => Promise<void> = () => Promise.resolve();
   reconcileOutcome: 'removed' | 'absent' | 'unreachable' = 'removed';
   onReconcile: () => Promise<void> = () => Promise.resolve();
+  /** What a comparison finds upstream: lease ids that end with `mark`. */
+  readonly upstream = new Set<string>();
+  mark = 'abcdef0123';
+  listedAtOnce = 2;
   running = 0;
   mostRunning = 0;
 
@@ -132,10 +136,25 @@ export class FakeBus {
         return {
           order: `o.${Buffer.from((input as { lease_id: string }).lease_id).toString('base64url')}.s`,
         };
+      case bus.policy.orderSweeps.name: {
+        const place = { organization, integration: 'orders-db', provider: 'postgres' };
+        return { config_version: 7, sweeps: [{ ...place, mark: this.mark, order: 'o.c3dlZXA.s' }] };
+      }
+      case bus.minting.listAtProvider.name: {
+        const { after = '' } = input as { after?: string };
+        const following = [...this.upstream].sort().filter((id) => id > after);
+        const lease_ids = following.slice(0, this.listedAtOnce);
+        return { outcome: 'listed', lease_ids, more: following.length > this.listedAtOnce };
+      }
+      case bus.minting.inspectAtProvider.name: {
+        const { lease_id } = input as { lease_id: string };
+        return { outcome: this.upstream.has(lease_id) ? 'present' : 'absent' };
+      }
       case bus.minting.reconcileAtProvider.name: {
         const [, lease = ''] = (input as { order: string }).order.split('.');
         this.reconciled.push(Buffer.from(lease, 'base64url').toString());
         await this.onReconcile();
+        this.upstream.delete(Buffer.from(lease, 'base64url').toString());
         return { outcome: this.reconcileOutcome };
       }
       default:
@@ -292,6 +311,7 @@ export async function openWorld(): Promise<World> {
         renewalGrants: new TokenVerifier(tokenKinds.renewal, grantKeys, { audience: 'mayfly-revocation' }),
         assertions: new TokenVerifier(tokenKinds.assertion, assertionKeys, { audience: 'mayfly-revocation' }),
         onFailure: () => undefined,
+        onFound: () => undefined,
         settings: RevocationSettings.parse({
           MAYFLY_NATS_URL: 'nats://none',
           MAYFLY_KEYS: '/none',

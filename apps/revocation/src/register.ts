@@ -20,6 +20,7 @@ import { RevocationGatherer } from './revocations/gatherer.ts';
 import { Revocations } from './revocations/revocations.ts';
 import { Upstreams } from './ends/upstreams.ts';
 import { Renewals } from './renewals/renewals.ts';
+import { Sweeper } from './sweeps/sweeper.ts';
 import type { RevocationSettings } from './settings.ts';
 import { pruneFences } from './store/ends.ts';
 
@@ -33,6 +34,7 @@ export interface RegisterParts {
   readonly renewalGrants: TokenVerifier<RenewalClaims>;
   readonly assertions: TokenVerifier<AssertionClaims>;
   readonly onFailure: (provider: string) => void;
+  readonly onFound: (provider: string, found: 'stray' | 'vanished') => void;
   readonly settings: Omit<
     RevocationSettings,
     | 'MAYFLY_POSTGRES_URL'
@@ -59,11 +61,13 @@ export class Register {
   readonly renewals: Renewals;
   readonly due: DueLeases;
   readonly upstreams: Upstreams;
+  readonly sweeper: Sweeper;
   readonly #claims: Claims;
   readonly #pruning: BackgroundLoop;
 
   constructor(parts: RegisterParts) {
-    const { pool, client, publisher, relay, logger, grants, assertions, onFailure, settings } = parts;
+    const { pool, client, publisher, relay, logger, grants, assertions, onFailure, onFound, settings } =
+      parts;
     const limits = {
       overall: settings.MAYFLY_END_CONCURRENCY,
       perIntegration: settings.MAYFLY_END_CONCURRENCY_PER_INTEGRATION,
@@ -103,6 +107,18 @@ export class Register {
       logger,
       claimMs,
       pollMs: settings.MAYFLY_DUE_POLL_MS,
+    });
+    this.sweeper = new Sweeper({
+      pool,
+      client,
+      slots,
+      upstreams: this.upstreams,
+      relay,
+      due: this.due,
+      logger,
+      everyMs: settings.MAYFLY_SWEEP_MS,
+      graceMs: settings.MAYFLY_SWEEP_GRACE_MS,
+      onFound,
     });
     this.activations = new Activations({
       pool,
@@ -152,13 +168,14 @@ export class Register {
 
   start(): void {
     this.#claims.start();
+    this.sweeper.start();
     this.due.start();
     this.gatherer.start();
     this.#pruning.start();
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.due.stop(), this.gatherer.stop(), this.#pruning.stop()]);
+    await Promise.all([this.sweeper.stop(), this.due.stop(), this.gatherer.stop(), this.#pruning.stop()]);
     // After the handlers and the loop: nothing new comes. Those that somebody asked for are among them.
     await this.#claims.stop(stopGraceMs);
   }

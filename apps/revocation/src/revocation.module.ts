@@ -14,6 +14,7 @@ import { failpoint, type ServiceHost } from '@mayfly/service';
 import {
   dueLag,
   failingLeases,
+  foundUpstream,
   liveLeases,
   openBreakers,
   outboxPending,
@@ -62,6 +63,7 @@ export class RevocationModule {
 
     const pending = outboxPending(metrics);
     const failures = revocationFailures(metrics);
+    const differences = foundUpstream(metrics);
     watchRegister(host, pool);
     const relay = new OutboxRelay({
       pool,
@@ -89,6 +91,9 @@ export class RevocationModule {
       }),
       onFailure: (provider) => {
         failures.inc({ provider });
+      },
+      onFound: (provider, found) => {
+        differences.inc({ provider, found });
       },
       settings,
     });

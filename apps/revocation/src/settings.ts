@@ -34,6 +34,10 @@ export const RevocationSettings = z.object({
   MAYFLY_END_ANSWER_MS: milliseconds(5_000),
   /** How long a revocation can be asked for after all of its leases have ended. */
   MAYFLY_REVOCATION_KEEP_DAYS: count(30, 3_650),
+  /** Between two comparisons of what is there upstream with the register, over all replicas. */
+  MAYFLY_SWEEP_MS: milliseconds(600_000),
+  /** Upstream, what is younger than this is left alone by the comparison: its mint or end may be under way. */
+  MAYFLY_SWEEP_GRACE_MS: milliseconds(300_000),
   MAYFLY_FENCE_KEEP_SECONDS: seconds(7_200),
   /**
    * How far the clock that stamps grants may be ahead of Postgres' clock, by which fences are set. 0, because policy

@@ -127,4 +127,6 @@ export interface Configuration {
   credential(organization: string, name: string): CredentialConfig | undefined;
   credentialsOf(organization: string): Iterable<CredentialConfig>;
   integration(organization: string, name: string): IntegrationConfig | undefined;
+  /** All of them, of all organizations. */
+  readonly integrations: Iterable<IntegrationConfig>;
 }

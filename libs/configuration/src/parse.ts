@@ -77,6 +77,7 @@ export function parseConfiguration(document: string): ParsedConfiguration {
       credential: (organization, name) => credentials.get(organization)?.get(name),
       credentialsOf: (organization) => credentials.get(organization)?.values() ?? [],
       integration: (organization, name) => integrations.all.get(organization)?.get(name),
+      integrations: [...integrations.all.values()].flatMap((ofOne) => [...ofOne.values()]),
     },
   };
 }

@@ -187,3 +187,6 @@ export const RevocationSubject = z.union([
   z.strictObject({ kind: z.enum(['organization', 'everything']) }),
 ]);
 export type RevocationSubject = z.infer<typeof RevocationSubject>;
+
+/** What the lease ids of one integration of one installation end with. */
+export const LeaseMark = z.string().regex(/^[0-9a-f]{10}$/);

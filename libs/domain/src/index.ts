@@ -1,6 +1,7 @@
 /** Pure decisions of Mayfly: lease states, TTLs, names, narrowing. No Nest, no I/O; functions take `now` and answer with unions. */
 export * from './agent-id.ts';
 export * from './circuit-breaker.ts';
+export * from './lease-mark.ts';
 export * from './lease-states.ts';
 export * from './renewal.ts';
 export * from './secret.ts';

@@ -23,6 +23,7 @@ export { issuanceDuration, issuances, unknownCredential, type IssuanceLabel } fr
 export {
   dueLag,
   failingLeases,
+  foundUpstream,
   liveLeases,
   openBreakers,
   revocationFailures,

@@ -9,6 +9,7 @@ import {
   ReconcileClaims,
   RenewalClaims,
   SessionClaims,
+  SweepClaims,
   ToolTokenClaims,
 } from '@mayfly/contracts';
 import type { z } from 'zod';
@@ -74,6 +75,15 @@ const renewal: TokenKind<RenewalClaims> = {
   maxAgeSeconds: 30,
 };
 
+/** As reconcile orders. */
+const sweepOrder: TokenKind<SweepClaims> = {
+  typ: 'mayfly-sweep+jwt',
+  issuer: 'mayfly-policy',
+  audience: 'mayfly-minting',
+  claims: SweepClaims,
+  maxAgeSeconds: 300,
+};
+
 /** Evidence, so it never expires. */
 const checkpoint: TokenKind<CheckpointClaims> = {
   typ: 'mayfly-checkpoint+jwt',
@@ -92,11 +102,12 @@ export const tokenKinds = {
   assertion,
   reconcileOrder,
   renewal,
+  sweepOrder,
   checkpoint,
   toolToken,
 } as const;
 
-const internalKinds = [sessionToken, grant, assertion, reconcileOrder, renewal, checkpoint];
+const internalKinds = [sessionToken, grant, assertion, reconcileOrder, renewal, sweepOrder, checkpoint];
 const internalTypes = new Set(internalKinds.map((kind) => kind.typ));
 const internalAudiences = new Set(internalKinds.flatMap((kind) => kind.audience));
 

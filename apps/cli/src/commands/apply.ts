@@ -4,6 +4,13 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';
 import { readDocument, reportProblems } from '../output/config-problems.ts';
 
+interface ApplyOptions {
+  readonly file: string;
+  readonly expectedVersion?: number;
+  readonly endLeases?: boolean;
+  readonly json?: boolean;
+}
+
 export function registerApply(program: Command, context: CommandContext): void {
   program
     .command('apply')
@@ -14,26 +21,27 @@ export function registerApply(program: Command, context: CommandContext): void {
         parseVersion,
       ),
     )
+    .option('--end-leases', 'end the live leases of integrations and credentials that the document removes')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-With any mistake in it the document is rejected, every place named, and the running one stays.
+With any mistake in it the document is rejected, every place named, and the running one stays. One that removes integrations
+or credentials with live leases is refused unless --end-leases ends them: their end is durable before the document runs.
 
 Examples:
   mayfly config check mayfly.yaml && mayfly apply -f mayfly.yaml
-  mayfly apply -f mayfly.yaml --expected-version 7`,
+  mayfly apply -f mayfly.yaml --expected-version 7
+  mayfly apply -f mayfly.yaml --end-leases`,
     )
     .action(
-      async (
-        { file, expectedVersion, json = false }: { file: string; expectedVersion?: number; json?: boolean },
-        command: Command,
-      ) => {
+      async ({ file, expectedVersion, endLeases = false, json = false }: ApplyOptions, command: Command) => {
         const document = await readDocument(context.io, file);
         const session = await context.openSession('apply', command);
         const answer = await session.call(http.administration.putConfig, {
           document,
           expected_version: expectedVersion,
+          end_leases: endLeases,
         });
         if (answer.outcome === 'rejected') reportProblems(context, file, answer.problems, json);
         else if (json) context.printer.json(answer);

@@ -52,7 +52,21 @@ describe('EndAtProvider', () => {
             ? Promise.resolve({ ...order, iat: 0, exp: 0 })
             : Promise.reject(new MayflyError('unauthenticated', 'no')),
       },
+      sweeps: {
+        verify: (token) =>
+          token === 'sweep'
+            ? Promise.resolve({ ...order, mark: 'abcdef0123', iat: 0, exp: 0 })
+            : Promise.reject(new MayflyError('unauthenticated', 'no')),
+      },
       runner: {
+        list: (call) => {
+          calls.push(call);
+          return answer([leaseId]);
+        },
+        inspect: (call) => {
+          calls.push(call);
+          return answer('present' as const);
+        },
         revoke: (call) => {
           calls.push(call);
           return answer('revoked' as const);
@@ -111,5 +125,15 @@ describe('EndAtProvider', () => {
     const error = await ends.revoke(await input()).catch((thrown: unknown) => thrown as MayflyError);
     expect(error).toMatchObject({ code: 'provider_unavailable', reason: 'gone' });
     await expect(ends.reconcile('signed')).rejects.toMatchObject({ code: 'provider_unavailable' });
+  });
+
+  it('lists by an order of policy alone, what bears the mark in it', async () => {
+    expect(await ends.list({ order: 'sweep', after: leaseId })).toEqual({
+      outcome: 'listed',
+      lease_ids: [leaseId],
+      more: false,
+    });
+    expect(calls).toMatchObject([{ organization: 'acme', integration, mark: 'abcdef0123', after: leaseId }]);
+    await expect(ends.list({ order: 'signed' })).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 });

@@ -1,5 +1,5 @@
 /** Ends at the provider what a handle names, or what an order of policy names by the lease id. */
-import type { bus, InputOf, OutputOf, ReconcileClaims } from '@mayfly/contracts';
+import type { bus, InputOf, OutputOf, ReconcileClaims, SweepClaims } from '@mayfly/contracts';
 import { failpoint } from '@mayfly/service';
 import type { TokenVerifier } from '@mayfly/tokens';
 import { openHandle, type Handles } from '../lease-handle.ts';
@@ -9,36 +9,62 @@ import type { ProviderRunner } from '../providers/provider-runner.ts';
 export interface EndAtProviderOptions {
   readonly handles: Handles;
   readonly orders: Pick<TokenVerifier<ReconcileClaims>, 'verify'>;
-  readonly runner: Pick<ProviderRunner, 'revoke' | 'reconcile'>;
+  readonly sweeps: Pick<TokenVerifier<SweepClaims>, 'verify'>;
+  readonly runner: Pick<ProviderRunner, 'revoke' | 'reconcile' | 'list' | 'inspect'>;
 }
 
 type Revoke = typeof bus.minting.revokeAtProvider;
 type Reconcile = typeof bus.minting.reconcileAtProvider;
+type List = typeof bus.minting.listAtProvider;
+type Inspect = typeof bus.minting.inspectAtProvider;
+
+/** Most lease ids of one page. */
+const pageSize = 5_000;
 
 export class EndAtProvider {
   constructor(private readonly options: EndAtProviderOptions) {}
 
   /** Throws `invalid_request` for a handle that is not this lease's, `provider_rejected`, `provider_unavailable`. */
   async revoke(input: InputOf<Revoke>): Promise<OutputOf<Revoke>> {
+    const outcome = await this.options.runner.revoke(await this.#opened(input)).catch(rethrow);
+    return { outcome };
+  }
+
+  /** Whether what a handle names is still there. Throws as `revoke`. */
+  async inspect(input: InputOf<Inspect>): Promise<OutputOf<Inspect>> {
+    const outcome = await this.options.runner.inspect(await this.#opened(input)).catch(rethrow);
+    return { outcome };
+  }
+
+  /** Throws `unauthenticated` for an order that policy did not sign, `provider_rejected`, `provider_unavailable`. */
+  async list({ order, after }: InputOf<List>): Promise<OutputOf<List>> {
+    const { organization, provider, integration, mark } = await this.options.sweeps.verify(order, {
+      now: new Date(),
+    });
+    const page = { mark, limit: pageSize, ...(after !== undefined && { after }) };
+    const found = await this.options.runner
+      .list({ organization, provider, integration, ...page })
+      .catch(rethrow);
+    if (found === undefined) return { outcome: 'unlistable' };
+    return { outcome: 'listed', lease_ids: [...found], more: found.length === pageSize };
+  }
+
+  async #opened(input: InputOf<Revoke>) {
     const { lease_id: leaseId, organization, integration, provider } = input;
     const binding = { leaseId, organization, integration };
     const opened = await openHandle(this.options.handles, input.handle, binding, provider);
     failpoint('minting.revoke.before');
-    const outcome = await this.options.runner
-      .revoke({
-        leaseId,
-        organization,
-        provider,
-        integration: {
-          name: integration,
-          settings: opened.integration_settings,
-          secret_references: opened.secret_references,
-        },
-        handle: opened.handle,
-      })
-      .catch(rethrow);
-    failpoint('minting.revoke.after');
-    return { outcome };
+    return {
+      leaseId,
+      organization,
+      provider,
+      integration: {
+        name: integration,
+        settings: opened.integration_settings,
+        secret_references: opened.secret_references,
+      },
+      handle: opened.handle,
+    };
   }
 
   /** Throws `unauthenticated` for an order that policy did not sign, `provider_rejected`, `provider_unavailable`. */

@@ -17,6 +17,20 @@ export class EndHandler {
     return this.endAtProvider.revoke(input);
   }
 
+  @Handles(bus.minting.inspectAtProvider)
+  inspect(
+    @Payload() input: InputOf<typeof bus.minting.inspectAtProvider>,
+  ): Promise<OutputOf<typeof bus.minting.inspectAtProvider>> {
+    return this.endAtProvider.inspect(input);
+  }
+
+  @Handles(bus.minting.listAtProvider)
+  list(
+    @Payload() input: InputOf<typeof bus.minting.listAtProvider>,
+  ): Promise<OutputOf<typeof bus.minting.listAtProvider>> {
+    return this.endAtProvider.list(input);
+  }
+
   @Handles(bus.minting.reconcileAtProvider)
   reconcile(@Payload() input: InputOf<Reconcile>): Promise<OutputOf<Reconcile>> {
     return this.endAtProvider.reconcile(input.order);

@@ -9,7 +9,15 @@ import type { z } from 'zod';
 import type { SecretReader } from '../secrets/secret-reader.ts';
 import { deadlineIn, withinDeadline } from './deadline.ts';
 import { asProviderFailure, ProviderRejected, ProviderUnavailable } from './provider-error.ts';
-import type { LeaseContext, Minted, Provider, ReconcileOutcome, Renewed, RevokeOutcome } from './provider.ts';
+import type {
+  InspectOutcome,
+  LeaseContext,
+  Minted,
+  Provider,
+  ReconcileOutcome,
+  Renewed,
+  RevokeOutcome,
+} from './provider.ts';
 
 /** Whose lease at which integration, as policy signed it. */
 export interface ProviderCall {
@@ -128,14 +136,38 @@ export class ProviderRunner {
     });
   }
 
+  /** Undefined where the provider can't list. Throws ProviderRejected or ProviderUnavailable. */
+  list(
+    call: Omit<ProviderCall, 'leaseId'> & {
+      readonly mark: string;
+      readonly after?: string;
+      readonly limit: number;
+    },
+  ): Promise<readonly string[] | undefined> {
+    const { mark, after, limit } = call;
+    return this.#run('list', call, this.options.deadlineMs, async (provider, context) => {
+      if (provider.list === undefined) return undefined;
+      const page = { mark, limit, ...(after !== undefined && { after }) };
+      return withinDeadline(provider.list({ ...context, ...page }), context.deadline, tooLate);
+    });
+  }
+
+  /** `unknown` where the provider can't say. Throws ProviderRejected or ProviderUnavailable. */
+  inspect(call: ProviderCall & { readonly handle: JsonObject }): Promise<InspectOutcome> {
+    return this.#run('inspect', call, this.options.deadlineMs, async (provider, context) => {
+      if (provider.inspect === undefined) return 'unknown';
+      return withinDeadline(provider.inspect({ ...context, handle: call.handle }), context.deadline, tooLate);
+    });
+  }
+
   async #run<T>(
-    verb: 'mint' | 'revoke' | 'reconcile' | 'renew',
-    call: ProviderCall,
+    verb: 'mint' | 'revoke' | 'reconcile' | 'renew' | 'list' | 'inspect',
+    call: Omit<ProviderCall, 'leaseId'> & { readonly leaseId?: string },
     deadlineMs: number,
     fn: (provider: Provider, context: LeaseContext<object>) => Promise<T>,
   ): Promise<T> {
     const attributes = {
-      [SpanAttribute.leaseId]: call.leaseId,
+      ...(call.leaseId !== undefined && { [SpanAttribute.leaseId]: call.leaseId }),
       [SpanAttribute.organization]: call.organization,
       [SpanAttribute.provider]: call.provider,
     };
@@ -145,7 +177,7 @@ export class ProviderRunner {
         if (provider === undefined) throw new ProviderRejected('the provider is not known');
         const { name, settings, secret_references: prefixes } = call.integration;
         return await fn(provider, {
-          leaseId: call.leaseId,
+          leaseId: call.leaseId ?? '',
           organization: call.organization,
           integration: name,
           integrationSettings: parse(

@@ -81,6 +81,19 @@ export interface Renewed {
   readonly nativeExpiresAt?: Date;
 }
 
+/** A page of what is to be listed. */
+export interface ListContext<IntegrationSettings extends object> extends Omit<
+  LeaseContext<IntegrationSettings>,
+  'leaseId'
+> {
+  /** Only what was made for a lease whose id ends with it: another installation's things are not ours to see. */
+  readonly mark: string;
+  /** Lease ids above this one. */
+  readonly after?: string;
+  readonly limit: number;
+}
+
+export type InspectOutcome = OutputOf<typeof bus.minting.inspectAtProvider>['outcome'];
 export type RevokeOutcome = OutputOf<typeof bus.minting.revokeAtProvider>['outcome'];
 export type ReconcileOutcome = OutputOf<typeof bus.minting.reconcileAtProvider>['outcome'];
 
@@ -101,6 +114,10 @@ export interface Provider<
   renew?(context: RenewContext<IntegrationSettings>): Promise<Renewed | 'gone'>;
   /** Finds by the lease id what a mint without activation left, and removes it. */
   reconcile(context: ReconcileContext<IntegrationSettings, CredentialSettings>): Promise<ReconcileOutcome>;
+  /** The lease ids of what is there, ascending, at most `limit`. Absent where what is made has no names. */
+  list?(context: ListContext<IntegrationSettings>): Promise<readonly string[]>;
+  /** Whether what `mint` made is still there. Absent where nobody can say. */
+  inspect?(context: RevokeContext<IntegrationSettings>): Promise<InspectOutcome>;
   /** Lets go of connections, when the service stops. */
   close?(): Promise<void>;
 }

@@ -9,6 +9,7 @@ import { policyEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
 import { actorOf } from '../sessions/session.ts';
 import { storeConfigVersion, type StoreOutcome } from '../store/config-versions.ts';
+import type { EndRemovedLeases } from './end-removed-leases.ts';
 import { requirePlatformAdministrator } from './platform-administrator.ts';
 import type { RunningConfiguration } from './running-configuration.ts';
 
@@ -20,12 +21,16 @@ export interface ApplyConfigParts {
   readonly signals: SignalReporter;
   readonly pool: Pool;
   readonly relay: Pick<OutboxRelay, 'nudge'>;
+  readonly removed: EndRemovedLeases;
 }
 
 export class ApplyConfig {
   constructor(private readonly parts: ApplyConfigParts) {}
 
-  /** Throws `unauthenticated`, `policy_denied`, or `conflict` when another version is running than the expected one. */
+  /**
+   * Throws `unauthenticated`, `policy_denied`, or `conflict`: another version is running than the expected one, or leases of what
+   * the document removes may still work and it was not said that they shall end.
+   */
   async run(input: InputOf<typeof bus.policy.applyConfig>): Promise<Output> {
     const session = await this.parts.gate.liveSession(input.token);
     const actor = { ...actorOf(session), source_ip: input.source_ip };
@@ -41,6 +46,20 @@ export class ApplyConfig {
       return { outcome: 'rejected', problems: parsed.problems.slice(0, 100) };
     }
 
+    // Whoever expects another version has not seen what is removed.
+    const before = this.parts.running.isLoaded() ? this.parts.running.current() : undefined;
+    if (
+      input.expected_version !== undefined &&
+      before !== undefined &&
+      input.expected_version !== before.version
+    )
+      throw otherVersion(before.version);
+    const { removed } = this.parts;
+    const ended =
+      before === undefined
+        ? []
+        : await removed.before(before.configuration, parsed.configuration, session, input.end_leases);
+
     const outcome = await storeWithEvent(this.parts.pool, {
       document: input.document,
       appliedBy: session.agentId,
@@ -48,16 +67,22 @@ export class ApplyConfig {
       about: actor,
     });
     if (outcome.outcome === 'conflict') {
-      throw new MayflyError('conflict', `The running configuration is version ${outcome.runningVersion}.`);
+      throw otherVersion(outcome.runningVersion);
     }
     this.parts.relay.nudge();
     this.parts.running.takeUp(outcome.stored, parsed.configuration);
+    // Once more for what was granted in between. What is missed here ends at its TTL.
+    await removed.end(ended, parsed.configuration, session).catch(() => undefined);
     return {
       outcome: 'applied',
       version: outcome.stored.version,
       unchanged: outcome.outcome === 'unchanged',
     };
   }
+}
+
+function otherVersion(running: number): MayflyError {
+  return new MayflyError('conflict', `The running configuration is version ${running}.`);
 }
 
 /**

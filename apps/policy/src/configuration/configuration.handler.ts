@@ -6,6 +6,7 @@ import { Handles } from '@mayfly/messaging';
 import { ApplyConfig } from './apply-config.ts';
 import { GetConfig } from './get-config.ts';
 import { OrderReconciliation } from './order-reconciliation.ts';
+import { OrderSweeps } from './order-sweeps.ts';
 
 @Controller()
 export class ConfigurationHandler {
@@ -13,6 +14,7 @@ export class ConfigurationHandler {
     private readonly applying: ApplyConfig,
     private readonly reading: GetConfig,
     private readonly reconciliation: OrderReconciliation,
+    private readonly sweeps: OrderSweeps,
   ) {}
 
   @Handles(bus.policy.applyConfig)
@@ -27,6 +29,13 @@ export class ConfigurationHandler {
     @Payload() input: InputOf<typeof bus.policy.getConfig>,
   ): Promise<OutputOf<typeof bus.policy.getConfig>> {
     return this.reading.run(input);
+  }
+
+  @Handles(bus.policy.orderSweeps)
+  orderSweeps(
+    @Payload() input: InputOf<typeof bus.policy.orderSweeps>,
+  ): Promise<OutputOf<typeof bus.policy.orderSweeps>> {
+    return this.sweeps.run(input);
   }
 
   @Handles(bus.policy.orderReconciliation)

@@ -26,6 +26,7 @@ const apply = (document: string, expectedVersion?: number, by = token) =>
     token: by,
     document,
     ...(expectedVersion === undefined ? {} : { expected_version: expectedVersion }),
+    end_leases: false,
     source_ip: sourceIp,
   });
 const codeOf = (attempt: Promise<unknown>) =>

@@ -8,6 +8,7 @@ import {
   type OutputOf,
 } from '@mayfly/contracts';
 import { failpoint } from '@mayfly/service';
+import { leaseMark, withMark } from '@mayfly/domain';
 import type { TokenSigner } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
@@ -34,6 +35,8 @@ export interface DecideParts {
   readonly assertions: TokenSigner<AssertionClaims>;
   readonly signals: SignalReporter;
   readonly pool: Pool;
+  /** UUID of this installation of Mayfly. */
+  readonly installation: string;
   /** How long a grant may be redeemed, in seconds. */
   readonly grantSeconds: number;
   /** How long a reservation outlives its grant when nothing is heard of the lease, in seconds. */
@@ -58,8 +61,9 @@ export class Decide {
       return this.#refuse(decision, request, session, running);
     }
 
-    const leaseId = uuidv7();
     const { credential } = decision;
+    const mark = leaseMark(this.parts.installation, session.organization, credential.integration.name);
+    const leaseId = withMark(uuidv7(), mark);
     failpoint('policy.decision.before');
     const reservation = await reserveLease(this.parts.pool, {
       leaseId,

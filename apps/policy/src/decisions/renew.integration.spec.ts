@@ -1,7 +1,7 @@
 /** Decisions on renewals: by the configuration, the session and the lease as they are now. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { MayflyError } from '@mayfly/contracts';
-import { newEvent } from '@mayfly/messaging';
+import { newEvent, type BusClient } from '@mayfly/messaging';
 import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
 import { Blocks } from '../blocks/blocks.ts';
 import { ApplyConfig } from '../configuration/apply-config.ts';
@@ -12,6 +12,9 @@ import { Decide } from './decide.ts';
 import { LeaseRegister } from './lease-register.ts';
 import { Renew } from './renew.ts';
 
+/** What removed credentials have is to end, and revocation says that it will. */
+const revocationAccepts = { call: () => Promise.resolve({}) } as unknown as BusClient;
+
 const writer = { ...analyst, role: 'writer' };
 
 let policy: RunningPolicy;
@@ -19,7 +22,7 @@ let token: string;
 let sessionId: string;
 
 beforeAll(async () => {
-  policy = await runPolicy(twoOrganizations);
+  policy = await runPolicy(twoOrganizations, { client: revocationAccepts });
 });
 afterAll(() => policy.stop());
 beforeEach(async () => {
@@ -192,7 +195,9 @@ describe('a renewal', () => {
     const document = policy.document.replace(from, to);
     expect(document).not.toBe(policy.document);
     const apply = (text: string) =>
-      policy.get(ApplyConfig).run({ token: administrator, document: text, source_ip: sourceIp });
+      policy
+        .get(ApplyConfig)
+        .run({ token: administrator, document: text, end_leases: true, source_ip: sourceIp });
     expect(await apply(document)).toMatchObject({ outcome: 'applied' });
     try {
       expect(await renew(leaseId)).toMatchObject({ decision: 'deny', code });

@@ -103,6 +103,25 @@ export async function reserveLease(
   };
 }
 
+/** How many leases of each credential may still work or be under way; credentials without any are left out. */
+export async function countLiveReservations(
+  database: Database,
+  credentials: readonly { readonly organization: string; readonly credential: string }[],
+): Promise<{ organization: string; credential: string; leases: number }[]> {
+  return rowsOf(database, {
+    name: 'count-live-reservations',
+    text: `SELECT r.organization, r.credential, count(*)::integer AS leases
+           FROM unnest($1::text[], $2::text[]) AS asked (organization, credential)
+           JOIN policy.reservations r ON r.organization = asked.organization AND r.credential = asked.credential
+           WHERE r.ended_at IS NULL AND (r.held_until IS NULL OR r.held_until > now())
+           GROUP BY r.organization, r.credential ORDER BY r.organization, r.credential`,
+    values: [
+      credentials.map(({ organization }) => organization),
+      credentials.map(({ credential }) => credential),
+    ],
+  });
+}
+
 /** What the events of a batch tell about one lease. */
 export interface LeaseNews {
   readonly leaseId: string;

@@ -22,6 +22,8 @@ export interface UpstreamsOptions {
   readonly due: () => Nudgeable;
 }
 
+type Place = Pick<Lease, 'organization' | 'integration'>;
+
 /** Longest wait when it was not the upstream but a part of Mayfly that did not answer, in milliseconds. */
 const longestOwnWaitMs = 2_000;
 
@@ -40,8 +42,8 @@ export class Upstreams {
     return this.#breakers.open;
   }
 
-  /** Makes a call about a lease. Throws `provider_unavailable` at once while its upstream is left alone. */
-  async attempt<T>(lease: Lease, call: () => Promise<T>): Promise<T> {
+  /** Makes a call about a lease or an integration. Throws `provider_unavailable` at once while its upstream is left alone. */
+  async attempt<T>(lease: Place, call: () => Promise<T>): Promise<T> {
     const upstream = upstreamOf(lease);
     if (!this.#breakers.mayTry(upstream, performance.now())) {
       throw new MayflyError('provider_unavailable', 'The integration fails and is left alone for a moment.');
@@ -72,7 +74,7 @@ export class Upstreams {
     return isProbe ? Math.min(waitMs, this.options.breakerOpenMs) : waitMs;
   }
 
-  async #answered(lease: Lease): Promise<void> {
+  async #answered(lease: Place): Promise<void> {
     if (!this.#breakers.succeeded(upstreamOf(lease))) return;
     // Best effort: what is not hastened is tried when its time comes.
     const hastened = await hasten(this.options.pool, lease).catch(() => 0);

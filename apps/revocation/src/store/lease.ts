@@ -57,7 +57,10 @@ export interface Lease extends LeaseFacts {
 }
 
 /** The upstream account of a lease. The name of an integration is unique within its organization only (I5). */
-export function upstreamOf({ organization, integration }: LeaseFacts): string {
+export function upstreamOf({
+  organization,
+  integration,
+}: Pick<LeaseFacts, 'organization' | 'integration'>): string {
   return `${organization}/${integration}`;
 }
 

@@ -79,6 +79,43 @@ export const reconcileAtProvider = defineOperation({
   errors: ['unauthenticated', 'provider_rejected', 'provider_unavailable'],
 });
 
+export const listAtProvider = defineOperation({
+  name: 'minting.list',
+  summary: 'Lists the leases whose things are there upstream, by their names, page by page.',
+  bus: { service: 'minting', operation: 'list', callers: ['revocation'], timeoutMs: 25_000 },
+  input: z.strictObject({
+    order: Signed,
+    /** The last lease id of the page before. */
+    after: Uuid.optional(),
+  }),
+  output: z.discriminatedUnion('outcome', [
+    /** What this provider makes has no names to be listed by. */
+    z.strictObject({ outcome: z.literal('unlistable') }),
+    z.strictObject({
+      outcome: z.literal('listed'),
+      /** Ascending. */
+      lease_ids: z.array(Uuid).max(5_000),
+      more: z.boolean(),
+    }),
+  ]),
+  errors: ['unauthenticated', 'provider_rejected', 'provider_unavailable'],
+});
+
+export const inspectAtProvider = defineOperation({
+  name: 'minting.inspect',
+  summary: 'Says whether what a handle names is still there upstream.',
+  bus: { service: 'minting', operation: 'inspect', callers: ['revocation'], timeoutMs: 25_000 },
+  input: z.strictObject({
+    lease_id: Uuid,
+    organization: Name,
+    integration: Name,
+    provider: Name,
+    handle: Sealed,
+  }),
+  output: z.strictObject({ outcome: z.enum(['present', 'absent', 'unknown']) }),
+  errors: ['provider_rejected', 'provider_unavailable'],
+});
+
 export const toolTokenKeys = defineOperation({
   name: 'minting.tool-token-keys',
   summary: 'The public keys of tool tokens, as a JWK set (RFC 7517 §5).',

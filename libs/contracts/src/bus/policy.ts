@@ -8,6 +8,7 @@ import {
   CredentialName,
   Instant,
   JsonObject,
+  LeaseMark,
   Name,
   RecipientKey,
   Renewal,
@@ -186,6 +187,8 @@ export const applyConfig = defineOperation({
     document: WellFormed.max(786_432),
     /** Refuse with `conflict` unless this is the running version. */
     expected_version: z.int().min(0).optional(),
+    /** End the live leases of what the document removes; without it, a document that removes what has some is refused. */
+    end_leases: z.boolean().default(false),
     source_ip: SourceIp,
   }),
   output: z.discriminatedUnion('outcome', [
@@ -287,4 +290,28 @@ export const listBlocks = defineOperation({
   }),
   output: z.strictObject({ blocks: z.array(Block), next: Uuid.optional() }),
   errors: ['unauthenticated', 'policy_denied'],
+});
+
+export const orderSweeps = defineOperation({
+  name: 'policy.order-sweeps',
+  summary: 'Signs an order for each configured integration to list what Mayfly has made there, page by page.',
+  bus: { service: 'policy', operation: 'order-sweeps', callers: ['revocation'], timeoutMs: 5_000 },
+  input: z.strictObject({ after: text(512).optional() }),
+  output: z.strictObject({
+    config_version: z.int().min(1),
+    sweeps: z
+      .array(
+        z.strictObject({
+          organization: Name,
+          integration: Name,
+          provider: Name,
+          mark: LeaseMark,
+          order: Signed,
+        }),
+      )
+      .max(50),
+    /** For the page after this one. */
+    next: text(512).optional(),
+  }),
+  errors: [],
 });

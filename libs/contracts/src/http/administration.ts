@@ -97,6 +97,12 @@ export const putConfig = defineOperation({
   input: z.strictObject({
     document: WellFormed.max(786_432).describe('mayfly.yaml'),
     expected_version: z.int().min(0).optional(),
+    end_leases: z
+      .boolean()
+      .default(false)
+      .describe(
+        'End the live leases of integrations and credentials that the document removes; without it such a document is refused with `conflict`',
+      ),
   }),
   output: z.discriminatedUnion('outcome', [
     z.strictObject({ outcome: z.literal('applied'), version: z.int().min(1), unchanged: z.boolean() }),

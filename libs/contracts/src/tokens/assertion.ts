@@ -7,6 +7,7 @@ import { z } from 'zod';
 import {
   BlockSubject,
   CredentialName,
+  LeaseMark,
   Name,
   PersonRole,
   RevocationSubject,
@@ -60,3 +61,17 @@ export const ReconcileClaims = z.strictObject({
   config_version: z.int().min(1),
 });
 export type ReconcileClaims = z.infer<typeof ReconcileClaims>;
+
+/** Policy's signed order to list what bears an integration's mark upstream: JWS, `typ` `mayfly-sweep+jwt`. */
+export const SweepClaims = z.strictObject({
+  jti: Uuid,
+  organization: Name,
+  provider: Name,
+  integration: z.strictObject({
+    name: Name,
+    settings: z.record(z.string(), z.json()),
+    secret_references: z.array(text(512)).max(64),
+  }),
+  mark: LeaseMark,
+});
+export type SweepClaims = z.infer<typeof SweepClaims>;

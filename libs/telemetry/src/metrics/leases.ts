@@ -35,6 +35,19 @@ export function revocationFailures(registry: Registry): Counter<'provider'> {
   });
 }
 
+/**
+ * `mayfly_found_upstream_total{provider,found}`: what a comparison with an upstream found: `stray`, something of Mayfly that no
+ * living lease stands for; `vanished`, a lease whose thing was gone.
+ */
+export function foundUpstream(registry: Registry): Counter<'provider' | 'found'> {
+  return new Counter({
+    name: 'mayfly_found_upstream_total',
+    help: 'Differences found between an upstream and the register',
+    labelNames: ['provider', 'found'],
+    registers: [registry],
+  });
+}
+
 /** `mayfly_failing_leases{work}`: leases whose end (`end`) or clean-up (`cleanup`) has failed and is tried again. */
 export function failingLeases(registry: Registry, collect?: Collect<'work'>): Gauge<'work'> {
   return new Gauge({

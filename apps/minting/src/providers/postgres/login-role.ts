@@ -7,7 +7,7 @@ import type { Deadline } from '../deadline.ts';
 import { asProviderFailure, mayHaveTakenEffect, type ProviderFailure } from '../provider-error.ts';
 import type { AdminDatabase, ServerFacts } from './admin-database.ts';
 import { actAsCreatorOf, creatorRoles } from './creator-roles.ts';
-import { groupLockKey } from './role-names.ts';
+import { groupLockKey, loginRolePattern } from './role-names.ts';
 import { dependentObjects, invalidParameterValue, sqlStateOf, undefinedObject } from './upstream-error.ts';
 
 export interface LoginRole {
@@ -127,6 +127,23 @@ export async function stopUnfinishedMints(
      END $mayfly$`,
     deadline,
   );
+}
+
+/** Names of login roles whose lease ids end with a mark, above `after`, ascending. */
+export async function listLoginRoles(
+  database: AdminDatabase,
+  { mark, after, limit }: { readonly mark: string; readonly after: string; readonly limit: number },
+  deadline: Deadline,
+): Promise<string[]> {
+  const [rows = []] = await database.run(
+    `SELECT rolname FROM pg_roles
+      WHERE rolcanlogin AND rolname ~ '${loginRolePattern}' AND right(rolname, length($1)) = $1
+        AND rolname COLLATE "C" > $2
+      ORDER BY rolname COLLATE "C" LIMIT $3`,
+    deadline,
+    { values: [mark, after, limit] },
+  );
+  return rows.map((row) => String(row['rolname']));
 }
 
 /** Whether a role of this name exists. */

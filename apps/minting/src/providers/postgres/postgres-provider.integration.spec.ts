@@ -3,7 +3,8 @@
  * no more.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { PostgresScope } from '@mayfly/domain';
+import { randomBytes } from 'node:crypto';
+import { withMark, type PostgresScope } from '@mayfly/domain';
 import pg from 'pg';
 import { deadlineIn, type Deadline } from '../deadline.ts';
 import { ProviderRejected } from '../provider-error.ts';
@@ -47,6 +48,31 @@ for (const server of servers) {
           upstream.revoke(a, { handle: minted[0].handle }),
           upstream.revoke(b, { handle: minted[1].handle }),
         ]);
+      });
+
+      it('lists what it made by the mark of the lease ids, and nothing of another installation', async () => {
+        const mark = randomBytes(5).toString('hex');
+        const ids = Array.from({ length: 3 }, () => withMark(crypto.randomUUID(), mark)).sort();
+        const theirs = withMark(crypto.randomUUID(), randomBytes(5).toString('hex'));
+        const minted = await Promise.all([...ids, theirs].map((leaseId) => upstream.mint(leaseId)));
+        const page = (limit: number, after?: string) =>
+          upstream.provider.list({
+            ...upstream.context(''),
+            mark,
+            limit,
+            ...(after === undefined ? {} : { after }),
+          });
+        expect(await page(10)).toEqual(ids);
+        expect(await page(2)).toEqual(ids.slice(0, 2));
+        expect(await page(2, ids[1])).toEqual(ids.slice(2));
+        const handle = minted[0]?.handle ?? {};
+        const inspect = () => upstream.provider.inspect({ ...upstream.context(ids[0] ?? ''), handle });
+        expect(await inspect()).toBe('present');
+        for (const [index, leaseId] of [...ids, theirs].entries()) {
+          await upstream.revoke(leaseId, { handle: minted[index]?.handle ?? {} });
+        }
+        expect(await inspect()).toBe('absent');
+        expect(await page(10)).toEqual([]);
       });
 
       it('cuts an open connection when it ends a lease, whatever it is doing', async () => {

@@ -14,7 +14,9 @@ import { fingerprint } from '@mayfly/tokens';
 import { z } from 'zod';
 import { ProviderRejected } from '../provider-error.ts';
 import type {
+  InspectOutcome,
   LeaseContext,
+  ListContext,
   Minted,
   MintContext,
   Provider,
@@ -30,6 +32,7 @@ import { AdminDatabases } from './admin-databases.ts';
 import {
   createLoginRole,
   dropLoginRole,
+  listLoginRoles,
   readExpiration,
   roleExists,
   roleWasMissing,
@@ -37,7 +40,7 @@ import {
   stopUnfinishedMints,
 } from './login-role.ts';
 import { prolongLoginRole } from './prolong-login-role.ts';
-import { loginRoleName, type Place } from './role-names.ts';
+import { leaseIdOf, loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
 import { defaultScramIterations, randomPassword, scramVerifier } from '@mayfly/postgres';
 import { placeholdersOf, renderStatement } from './statement-template.ts';
@@ -144,6 +147,22 @@ export class PostgresProvider implements Provider<
     return outcome === 'revoked' ? 'removed' : 'absent';
   }
 
+  async list(context: ListContext<PostgresIntegrationSettings>): Promise<string[]> {
+    const { mark, limit, deadline } = context;
+    const database = await this.#open(context);
+    const after = context.after === undefined ? '' : loginRoleName(context.after);
+    return (await listLoginRoles(database, { mark, after, limit }, deadline)).map(leaseIdOf);
+  }
+
+  async inspect(context: RevokeContext<PostgresIntegrationSettings>): Promise<InspectOutcome> {
+    const there = await roleExists(
+      await this.#open(context),
+      loginRoleName(context.leaseId),
+      context.deadline,
+    );
+    return there ? 'present' : 'absent';
+  }
+
   async close(): Promise<void> {
     this.#groups.close();
     await this.#databases.close();
@@ -153,7 +172,10 @@ export class PostgresProvider implements Provider<
   async #open({
     secrets,
     integrationSettings,
-  }: LeaseContext<PostgresIntegrationSettings>): Promise<AdminDatabase> {
+  }: Pick<
+    LeaseContext<PostgresIntegrationSettings>,
+    'secrets' | 'integrationSettings'
+  >): Promise<AdminDatabase> {
     return this.#databases.open((await secrets(integrationSettings.admin)).reveal());
   }
 

@@ -14,6 +14,11 @@ export function loginRoleName(leaseId: string): string {
   return `mayfly_${leaseId.replaceAll('-', '').toLowerCase()}`;
 }
 
+/** The lease id in a login role's name. */
+export function leaseIdOf(roleName: string): string {
+  return roleName.replace(/^mayfly_(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
 /** What a login role's name looks like, as a PostgreSQL regular expression. */
 export const loginRolePattern = '^mayfly_[0-9a-f]{32}$';
 
