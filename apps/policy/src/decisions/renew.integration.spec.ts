@@ -7,7 +7,7 @@ import { Blocks } from '../blocks/blocks.ts';
 import { ApplyConfig } from '../configuration/apply-config.ts';
 import { EndSession } from '../sessions/end-session.ts';
 import { runPolicy, sourceIp, type RunningPolicy } from '../spec-support/running-policy.ts';
-import { analyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
+import { analyst, globexAnalyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
 import { Decide } from './decide.ts';
 import { LeaseRegister } from './lease-register.ts';
 import { Renew } from './renew.ts';
@@ -49,8 +49,8 @@ const renew = (leaseId: string, ttl_seconds?: number, who = token) =>
     ...(ttl_seconds === undefined ? {} : { ttl_seconds }),
     source_ip: sourceIp,
   });
-const granted = async (leaseId: string, ttl?: number) => {
-  const answer = await renew(leaseId, ttl);
+const granted = async (leaseId: string, ttl?: number, who = token) => {
+  const answer = await renew(leaseId, ttl, who);
   if (answer.decision !== 'extend') throw new Error(JSON.stringify(answer));
   const keys = await loadVerificationKeys(policy.keys.public.grant);
   const verifier = new TokenVerifier(tokenKinds.renewal, keys, { audience: 'mayfly-revocation' });
@@ -124,12 +124,29 @@ describe('a renewal', () => {
     expect(policy.signals.map(({ data }) => data.lease_id)).toEqual([leaseId, leaseId]);
   });
 
-  it('I5: of a lease of another session finds none', async () => {
+  it('I5: of a lease of another agent or organization finds none', async () => {
     const leaseId = await lease();
-    const { token: other } = await policy.open(writer);
+    const { token: other } = await policy.open({ ...writer, run: '2' });
     expect(await codeOf(renew(leaseId, undefined, other))).toBe('not_found');
+    const { token: foreigner } = await policy.open(globexAnalyst);
+    expect(await codeOf(renew(leaseId, undefined, foreigner))).toBe('not_found');
     const { token: person } = await policy.open(personIn('admins'));
     expect(await codeOf(renew(leaseId, undefined, person))).toBe('unauthenticated');
+  });
+
+  it('may come from another session of the same agent, and stays within that of the lease', async () => {
+    const leaseId = await lease();
+    await policy.database.pool.query(
+      `UPDATE policy.sessions SET expires_at = now() + interval '60 seconds' WHERE id = $1`,
+      [sessionId],
+    );
+    const { token: other } = await policy.open(writer);
+    const { claims } = await granted(leaseId, 300, other);
+    expect(claims.actor.session_id).toBe(sessionId);
+    expect(claims).toMatchObject({ limit: 'session' });
+    expect(claims.ttl_seconds).toBeLessThanOrEqual(60);
+    await policy.get(EndSession).run({ token, source_ip: sourceIp });
+    expect(await codeOf(renew(leaseId, undefined, other))).toBe('lease_ended');
   });
 
   it('is refused once the lease or its session has ended', async () => {

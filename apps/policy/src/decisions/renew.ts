@@ -33,7 +33,7 @@ export class Renew {
 
   /**
    * One round trip to Postgres. The lease's reservation stands as it is: it counts until the lease has ended. Throws
-   * `unauthenticated`, `not_found` for a lease that is not the session's, `lease_ended`.
+   * `unauthenticated`, `not_found` for a lease that is not the agent's, `lease_ended`.
    */
   async run(input: Input): Promise<Output> {
     const { gate, running: configuration, signals, pool } = this.parts;
@@ -52,7 +52,7 @@ export class Renew {
       case 'session_ended':
         throw sessionEnded();
       case 'not_found':
-        throw new MayflyError('not_found', 'No such lease of this session.');
+        throw new MayflyError('not_found', 'No such lease.');
       case 'lease_ended':
         throw new MayflyError('lease_ended', 'The lease has ended.');
       case 'not_renewable': {
@@ -71,7 +71,7 @@ export class Renew {
       const denial = await blockedDenial(pool, decision.allowed, session);
       return refuse(signals, denial, request, session, running, lease.leaseId);
     }
-    return this.#extend(decision, lease, input, session, running, found.now);
+    return this.#extend(decision, lease, input, session, running, found);
   }
 
   async #extend(
@@ -80,14 +80,15 @@ export class Renew {
     input: Input,
     session: Session,
     running: RunningVersion,
-    now: Date,
+    { now, sessionId }: { now: Date; sessionId: string },
   ): Promise<Output> {
     const { credential, policyIds } = allowed;
     const claims: RenewalClaims = {
       jti: uuidv7(),
       lease_id: lease.leaseId,
       granted_at: now.toISOString(),
-      actor: actorOf(session),
+      // The lease's own session, which may be another one of the same agent.
+      actor: { ...actorOf(session), session_id: sessionId },
       source_ip: input.source_ip,
       credential: credential.name,
       provider: credential.provider,

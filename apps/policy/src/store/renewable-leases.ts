@@ -20,11 +20,16 @@ export type FoundLease =
       readonly lease: RenewableLease;
       /** By Postgres' clock, at one instant with the rest. */
       readonly now: Date;
+      /** The session that the lease was granted in, and its end. */
+      readonly sessionId: string;
       readonly sessionExpiresAt: Date;
     }
   | { readonly outcome: 'session_ended' | 'not_found' | 'lease_ended' | 'not_renewable' };
 
-/** The lease, if the session lives and it is the session's own (I5). One round trip. */
+/**
+ * The lease, if the session lives and its agent holds it, by this session or another (I5): as for giving it back. The session
+ * that it was granted in bounds it. One round trip.
+ */
 export async function findRenewableLease(
   database: Database,
   { leaseId, sessionId, organization }: { leaseId: string; sessionId: string; organization: string },
@@ -33,12 +38,14 @@ export async function findRenewableLease(
     name: 'find-renewable-lease',
     // A second of life at least, as for a mint. now() is from before anything was looked at, so that what slips by a block that
     // commits at this moment was decided before the fence that follows the block, and is stopped there.
-    text: `SELECT s.expires_at AS session_expires_at, now() AS now, r.credential, r.ended_at,
-                  policy.block_for(s.organization, s.id, s.agent_id, s.user_name, r.credential, now()) AS block_id,
+    text: `SELECT now() AS now, r.credential, r.ended_at, r.session_id, o.expires_at AS session_expires_at,
+                  o.ended_at AS session_ended_at,
+                  coalesce(policy.block_for(s.organization, s.id, s.agent_id, s.user_name, r.credential, now()),
+                           policy.block_for(s.organization, o.id, o.agent_id, o.user_name, r.credential, now())) AS block_id,
                   l.started_at, l.renewals, l.ttl_seconds, l.scope, l.claimed_task, l.justification
            FROM policy.sessions s
-           LEFT JOIN policy.reservations r
-             ON r.lease_id = $1 AND r.session_id = s.id AND r.organization = s.organization
+           LEFT JOIN (policy.reservations r JOIN policy.sessions o ON o.id = r.session_id)
+             ON r.lease_id = $1 AND r.organization = s.organization AND o.agent_id = s.agent_id
            LEFT JOIN policy.renewable_leases l ON l.lease_id = r.lease_id
            WHERE s.id = $2 AND s.organization = $3 AND s.kind = 'agent' AND s.ended_at IS NULL
              AND s.expires_at >= now() + interval '1 second'`,
@@ -46,13 +53,14 @@ export async function findRenewableLease(
   });
   if (row === undefined) return { outcome: 'session_ended' };
   if (row.credential === null) return { outcome: 'not_found' };
-  if (row.ended_at !== null) return { outcome: 'lease_ended' };
+  if (row.ended_at !== null || row.session_ended_at !== null) return { outcome: 'lease_ended' };
   if (row.started_at === null) return { outcome: 'not_renewable' };
   const blocked = row.block_id !== null;
   return {
     outcome: 'found',
     blocked,
     now: row.now,
+    sessionId: row.session_id,
     sessionExpiresAt: row.session_expires_at,
     lease: {
       leaseId,
@@ -67,10 +75,12 @@ export async function findRenewableLease(
   };
 }
 
-/** Of a left join: without a reservation all is null but the first two, without a renewable lease all from `started_at` on. */
+/** Of left joins: without a reservation all is null but `now`, without a renewable lease all from `started_at` on. */
 interface Row {
-  session_expires_at: Date;
   now: Date;
+  session_id: string;
+  session_expires_at: Date;
+  session_ended_at: Date | null;
   credential: string | null;
   ended_at: Date | null;
   block_id: string | null;

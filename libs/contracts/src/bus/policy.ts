@@ -109,7 +109,7 @@ export const releaseReservation = defineOperation({
 
 export const decideRenewal = defineOperation({
   name: 'policy.decide-renewal',
-  summary: "Decides on the renewal of one of the session's own leases, by the configuration as it is now.",
+  summary: "Decides on the renewal of one of the agent's own leases, by the configuration as it is now.",
   bus: { service: 'policy', operation: 'decide-renewal', callers: ['gateway'], timeoutMs: 5_000 },
   input: z.strictObject({
     token: SealedToken,

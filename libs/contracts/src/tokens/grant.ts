@@ -80,7 +80,7 @@ export const RenewalClaims = z.strictObject({
   lease_id: Uuid,
   /** When policy decided, by Postgres' clock. */
   granted_at: Instant,
-  /** The lease must be of this session and organization. */
+  /** The lease must be of this session and organization; asked for by this session or another of the same agent. */
   actor: Actor,
   source_ip: SourceIp,
   credential: CredentialName,
