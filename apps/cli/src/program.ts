@@ -12,6 +12,7 @@ import { registerExec } from './commands/exec.ts';
 import { registerGet } from './commands/get.ts';
 import { registerLeases } from './commands/leases.ts';
 import { registerRevocations } from './commands/revocations.ts';
+import { registerRenew } from './commands/renew.ts';
 import { registerRevoke } from './commands/revoke.ts';
 import { registerVersion } from './commands/version.ts';
 import { defaultGatewayUrl } from './api/gateway-url.ts';
@@ -64,6 +65,7 @@ export function buildProgram(context: CommandContext): Command {
   registerExec(program, context);
   registerCredentials(program, context);
   registerLeases(program, context);
+  registerRenew(program, context);
   registerRevoke(program, context);
   registerRevocations(program, context);
   registerBlock(program, context);

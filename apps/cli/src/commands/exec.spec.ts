@@ -1,9 +1,9 @@
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { http } from '@mayfly/contracts';
 import { CommandLine, identityToken } from '../fixtures/command-line.ts';
-import { FakeGateway, fakePassword, jwtSecret, postgresSecret } from '../fixtures/gateway.ts';
+import { FakeGateway, fakePassword, jwtSecret, postgresSecret, Refusal } from '../fixtures/gateway.ts';
 
 let gateway: FakeGateway;
 let line: CommandLine;
@@ -14,7 +14,7 @@ beforeEach(async () => {
 });
 afterEach(() => gateway.stop());
 
-const { createLease, deleteLease } = http.leases;
+const { createLease, deleteLease, renewLease } = http.leases;
 const postgresVariables = {
   PGHOST: '127.0.0.1',
   PGPORT: '5432',
@@ -189,6 +189,73 @@ describe('mayfly exec', () => {
     expect((await running).status).toBe(143);
     expect(existsSync(join(line.cwd, 'child.json'))).toBe(false);
     expect(gateway.called(http.oauth.revokeToken)).toHaveLength(1);
+  });
+
+  describe('with what is renewable in place', () => {
+    const renewal = { kind: 'in_place', max_life_seconds: 3600, max_count: 10, grace_seconds: 30 } as const;
+    const waitForFile = (name: string) =>
+      `while (!fs.existsSync('${name}')) await new Promise((r) => setTimeout(r, 10));`;
+    const waiting = `(async () => { ${waitForFile('done')} process.exit(3); })();`;
+    const letGo = () => writeFileSync(join(line.cwd, 'done'), '');
+    beforeEach(() => void Object.assign(gateway.issuing, { renewal, ttlSeconds: 1 }));
+
+    it('renews when a third of the time is left, again and again, until the command ends', async () => {
+      let renewals = 0;
+      const at: number[] = [];
+      gateway.handlers.set(renewLease.name, () => {
+        at.push(performance.now());
+        return gateway.renewed(++renewals);
+      });
+      const started = performance.now();
+      const running = line.run('exec', 'orders-db/readonly', ...node(waiting));
+      await until(() => renewals === 3);
+      letGo();
+      expect(await running).toMatchObject({ status: 3, stderr: '' });
+      expect((at[0] ?? 0) - started).toBeGreaterThan(650);
+      expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThan(600);
+      expect(gateway.called(renewLease).length).toBeGreaterThanOrEqual(3);
+      expect(gateway.called(renewLease)[0]?.input).toEqual({
+        lease_id: gateway.called(deleteLease)[0]?.input['lease_id'],
+      });
+    });
+
+    it('says once that it can not be renewed any more, and lets the command go on', async () => {
+      gateway.refuse(renewLease, 'policy_denied', 'it has been renewed 10 times, which is the most');
+      const running = line.run('exec', 'orders-db/readonly', ...node(waiting));
+      await until(() => gateway.called(renewLease).length === 1);
+      letGo();
+      const { status, stderr } = await running;
+      expect(status).toBe(3);
+      expect(stderr).toMatch(
+        /^mayfly: orders-db\/readonly can't be renewed any more and ends at \d{4}-[^:]+:\d\d:\d\dZ: It has been renewed 10 times, which is the most\.\n$/,
+      );
+      expect(gateway.called(renewLease)).toHaveLength(1);
+    });
+
+    it('tries again while there is time when Mayfly is away', async () => {
+      gateway.issuing.ttlSeconds = 6;
+      let attempts = 0;
+      gateway.handlers.set(renewLease.name, () => {
+        attempts++;
+        if (attempts === 1) throw new Refusal('dependency_unavailable', 'no');
+        return gateway.renewed(1);
+      });
+      const running = line.run('exec', 'orders-db/readonly', ...node(waiting));
+      await until(() => attempts === 2);
+      letGo();
+      expect(await running).toMatchObject({ status: 3, stderr: '' });
+    });
+
+    it('leaves alone what would take another secret', async () => {
+      Object.assign(gateway.issuing, { renewal: { ...renewal, kind: 'rotation' } });
+      const running = line.run(
+        'exec',
+        'orders-db/readonly',
+        ...node(`setTimeout(() => process.exit(0), 1200);`),
+      );
+      expect((await running).status).toBe(0);
+      expect(gateway.called(renewLease)).toEqual([]);
+    });
   });
 
   it("keeps the child's status when the lease can not be given back, and says when it ends", async () => {

@@ -12,6 +12,7 @@ import type { CommandContext } from '../command-context.ts';
 import { giveBack, requestLease, type OpenedLease } from '../credentials/lease.ts';
 import { childEnvironment, prefixesOf } from '../execution/child-environment.ts';
 import { runChild, statusOfSignal } from '../execution/run-child.ts';
+import { Renewals } from '../execution/renewals.ts';
 import { SecretFiles } from '../execution/secret-files.ts';
 import { Interrupted, SignalRelay } from '../execution/signal-relay.ts';
 import { CommandFailure, usageFailure } from '../failure.ts';
@@ -54,6 +55,9 @@ the password); for jwt: MAYFLY_TOKEN (MAYFLY_TOKEN_FILE); always MAYFLY_LEASE_ID
 credentials each name begins with that of its credential: ORDERS_DB_READONLY_PGHOST. MAYFLY_IDENTITY_TOKEN is not passed
 on to the command.
 
+What is renewable in place is renewed when a third of its time is left, for as long as policy allows; MAYFLY_EXPIRES_AT is the
+first end.
+
 Examples:
   mayfly exec orders-db/readonly -- psql -c 'select count(*) from orders'
   mayfly exec orders-db/readonly --file --ttl 10m -- pg_dump --schema-only
@@ -76,11 +80,13 @@ async function execute(
   try {
     const session = await context.openSession('exec', parsed, relay.beforeChild);
     return await withLeases(context, session, [...prefixes.keys()], options, relay, (leases) =>
-      runWith(
-        context,
-        leases.map((lease) => ({ prefix: prefixes.get(lease.lease.credential) ?? '', lease })),
-        options,
-        relay,
+      runRenewed(context, session, leases, () =>
+        runWith(
+          context,
+          leases.map((lease) => ({ prefix: prefixes.get(lease.lease.credential) ?? '', lease })),
+          options,
+          relay,
+        ),
       ),
     );
   } catch (error) {
@@ -134,6 +140,22 @@ async function withLeases(
     await giveBack(session, leases, printer, relay.afterChild);
     // Ends what an interrupted mint may have left; without this the session would still expire by itself.
     await session.end(relay.afterChild).catch(() => undefined);
+  }
+}
+
+/** A renewal that is under way when the command ends is over before its lease is given back. */
+async function runRenewed(
+  { printer }: CommandContext,
+  session: Session,
+  leases: readonly OpenedLease[],
+  run: () => Promise<number>,
+): Promise<number> {
+  const renewals = new Renewals(session, printer);
+  renewals.keep(leases.map(({ lease }) => lease));
+  try {
+    return await run();
+  } finally {
+    renewals.stop();
   }
 }
 

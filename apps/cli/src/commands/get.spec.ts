@@ -33,6 +33,12 @@ describe('mayfly get', () => {
     expect(gateway.called(deleteLease)).toEqual([]);
   });
 
+  it('hints at renewal where the same secret can go on working', async () => {
+    gateway.issuing.renewal = { kind: 'in_place', max_life_seconds: 3600, max_count: 10, grace_seconds: 30 };
+    const { stderr } = await line.run('get', 'orders-db/readonly');
+    expect(stderr).toMatch(/\nmayfly: `mayfly renew 0199a3c4-[0-9a-f-]+` lets it live longer\n$/);
+  });
+
   it.each([
     ['env', /^export PGHOST='127\.0\.0\.1'\n.*export PGPASSWORD='p:a\\ss'\\''w"or\$d'\n/s],
     ['pgpass', /^127\.0\.0\.1:5432:orders:mayfly_0199a3c4:p\\:a\\\\ss'w"or\$d\n$/],

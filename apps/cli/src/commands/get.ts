@@ -56,8 +56,11 @@ Examples:
           await giveBack(session, [opened], context.printer);
           throw error;
         }
-        const { lease_id, expires_at, ttl_adjusted } = opened.lease;
+        const { lease_id, expires_at, ttl_adjusted, renewal } = opened.lease;
         context.printer.note(`lease ${lease_id} ends ${relativeTime(expires_at, context.io.now())}`);
+        if (renewal?.kind === 'in_place') {
+          context.printer.note(`\`mayfly renew ${lease_id}\` lets it live longer`);
+        }
         if (ttl_adjusted !== undefined) {
           const asked = durationText(ttl_adjusted.requested_seconds);
           context.printer.note(`${asked} were asked for; it lives shorter: ${ttl_adjusted.reason}`);

@@ -22,6 +22,7 @@ const listing = {
   ttl: { default_seconds: 300, max_seconds: 900 },
   limits: { per_session: 3 },
   revocability: { kind: 'immediate' },
+  renewable: false,
   writes: false,
   approval: 'off',
 };
@@ -85,6 +86,7 @@ describe('mayfly leases', () => {
     ttl_seconds: 300,
     expires_at: '2026-11-20T19:04:32.000Z',
     renewable: false,
+    renewals: 0,
     trace_id: fakeTraceId,
   };
 

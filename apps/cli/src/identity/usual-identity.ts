@@ -8,6 +8,7 @@ export const usualIdentity = {
   exec: 'agent',
   credentials: 'agent',
   leases: 'agent',
+  renew: 'agent',
   /** `mayfly revoke <lease-id>`: the agent gives its own back. */
   giveBack: 'agent',
   /** `mayfly revoke --session …` and the other subjects. */

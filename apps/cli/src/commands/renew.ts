@@ -1,0 +1,45 @@
+/** `mayfly renew`: a later end for a lease of one's own. */
+import { http } from '@mayfly/contracts';
+import { Option, type Command } from 'commander';
+import { parseDuration } from '../arguments/duration.ts';
+import type { CommandContext } from '../command-context.ts';
+import { durationText, relativeTime } from '../output/times.ts';
+
+export function registerRenew(program: Command, context: CommandContext): void {
+  program
+    .command('renew')
+    .description('let a lease live longer, with the same secret')
+    .argument('<lease-id>', 'a lease of your own, as `mayfly leases` lists it')
+    .addOption(
+      new Option(
+        '--ttl <duration>',
+        'how long from now: 90s, 15m, 1h; without it as long as it was granted for',
+      ).argParser(parseDuration),
+    )
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+Whether a credential is renewable, and how far, is in \`renewal:\` of the configuration. Policy is asked again each time.
+\`mayfly exec\` renews by itself.
+
+Examples:
+  mayfly renew 0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21
+  mayfly renew 0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21 --ttl 15m`,
+    )
+    .action(
+      async (leaseId: string, { ttl, json = false }: { ttl?: number; json?: boolean }, command: Command) => {
+        const session = await context.openSession('renew', command);
+        const lease = await session.call(http.leases.renewLease, { lease_id: leaseId, ttl_seconds: ttl });
+        if (json) {
+          context.printer.json(lease);
+          return;
+        }
+        context.printer.line(`${lease.credential} ends ${relativeTime(lease.expires_at, context.io.now())}`);
+        if (lease.ttl_adjusted !== undefined) {
+          const asked = durationText(lease.ttl_adjusted.requested_seconds);
+          context.printer.note(`${asked} were asked for; it lives shorter: ${lease.ttl_adjusted.reason}`);
+        }
+      },
+    );
+}
