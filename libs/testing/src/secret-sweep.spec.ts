@@ -32,6 +32,23 @@ describe('the sweep', () => {
     expect(finds(randomBytes(100_000))).toBe(false);
   });
 
+  it('finds which of thousands it is, and where', () => {
+    const thousands = Array.from({ length: 5_000 }, (_, index) => ({
+      name: `password ${String(index)}`,
+      value: randomBytes(24).toString('base64url'),
+    }));
+    const hidden = thousands[4_321]?.value ?? '';
+    const places = ['first', 'second'].map((name) => ({
+      name,
+      content: Buffer.concat([randomBytes(50_000), Buffer.from(name === 'second' ? hidden : '')]),
+    }));
+    expect(sweep(thousands, places)).toEqual([
+      { secret: 'password 4321', place: 'second', encoding: 'raw' },
+      { secret: 'password 4321', place: 'second', encoding: 'URL-encoded' },
+      { secret: 'password 4321', place: 'second', encoding: 'JSON in JSON' },
+    ]);
+  });
+
   it('refuses to look for what is too short to mean anything', () => {
     expect(() => sweep([{ name: 'pin', value: '1234' }], [])).toThrow('too short');
   });

@@ -45,19 +45,57 @@ export function encodingsOf(value: string): Map<string, Buffer> {
   return forms;
 }
 
-/** Every secret that is in any of the places. */
+/** One form of one secret, to be looked for. */
+interface Needle {
+  readonly secret: string;
+  readonly encoding: string;
+  readonly bytes: Buffer;
+}
+
+/**
+ * Every secret that is in any of the places. One pass over each place, however many secrets: at every position the last four
+ * bytes decide, by a table of bits, whether any secret can end there.
+ */
 export function sweep(secrets: readonly SweptSecret[], places: readonly SweptPlace[]): Finding[] {
-  const findings: Finding[] = [];
-  for (const secret of secrets) {
-    if (secret.value.length < 12) throw new Error(`${secret.name} is too short to be looked for`);
-    for (const [encoding, bytes] of encodingsOf(secret.value)) {
-      for (const place of places) {
-        if (place.content.includes(bytes))
-          findings.push({ secret: secret.name, place: place.name, encoding });
-      }
+  const byLastBytes = new Map<number, Needle[]>();
+  const mayEnd = new Uint8Array(2 ** 21);
+  for (const { name, value } of secrets) {
+    if (value.length < 12) throw new Error(`${name} is too short to be looked for`);
+    for (const [encoding, bytes] of encodingsOf(value)) {
+      const key = bytes.readInt32LE(bytes.length - 4);
+      const bit = bitOf(key);
+      mayEnd[bit >> 3] = (mayEnd[bit >> 3] ?? 0) | (1 << (bit & 7));
+      const needles = byLastBytes.get(key);
+      if (needles === undefined) byLastBytes.set(key, [{ secret: name, encoding, bytes }]);
+      else needles.push({ secret: name, encoding, bytes });
     }
   }
-  return findings;
+  return places.flatMap((place) => sweepPlace(place, byLastBytes, mayEnd));
+}
+
+function sweepPlace(
+  { name: place, content }: SweptPlace,
+  byLastBytes: ReadonlyMap<number, readonly Needle[]>,
+  mayEnd: Uint8Array,
+): Finding[] {
+  const found = new Map<string, Finding>();
+  let window = 0;
+  for (let index = 0; index < content.length; index++) {
+    window = (window >>> 8) | ((content[index] ?? 0) << 24);
+    const bit = bitOf(window);
+    if (((mayEnd[bit >> 3] ?? 0) & (1 << (bit & 7))) === 0) continue;
+    for (const { secret, encoding, bytes } of byLastBytes.get(window) ?? []) {
+      const start = index + 1 - bytes.length;
+      if (start < 0 || bytes.compare(content, start, index + 1) !== 0) continue;
+      found.set(`${secret} ${encoding}`, { secret, place, encoding });
+    }
+  }
+  return [...found.values()];
+}
+
+/** Four bytes to 24 bits. */
+function bitOf(window: number): number {
+  return Math.imul(window, 0x9e3779b1) >>> 8;
 }
 
 /** Every file below a folder, as it lies on the disk. Files that vanish while being read are passed over. */

@@ -1,0 +1,94 @@
+/** What the lease register says, read beside the services, as superuser. */
+import pg from 'pg';
+
+/** How one lease went. Times in milliseconds since the epoch, by Postgres' clock. */
+export interface LeaseRow {
+  readonly leaseId: string;
+  readonly state: string;
+  readonly cleanup: string | undefined;
+  readonly intendedAt: number | undefined;
+  /** When it became active; undefined when it never did. */
+  readonly issuedAt: number | undefined;
+  readonly expiresAt: number | undefined;
+  readonly endedAt: number | undefined;
+  /** Everything else that may explain it, for people. */
+  readonly told: string;
+}
+
+/** A login role of a lease, and what the register says of that lease. */
+export interface UpstreamRole {
+  readonly role: string;
+  /** Undefined: no lease of that name is known. */
+  readonly state: string | undefined;
+  readonly expiresAt: number | undefined;
+}
+
+export class Register {
+  readonly #pool: pg.Pool;
+
+  constructor(databaseUrl: string) {
+    this.#pool = new pg.Pool({
+      connectionString: databaseUrl,
+      max: 4,
+      connectionTimeoutMillis: 2_000,
+      query_timeout: 20_000,
+    });
+    // Postgres is killed at times.
+    this.#pool.on('error', () => undefined);
+  }
+
+  async query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
+    return (await this.#pool.query<Row>(text, values)).rows;
+  }
+
+  /** Leases that should have ended by `before` and have not. */
+  async overdue(before: number): Promise<number> {
+    const [row] = await this.query<{ count: number }>(
+      `SELECT count(*)::int AS count FROM revocation.leases
+       WHERE due_at IS NOT NULL AND granted_at IS NOT NULL AND ended_at IS NULL AND expires_at <= $1`,
+      [new Date(before)],
+    );
+    return row?.count ?? 0;
+  }
+
+  async leases(): Promise<LeaseRow[]> {
+    const rows = await this.query<Record<string, string | null>>(
+      `SELECT lease_id, state, cleanup,
+              concat_ws(' ', provider, state, end_reason, attempts || ' attempts', 'issued', issued_at::time(1),
+                        'expires', expires_at::time(1), 'ended', ended_at::time(1)) AS told, extract(epoch FROM intended_at) * 1000 AS intended, extract(epoch FROM issued_at) * 1000 AS issued,
+              extract(epoch FROM expires_at) * 1000 AS expires, extract(epoch FROM ended_at) * 1000 AS ended
+       FROM revocation.leases`,
+    );
+    return rows.map((row) => ({
+      leaseId: row['lease_id'] ?? '',
+      state: row['state'] ?? '',
+      cleanup: row['cleanup'] ?? undefined,
+      intendedAt: milliseconds(row['intended']),
+      issuedAt: milliseconds(row['issued']),
+      expiresAt: milliseconds(row['expires']),
+      endedAt: milliseconds(row['ended']),
+      told: row['told'] ?? '',
+    }));
+  }
+
+  async roles(): Promise<UpstreamRole[]> {
+    const rows = await this.query<Record<string, string | null>>(
+      `SELECT r.rolname, l.state, extract(epoch FROM l.expires_at) * 1000 AS expires
+       FROM pg_roles r LEFT JOIN revocation.leases l ON l.lease_id = substr(r.rolname, 8)::uuid
+       WHERE r.rolname ~ '^mayfly_[0-9a-f]{32}$'`,
+    );
+    return rows.map((row) => ({
+      role: row['rolname'] ?? '',
+      state: row['state'] ?? undefined,
+      expiresAt: milliseconds(row['expires']),
+    }));
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end();
+  }
+}
+
+function milliseconds(value: string | null | undefined): number | undefined {
+  return value === null || value === undefined ? undefined : Number(value);
+}

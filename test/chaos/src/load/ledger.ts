@@ -1,0 +1,38 @@
+/** Every credential that left Mayfly, as its holder got it. What is in here must be accounted for, and die in time. */
+
+export type CredentialKind = 'postgres' | 'jwt';
+
+/** One credential in somebody's hands. Times in milliseconds since the epoch; Postgres runs on this machine's clock. */
+export interface HeldCredential {
+  readonly leaseId: string;
+  readonly kind: CredentialKind;
+  /** Connection URL or token. Secret. */
+  readonly secret: string;
+  readonly receivedAt: number;
+  readonly expiresAt: number;
+  /** Set when Mayfly answered that it has ended. */
+  revokedAt?: number;
+}
+
+export class Ledger {
+  readonly #held: HeldCredential[] = [];
+  readonly #listeners: ((credential: HeldCredential) => void)[] = [];
+
+  add(credential: HeldCredential): void {
+    this.#held.push(credential);
+    for (const listener of this.#listeners) listener(credential);
+  }
+
+  onAdded(listener: (credential: HeldCredential) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  all(): readonly HeldCredential[] {
+    return this.#held;
+  }
+
+  /** How many were received in [from, to). */
+  receivedBetween(from: number, to: number): number {
+    return this.#held.filter(({ receivedAt }) => receivedAt >= from && receivedAt < to).length;
+  }
+}

@@ -1,0 +1,302 @@
+/** One run: a stack under load, one fault after the other, the checks after each and at the end. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  checkAccountedFor,
+  checkChain,
+  checkNoDeadLetters,
+  checkNothingTwice,
+  checkNothingUpstream,
+  checkSecretsSwept,
+  settle,
+  type Check,
+} from './checks/accounting.ts';
+import { countDeadLetters } from './checks/dead-letters.ts';
+import { FaultLog, graceMs } from './checks/fault-log.ts';
+import { OwnStalls } from './checks/own-stalls.ts';
+import { Register, type LeaseRow } from './checks/register.ts';
+import { StillWorks } from './checks/still-works.ts';
+import { UpstreamWatch } from './checks/upstream-watch.ts';
+import { FaultNotPossible, type Fault, type Scene } from './faults/fault.ts';
+import { agentClaims, openSession } from './load/agent.ts';
+import { HttpClient } from './load/http-client.ts';
+import { Ledger } from './load/ledger.ts';
+import { Load } from './load/load.ts';
+import { Random } from './load/random.ts';
+import { startChaosStack, type ChaosStackOptions } from './stack/chaos-stack.ts';
+
+/** One line of the table. */
+export interface Row {
+  readonly fault: string;
+  readonly issued: number;
+  readonly lost: number;
+  readonly orphans: number;
+  /** Worst lateness of an end against `expires_at`, and the same against the end of the fault. Milliseconds. */
+  readonly lateMs: number;
+  readonly lateAfterMs: number;
+  readonly verdict: 'ok' | 'FAILED' | 'NOT RUN';
+  readonly problems: readonly string[];
+}
+
+export interface Report {
+  readonly rows: readonly Row[];
+  readonly checks: readonly Check[];
+  readonly issued: number;
+  /** Issued per second: over the whole run, and while nothing was broken. */
+  readonly rate: number;
+  readonly healthyRate: number;
+  readonly tried: number;
+  readonly sessionsCut: number;
+  readonly worstOrphanMs: number;
+  readonly failures: ReadonlyMap<string, number>;
+  /** How often and how long the suite itself did not run. */
+  readonly stalls: { readonly count: number; readonly totalMs: number };
+}
+
+export interface RunOptions extends ChaosStackOptions {
+  readonly seed: number;
+  readonly plan: Iterable<Fault>;
+  /** Mints per second to try for, and how many agents ask. */
+  readonly rate: number;
+  readonly agents: number;
+  /** No fault begins after this; milliseconds. */
+  readonly longestMs: number;
+  readonly progress: (line: string) => void;
+}
+
+const ttlSeconds = [2, 6] as const;
+const recoveredWithinMs = 10_000;
+
+interface Episode {
+  readonly fault: string;
+  readonly start: number;
+  readonly problems: string[];
+  notPossible: string | undefined;
+  /** Milliseconds: harm done and mended, what was overdue ended, something issued again. */
+  readonly tookMs: number[];
+}
+
+export async function runPlan(options: RunOptions): Promise<Report> {
+  const chaos = await startChaosStack(options);
+  const { stack, timers } = chaos;
+  const ledger = new Ledger();
+  const faults = new FaultLog();
+  const stalls = new OwnStalls(faults);
+  const http = new HttpClient(stack.gatewayUrl);
+  const register = new Register(stack.postgres.databaseUrl);
+  const watch = new UpstreamWatch(register, faults, timers.orphanBoundMs);
+  const random = new Random(options.seed);
+  const stillWorks = new StillWorks({
+    ledger,
+    faults,
+    http,
+    toolToken: toolSession(http, chaos.stack.issuer),
+  });
+  const load = new Load({
+    http,
+    issuer: stack.issuer,
+    ledger,
+    random,
+    rate: options.rate,
+    agents: options.agents,
+    ttlSeconds,
+    onRevoked: (credential) => void stillWorks.checkRevoked(credential),
+  });
+  const scene: Scene = { ...chaos, load, ledger, register, faults, random, http };
+  try {
+    watch.start();
+    stillWorks.start();
+    load.start();
+    if (options.keep === true) options.progress(`Everything is in ${stack.dataDirectory}`);
+    const begun = Date.now();
+    const episodes: Episode[] = [];
+    for (const fault of options.plan) {
+      if (Date.now() - begun > options.longestMs) break;
+      const episode = await suffer(scene, fault);
+      episodes.push(episode);
+      options.progress(line(episode, Date.now() - begun));
+    }
+    await load.untilIssued(recoveredWithinMs);
+    const ended = Date.now();
+    await load.stop();
+    const settled = await settle(register, timers.orphanBoundMs + timers.ackWaitMs + 15_000);
+    await untilTried(stillWorks);
+    await watch.stop();
+    await stillWorks.stop();
+    stalls.stop();
+    const accounted = await checkAccountedFor(register, ledger);
+    const checks: Check[] = [
+      settled,
+      accounted,
+      {
+        name: 'nothing works after its time',
+        problems: stillWorks.violations,
+        note: `${String(stillWorks.tried)} tried`,
+      },
+      {
+        name: 'every credential was tried after its time',
+        problems: stillWorks.pending === 0 ? [] : [`${String(stillWorks.pending)} were not`],
+      },
+      { name: 'no orphan outlives its time', problems: watch.violations },
+      await checkNothingUpstream(register),
+      await checkNothingTwice(register),
+      checkNoDeadLetters(await countDeadLetters(stack)),
+      checkChain(stack),
+      await checkSecretsSwept(stack, register, ledger),
+    ];
+    const leases = await register.leases();
+    return {
+      rows: rowsOf(episodes, leases, accounted.lost, scene, watch),
+      checks,
+      issued: ledger.all().length,
+      ...ratesOf(ledger, faults, begun, ended),
+      tried: stillWorks.tried,
+      sessionsCut: stillWorks.cut,
+      worstOrphanMs: watch.worstAgeMs,
+      failures: load.failures,
+      stalls: { count: stalls.count, totalMs: stalls.totalMs },
+    };
+  } finally {
+    stalls.stop();
+    await load.stop();
+    await watch.stop();
+    await stillWorks.stop();
+    http.close();
+    await register.close();
+    await chaos.stop();
+  }
+}
+
+/** One fault, and whether all is well again in time. */
+async function suffer(scene: Scene, fault: Fault): Promise<Episode> {
+  const { load, register, faults } = scene;
+  const episode: Episode = {
+    fault: fault.name,
+    start: Date.now(),
+    problems: [],
+    notPossible: undefined,
+    tookMs: [],
+  };
+  let mended = Date.now();
+  try {
+    await fault.run(scene, async (work) => {
+      const window = faults.begin(fault.name);
+      try {
+        return await work();
+      } finally {
+        faults.end(window);
+        mended = window.end;
+      }
+    });
+  } catch (error) {
+    if (error instanceof FaultNotPossible) episode.notPossible = error.message;
+    else episode.problems.push(error instanceof Error ? error.message : String(error));
+  }
+  episode.tookMs.push(Date.now() - episode.start);
+  const overdue = await untilCaughtUp(register, mended);
+  episode.tookMs.push(Date.now() - mended);
+  if (overdue > 0)
+    episode.problems.push(`${String(overdue)} leases had not ended ${String(graceMs / 1000)} s after it`);
+  if (!(await load.untilIssued(recoveredWithinMs)))
+    episode.problems.push(`nothing was issued within ${String(recoveredWithinMs / 1000)} s after it`);
+  episode.tookMs.push(Date.now() - mended);
+  return episode;
+}
+
+/** What should have ended by then has; answers with how many have not when the grace is over. */
+async function untilCaughtUp(register: Register, mended: number): Promise<number> {
+  for (;;) {
+    const overdue = await register.overdue(mended).catch(() => Infinity);
+    if (overdue === 0 || Date.now() > mended + graceMs) return overdue;
+    await sleep(50);
+  }
+}
+
+/** All have been tried, or nobody has got on with it for a while. */
+async function untilTried(stillWorks: StillWorks): Promise<void> {
+  let before = Infinity;
+  let since = Date.now();
+  while (stillWorks.pending > 0 && Date.now() < since + 4 * graceMs) {
+    if (stillWorks.pending < before) since = Date.now();
+    before = stillWorks.pending;
+    await sleep(100);
+  }
+}
+
+function rowsOf(
+  episodes: readonly Episode[],
+  leases: readonly LeaseRow[],
+  lost: readonly string[],
+  { ledger, faults }: Scene,
+  watch: UpstreamWatch,
+): Row[] {
+  const isLost = new Set(lost);
+  return episodes.map(({ fault, start, problems, notPossible }, index) => {
+    const end = episodes[index + 1]?.start ?? Infinity;
+    const within = (instant: number | undefined): boolean =>
+      instant !== undefined && instant >= start && instant < end;
+    const left = ledger.all().filter(({ receivedAt }) => within(receivedAt));
+    const due = leases.filter(({ expiresAt, endedAt }) => within(expiresAt) && endedAt !== undefined);
+    const late = due.map(({ expiresAt = 0, endedAt = 0 }) => Math.max(0, endedAt - expiresAt));
+    // What a paused mint activates too late is due only then; nobody had it before.
+    const lateAfter = due.map((lease) => ({
+      lease,
+      ms: faults.healthyBetween(Math.max(lease.expiresAt ?? 0, lease.issuedAt ?? 0), lease.endedAt ?? 0),
+    }));
+    const told = [...problems];
+    for (const { lease, ms } of lateAfter)
+      if (ms > graceMs) told.push(`ended ${(ms / 1000).toFixed(1)} s late: ${lease.leaseId} ${lease.told}`);
+    const lostHere = left.filter(({ leaseId }) => isLost.has(leaseId)).length;
+    if (lostHere > 0) told.push(`${String(lostHere)} credentials left without being accounted for`);
+    const orphanedRows = leases.filter(
+      ({ state, intendedAt }) => state === 'orphaned' && within(intendedAt),
+    ).length;
+    return {
+      fault,
+      issued: left.length,
+      lost: lostHere,
+      orphans: Math.max(orphanedRows, watch.orphansSeenAt.filter(within).length),
+      lateMs: Math.max(0, ...late),
+      lateAfterMs: Math.max(0, ...lateAfter.map(({ ms }) => ms)),
+      verdict: told.length > 0 ? 'FAILED' : notPossible === undefined ? 'ok' : 'NOT RUN',
+      problems: notPossible === undefined ? told : [...told, notPossible],
+    };
+  });
+}
+
+function ratesOf(
+  ledger: Ledger,
+  faults: FaultLog,
+  begun: number,
+  ended: number,
+): { rate: number; healthyRate: number } {
+  let brokenMs = 0;
+  let issuedMeanwhile = 0;
+  for (const { start, end } of faults.windows()) {
+    brokenMs += Math.max(0, Math.min(end, ended) - start);
+    issuedMeanwhile += ledger.receivedBetween(start, end);
+  }
+  const issued = ledger.receivedBetween(begun, ended);
+  return {
+    rate: (issued / (ended - begun)) * 1000,
+    healthyRate: ((issued - issuedMeanwhile) / Math.max(1, ended - begun - brokenMs)) * 1000,
+  };
+}
+
+function line({ fault, problems, notPossible, tookMs }: Episode, elapsedMs: number): string {
+  const outcome = problems.length > 0 ? `FAILED: ${problems.join('; ')}` : (notPossible ?? 'ok');
+  return `${(elapsedMs / 1000).toFixed(0).padStart(4)} s  ${fault}: ${outcome}  [${tookMs.map((took) => (took / 1000).toFixed(1)).join(' ')}]`;
+}
+
+/** A session to introspect with; opened again every few minutes. */
+function toolSession(http: HttpClient, issuer: Parameters<typeof openSession>[1]): () => Promise<string> {
+  let opened: Promise<{ token: string }> | undefined;
+  let openedAt = 0;
+  return async () => {
+    if (opened === undefined || Date.now() - openedAt > 300_000) {
+      openedAt = Date.now();
+      opened = openSession(http, issuer, agentClaims('tool'));
+      opened.catch(() => (opened = undefined));
+    }
+    return (await opened).token;
+  };
+}

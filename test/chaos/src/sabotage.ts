@@ -1,0 +1,55 @@
+/**
+ * Whether the checks can fail: Mayfly is broken on purpose as it is loaded, three ways, and each time the faults that would
+ * otherwise pass must not. The services' code on disk stays as it is.
+ */
+import { join } from 'node:path';
+import { repositoryRoot } from '@mayfly/stack';
+import { killAt } from './faults/at-failpoint.ts';
+import type { Fault } from './faults/fault.ts';
+import { streamAtItsLimit } from './faults/storage.ts';
+import { runPlan } from './run-plan.ts';
+import { shortTimers } from './stack/chaos-stack.ts';
+import { countVerdicts, describe } from './table.ts';
+
+const sabotages: Readonly<Record<string, () => Fault[]>> = {
+  // Minting calls providers without having said so.
+  'skip-intent': () => [killAt('minting.activation.before')],
+  // Minting does not wait until its intent is stored.
+  'skip-ack-wait': () => [streamAtItsLimit()],
+  // Nobody looks for what dead mints have left.
+  'skip-reconcile': () => [killAt('minting.activation.before')],
+};
+
+/** Passed: those that the suite noticed, and the same faults without sabotage, which must pass. */
+export async function runSabotage(
+  seed: number,
+  print: (text: string) => void,
+): Promise<{ passed: number; failed: number }> {
+  let passed = 0;
+  let failed = 0;
+  for (const [name, plan] of [
+    ['nothing', () => [killAt('minting.activation.before'), streamAtItsLimit()]] as const,
+    ...Object.entries(sabotages),
+  ]) {
+    const report = await runPlan({
+      seed,
+      plan: plan(),
+      timers: shortTimers,
+      smallDisks: false,
+      longestMs: 60_000,
+      rate: 60,
+      agents: 24,
+      progress: print,
+      ...(name === 'nothing'
+        ? {}
+        : { sabotage: join(repositoryRoot(), 'test', 'chaos', 'sabotage', `${name}.js`) }),
+    });
+    print(describe(`Sabotage: ${name}`, report));
+    const red = countVerdicts(report).failed > 0;
+    const asExpected = red === (name !== 'nothing');
+    print(`\n${asExpected ? 'ok     ' : 'FAILED '} sabotage ${name}: the suite is ${red ? 'red' : 'green'}`);
+    if (asExpected) passed++;
+    else failed++;
+  }
+  return { passed, failed };
+}
