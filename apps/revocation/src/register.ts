@@ -81,6 +81,7 @@ export class Register {
       logger,
       breakerFailures: settings.MAYFLY_BREAKER_FAILURES,
       breakerOpenMs: settings.MAYFLY_BREAKER_OPEN_MS,
+      attemptMs: settings.MAYFLY_END_ATTEMPT_MS,
       due: () => this.due,
     });
     const atProviders = {

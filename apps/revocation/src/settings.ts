@@ -27,6 +27,8 @@ export const RevocationSettings = z.object({
   MAYFLY_RETRY_LONGEST_MS: milliseconds(300_000),
   /** Failed attempts after which a lease is `revocation_failed`: still retried, but loud. */
   MAYFLY_LOUD_AFTER: count(6, 1_000),
+  /** Longest that one attempt to end something is waited for: the delay when minting dies at work. */
+  MAYFLY_END_ATTEMPT_MS: milliseconds(3_000),
   /** Failures in a row after which an integration is left alone, and for how long at a time. */
   MAYFLY_BREAKER_FAILURES: count(5, 1_000),
   MAYFLY_BREAKER_OPEN_MS: milliseconds(3_000),

@@ -4,6 +4,7 @@ import { HandleBox } from '@mayfly/tokens';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { join } from 'node:path';
 import { sealHandle } from '../lease-handle.ts';
 import { ProviderUnavailable } from '../providers/provider-error.ts';
@@ -14,6 +15,7 @@ describe('EndAtProvider', () => {
   let handles: HandleBox;
   let calls: unknown[];
   let failing: boolean;
+  let upstream: Promise<unknown>;
   let ends: EndAtProvider;
 
   beforeAll(async () => {
@@ -39,10 +41,11 @@ describe('EndAtProvider', () => {
 
   beforeEach(() => {
     [calls, failing] = [[], false];
+    upstream = Promise.resolve();
     const answer = <T>(value: T) => {
       if (failing)
         return Promise.reject(new ProviderUnavailable('gone', { cause: new Error('upstream words') }));
-      return Promise.resolve(value);
+      return upstream.then(() => value);
     };
     ends = new EndAtProvider({
       handles,
@@ -118,6 +121,32 @@ describe('EndAtProvider', () => {
       { leaseId, organization: 'acme', provider: 'postgres', integration, settings: {} },
     ]);
     await expect(ends.reconcile('forged')).rejects.toMatchObject({ code: 'unauthenticated' });
+  });
+
+  it('asks a slow upstream once, however often it is asked meanwhile, and again when that is over', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    upstream = promise;
+    const [first, second] = [await input(), await input()];
+    const asked = [ends.revoke(first)];
+    while (calls.length < 1) await nextTurn();
+    const looked = [ends.reconcile('signed'), ends.reconcile('signed')];
+    const { open } = handles;
+    const opened = new Promise<void>((done) => {
+      handles.open = async (...binding) => {
+        const content = await open.apply(handles, binding);
+        setImmediate(done);
+        return content;
+      };
+    });
+    asked.push(ends.revoke(second));
+    await opened;
+    handles.open = open;
+    resolve();
+    expect(await Promise.all(asked)).toEqual(Array(2).fill({ outcome: 'revoked' }));
+    expect(await Promise.all(looked)).toEqual(Array(2).fill({ outcome: 'removed' }));
+    expect(calls).toHaveLength(2);
+    await ends.revoke(await input());
+    expect(calls).toHaveLength(3);
   });
 
   it('tells a failure by its code, without the words of the upstream', async () => {

@@ -22,11 +22,19 @@ type Inspect = typeof bus.minting.inspectAtProvider;
 const pageSize = 5_000;
 
 export class EndAtProvider {
+  /** What is being ended, by organization and lease: who asks again while it lasts gets the same answer. */
+  readonly #underWay = new Map<string, Promise<unknown>>();
+
   constructor(private readonly options: EndAtProviderOptions) {}
 
   /** Throws `invalid_request` for a handle that is not this lease's, `provider_rejected`, `provider_unavailable`. */
   async revoke(input: InputOf<Revoke>): Promise<OutputOf<Revoke>> {
-    const outcome = await this.options.runner.revoke(await this.#opened(input)).catch(rethrow);
+    const call = await this.#opened(input);
+    failpoint('minting.revoke.before');
+    const outcome = await this.#once(`revoke ${call.organization} ${call.leaseId}`, () =>
+      this.options.runner.revoke(call),
+    ).catch(rethrow);
+    failpoint('minting.revoke.after');
     return { outcome };
   }
 
@@ -53,7 +61,6 @@ export class EndAtProvider {
     const { lease_id: leaseId, organization, integration, provider } = input;
     const binding = { leaseId, organization, integration };
     const opened = await openHandle(this.options.handles, input.handle, binding, provider);
-    failpoint('minting.revoke.before');
     return {
       leaseId,
       organization,
@@ -72,11 +79,20 @@ export class EndAtProvider {
     const order = await this.options.orders.verify(signedOrder, { now: new Date() });
     const { jti: leaseId, organization, provider, integration, settings } = order;
     failpoint('minting.reconcile.before');
-    const outcome = await this.options.runner
-      .reconcile({ leaseId, organization, provider, integration, settings })
-      .catch(rethrow);
+    const reconcile = () =>
+      this.options.runner.reconcile({ leaseId, organization, provider, integration, settings });
+    const outcome = await this.#once(`reconcile ${organization} ${leaseId}`, reconcile).catch(rethrow);
     failpoint('minting.reconcile.after');
     return { outcome };
+  }
+
+  /** An upstream that is slow is not asked a second time for what it is doing. Bounded by the calls under way. */
+  #once<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const underWay = this.#underWay.get(key) as Promise<T> | undefined;
+    if (underWay !== undefined) return underWay;
+    const begun = work().finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, begun);
+    return begun;
   }
 }
 

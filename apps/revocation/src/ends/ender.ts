@@ -107,14 +107,9 @@ export class Ender {
       throw new MayflyError('internal', 'A live lease has no handle.');
     }
     const { leaseId, organization, integration, provider, handle } = lease;
-    await this.options.upstreams.attempt(lease, () =>
-      this.options.client.call(bus.minting.revokeAtProvider, {
-        lease_id: leaseId,
-        organization,
-        integration,
-        provider,
-        handle,
-      }),
+    const input = { lease_id: leaseId, organization, integration, provider, handle };
+    await this.options.upstreams.attempt(lease, (limit) =>
+      this.options.client.call(bus.minting.revokeAtProvider, input, limit),
     );
   }
 

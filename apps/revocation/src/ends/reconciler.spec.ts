@@ -51,6 +51,7 @@ describe('Reconciler', () => {
         logger: { warn: nothing },
         breakerFailures: 5,
         breakerOpenMs: 1_000,
+        attemptMs: 1_000,
         due: () => ({ nudge: nothing }),
       }),
       backoff: { firstMs: 1, longestMs: 1 },

@@ -85,15 +85,9 @@ export class Reconciler {
     const { client, upstreams, logger } = this.options;
     const { handle } = lease;
     if (handle !== undefined) {
-      await upstreams.attempt(lease, () =>
-        client.call(bus.minting.revokeAtProvider, {
-          lease_id: lease.leaseId,
-          organization: lease.organization,
-          integration: lease.integration,
-          provider: lease.provider,
-          handle,
-        }),
-      );
+      const { leaseId, organization, integration, provider } = lease;
+      const input = { lease_id: leaseId, organization, integration, provider, handle };
+      await upstreams.attempt(lease, (limit) => client.call(bus.minting.revokeAtProvider, input, limit));
       return 'done';
     }
     const order = await this.#order(lease);
@@ -104,8 +98,8 @@ export class Reconciler {
       );
       return 'unreachable';
     }
-    const { outcome } = await upstreams.attempt(lease, () =>
-      client.call(bus.minting.reconcileAtProvider, { order }),
+    const { outcome } = await upstreams.attempt(lease, (limit) =>
+      client.call(bus.minting.reconcileAtProvider, { order }, limit),
     );
     return outcome === 'unreachable' ? 'unreachable' : 'done';
   }

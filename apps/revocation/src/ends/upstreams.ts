@@ -18,6 +18,11 @@ export interface UpstreamsOptions {
   readonly breakerFailures: number;
   /** For how long at a time, and so the longest until it is seen that it is back. Milliseconds. */
   readonly breakerOpenMs: number;
+  /**
+   * Longest that one attempt is waited for, in milliseconds. A minting that has died gives no answer at all, so this is how
+   * late an end is that it had in hand; where the upstream is slower, the next attempt joins the one under way.
+   */
+  readonly attemptMs: number;
   /** Looks for due work. */
   readonly due: () => Nudgeable;
 }
@@ -43,13 +48,13 @@ export class Upstreams {
   }
 
   /** Makes a call about a lease or an integration. Throws `provider_unavailable` at once while its upstream is left alone. */
-  async attempt<T>(lease: Place, call: () => Promise<T>): Promise<T> {
+  async attempt<T>(lease: Place, call: (limit: { timeoutMs: number }) => Promise<T>): Promise<T> {
     const upstream = upstreamOf(lease);
     if (!this.#breakers.mayTry(upstream, performance.now())) {
       throw new MayflyError('provider_unavailable', 'The integration fails and is left alone for a moment.');
     }
     try {
-      const answer = await call();
+      const answer = await call({ timeoutMs: this.options.attemptMs });
       await this.#answered(lease);
       return answer;
     } catch (error) {
