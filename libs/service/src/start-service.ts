@@ -118,7 +118,11 @@ export async function startService<Settings extends ServiceSettings>(
   await app.listen({ port: settings.MAYFLY_SERVICE_PORT, host: settings.MAYFLY_BIND });
   stopOnSignals(async () => {
     readiness.stop();
+    // A connection that is kept alive and becomes idle only now would hold up the stop until its client lets go.
+    const server = app.getHttpServer();
+    const idle = setInterval(() => server.closeIdleConnections(), 100);
     await app.close();
+    clearInterval(idle);
     await connection.drain().catch(() => undefined);
     await shutdownTelemetry();
   }, logger);
