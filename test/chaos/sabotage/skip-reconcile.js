@@ -3,6 +3,6 @@ import { patch } from './patch.js';
 
 patch(
   '/apps/revocation/dist/ends/reconciler.js',
-  'reconcile(lease) {',
-  'reconcile(lease) { return Promise.resolve();',
+  '\n    reconcile(lease) {',
+  '\n    reconcile(lease) { return Promise.resolve();',
 );

@@ -95,9 +95,16 @@ async function main(): Promise<void> {
     const again = process.argv
       .slice(2)
       .filter((word, index, all) => word !== '--seed' && all[index - 1] !== '--seed');
-    print(`\nTo repeat it: npm run test:chaos -- ${[...again, '--seed', String(seed)].join(' ')}`);
+    print(
+      `\nTo repeat it: npm run test:chaos -- ${[...again, '--seed', String(seed)].map(quoted).join(' ')}`,
+    );
   }
   finish(counts);
+}
+
+/** For a shell. */
+function quoted(word: string): string {
+  return /^[\w.-]+$/u.test(word) ? word : `'${word}'`;
 }
 
 function finish(counts: readonly { passed: number; failed: number }[]): void {

@@ -78,8 +78,10 @@ export function oneOfTwo(): Fault {
         await stack.services[service].restart();
       }
       http.use([stack.gatewayUrl]);
-      // An orderly stop: it hands back what it has.
-      await Promise.all(replicas.map((replica) => replica.stop()));
+      // An orderly stop: it finishes what it has in hand, and does not have to be killed.
+      const exits = await Promise.all(replicas.map((replica) => replica.stop()));
+      const killed = serviceNames.filter((_, index) => exits[index]?.code !== 0);
+      if (killed.length > 0) throw new Error(`${killed.join(', ')} did not stop in order`);
     },
   };
 }

@@ -59,7 +59,7 @@ export class HttpClient {
             try {
               resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) as HttpAnswer['body'] });
             } catch (error) {
-              reject(error as Error);
+              reject(error);
             }
           });
         },
