@@ -78,6 +78,7 @@ async function main(): Promise<void> {
       longestMs: 5 * minute,
       rate: 5,
       agents: 4,
+      postgresShare: 1,
       progress: (line) => {
         print(`${line} (real timers)`);
       },

@@ -58,6 +58,8 @@ export interface RunOptions extends ChaosStackOptions {
   /** Mints per second to try for, and how many agents ask. */
   readonly rate: number;
   readonly agents: number;
+  /** Which part of the credentials leaves something upstream; default a third. */
+  readonly postgresShare?: number;
   /** No fault begins after this; milliseconds. */
   readonly longestMs: number;
   readonly progress: (line: string) => void;
@@ -98,6 +100,7 @@ export async function runPlan(options: RunOptions): Promise<Report> {
     random,
     rate: options.rate,
     agents: options.agents,
+    postgresShare: options.postgresShare ?? 0.35,
     ttlSeconds,
     onRevoked: (credential) => void stillWorks.checkRevoked(credential),
   });

@@ -17,6 +17,8 @@ export interface LoadOptions {
   /** Most mints per second. */
   readonly rate: number;
   readonly agents: number;
+  /** Which part of the credentials leaves something upstream. */
+  readonly postgresShare: number;
   /** Shortest and longest TTL, in seconds. */
   readonly ttlSeconds: readonly [number, number];
   /** Told of a credential of which Mayfly has just said that it is over. */
@@ -26,7 +28,7 @@ export interface LoadOptions {
 /** Above this median the load slows down. Milliseconds. */
 const slowMs = 400;
 const leastRate = 10;
-const share = { postgres: 0.35, givenBack: 0.12, sessionRevoked: 0.002 };
+const share = { givenBack: 0.12, sessionRevoked: 0.002 };
 
 export class Load {
   #rate: number;
@@ -84,7 +86,7 @@ export class Load {
       try {
         await agent.open();
         const started = performance.now();
-        const kind = random.next() < share.postgres ? 'postgres' : 'jwt';
+        const kind = random.next() < this.options.postgresShare ? 'postgres' : 'jwt';
         const credential = await agent.ask(kind, random.between(...ttlSeconds));
         this.#latencies.push(performance.now() - started);
         ledger.add(credential);
