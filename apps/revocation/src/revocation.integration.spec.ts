@@ -170,6 +170,33 @@ describe('revocation on the bus', () => {
     expect(revoked?.data).toMatchObject({ trace_id: issuance.slice(3, 35), event_trace_id: cause });
   });
 
+  it('ends what a revocation names in the trace of each issuance, linked to whoever revoked', async () => {
+    const user = 'traced@acme.test';
+    const issued = [await issue({ actor: { user } }), await issue({ actor: { user } })];
+    const subject = { kind: 'user', id: user } as const;
+    const assertion = await world.assert(
+      { action: 'revoke', subject, reason: 'leak' },
+      { administrator: true },
+    );
+    let cause = '';
+    const answer = await withSpan('request', {}, (span) => {
+      cause = span.spanContext().traceId;
+      return gateway.call(bus.revocation.revoke, { assertion });
+    });
+    expect(answer).toMatchObject({ matched: 2, revoked: 2 });
+    for (const { leaseId, issuance } of issued) {
+      const end = exporter
+        .getFinishedSpans()
+        .find((span) => span.name === 'lease.revoke' && span.attributes['mayfly.lease.id'] === leaseId);
+      expect(end?.spanContext().traceId).toBe(issuance.slice(3, 35));
+      expect(end?.links.map((link) => link.context.traceId)).toEqual([cause]);
+    }
+    const ofRevocation = () => told.filter(({ subject: about }) => about === answer.revocation_id);
+    await until(() => ofRevocation().length === 2);
+    expect(ofRevocation().map(({ type }) => type.split('.')[3])).toEqual(['requested', 'completed']);
+    expect(ofRevocation().map(({ data }) => data.trace_id)).toEqual([cause, cause]);
+  });
+
   it('takes intents and closed sessions from the event log', async () => {
     const { jti, actor, credential, provider } = grantClaims();
     const event = newEvent(
