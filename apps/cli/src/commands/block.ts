@@ -1,5 +1,5 @@
 /** `mayfly block`, `unblock` and `blocks`: no new lease for a subject until it is unblocked. */
-import { BlockSubject, http, type Block } from '@mayfly/contracts';
+import { BlockSubject, http, mostBlocks, type Block } from '@mayfly/contracts';
 import { Option, type Command } from 'commander';
 import { parseDuration, parseUntil } from '../arguments/duration.ts';
 import { addSubjectOptions, subjectsOf, subjectText, type SubjectOptions } from '../arguments/subject.ts';
@@ -11,9 +11,6 @@ import { printOutcomes } from '../revocations/outcomes.ts';
 import { waitForRevocation } from '../revocations/wait.ts';
 
 const { addBlock, listBlocks, removeBlock } = http.administration;
-
-/** The gateway's bound for a page. */
-const pageSize = 500;
 
 interface BlockOptions extends SubjectOptions {
   readonly reason: string;
@@ -182,7 +179,7 @@ async function allBlocks(session: Session): Promise<Block[]> {
   const blocks: Block[] = [];
   let after: string | undefined;
   do {
-    const page = await session.call(listBlocks, { after, limit: pageSize });
+    const page = await session.call(listBlocks, { after, limit: mostBlocks });
     blocks.push(...page.blocks);
     after = page.next;
   } while (after !== undefined);

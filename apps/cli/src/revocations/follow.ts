@@ -1,5 +1,5 @@
 /** Follows a revocation until all of its leases have ended or time is up: asks how far it is, and which leases have ended since. */
-import { http, type RevocationView, type RevokedLease } from '@mayfly/contracts';
+import { http, mostRevokedLeases, type RevocationView, type RevokedLease } from '@mayfly/contracts';
 import type { Session } from '../api/session.ts';
 import type { Io } from '../io.ts';
 
@@ -18,8 +18,6 @@ export interface Followed {
 
 const { getRevocation } = http.administration;
 
-/** The gateway's bound for a page. */
-const pageSize = 1_000;
 const lookEveryMs = 500;
 
 /** @param timeoutSeconds how long to wait at most; what is told then is how far it was at the end. */
@@ -48,11 +46,11 @@ export async function followRevocation(
           revocation_id: revocationId,
           leases: 'ended',
           after,
-          limit: pageSize,
+          limit: mostRevokedLeases,
         });
         tell(page.leases);
         after = page.next ?? after;
-        more = page.leases.length === pageSize;
+        more = page.leases.length === mostRevokedLeases;
       }
     }
     listener.progress(revocation);
@@ -79,7 +77,7 @@ async function readAll(
     const page = await session.call(getRevocation, {
       revocation_id: revocation.revocation_id,
       after,
-      limit: pageSize,
+      limit: mostRevokedLeases,
     });
     if (wanted) tell(page.leases);
     for (const { by } of page.leases) {

@@ -273,6 +273,9 @@ export const removeBlock = defineOperation({
   errors: ['unauthenticated', 'policy_denied', 'not_found'],
 });
 
+/** Most blocks in a page: it fits into a message of the bus (1 MiB). */
+export const mostBlocks = 200;
+
 /** A page of blocks. */
 export const blocksPage = {
   after: Uuid.optional().describe('Keyset: the last block id of the page before'),
@@ -285,7 +288,7 @@ export const listBlocks = defineOperation({
   input: z.strictObject({
     token: SealedToken,
     ...blocksPage,
-    limit: z.int().min(1).max(500).default(100),
+    limit: z.int().min(1).max(mostBlocks).default(100),
     source_ip: SourceIp,
   }),
   output: z.strictObject({ blocks: z.array(Block), next: Uuid.optional() }),

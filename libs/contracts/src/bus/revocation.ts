@@ -250,6 +250,9 @@ export const fence = defineOperation({
   errors: ['unauthenticated', 'policy_denied'],
 });
 
+/** Most leases in a page: it fits into a message of the bus (1 MiB), however long their agents are called. */
+export const mostRevokedLeases = 300;
+
 /** A page of the leases of a revocation. */
 export const revokedLeasesPage = {
   leases: z
@@ -268,7 +271,7 @@ export const getRevocation = defineOperation({
   input: z.strictObject({
     assertion: Signed,
     ...revokedLeasesPage,
-    limit: z.int().min(0).max(1000).default(100),
+    limit: z.int().min(0).max(mostRevokedLeases).default(100),
   }),
   output: z.strictObject({
     revocation: RevocationView,

@@ -1,11 +1,19 @@
 /** What administrators and auditors call. */
 import { z } from 'zod';
 import { AuditEvent, auditFilters, LeaseLifecycle } from '../bus/audit.ts';
-import { Block, blocksPage, ConfigProblem, listBlocks as listBlocksOnBus, newBlock } from '../bus/policy.ts';
+import {
+  Block,
+  blocksPage,
+  ConfigProblem,
+  listBlocks as listBlocksOnBus,
+  mostBlocks,
+  newBlock,
+} from '../bus/policy.ts';
 import {
   AcceptedRevocation,
   getRevocation as getRevocationOnBus,
   listRevocations as listRevocationsOnBus,
+  mostRevokedLeases,
   revokedLeasesPage,
 } from '../bus/revocation.ts';
 import { defineOperation } from '../operation.ts';
@@ -35,7 +43,7 @@ export const getRevocation = defineOperation({
   input: z.strictObject({
     revocation_id: Uuid,
     ...revokedLeasesPage,
-    limit: z.coerce.number().int().min(0).max(1000).default(100),
+    limit: z.coerce.number().int().min(0).max(mostRevokedLeases).default(100),
   }),
   output: getRevocationOnBus.output,
   errors: ['unauthenticated', 'policy_denied', 'not_found', 'rate_limited'],
@@ -83,7 +91,10 @@ export const listBlocks = defineOperation({
   name: 'listBlocks',
   summary: 'Blocks of the organization, newest first',
   http: { method: 'GET', path: '/v1/blocks', status: 200, auth: 'session', tag: 'administration' },
-  input: z.strictObject({ ...blocksPage, limit: z.coerce.number().int().min(1).max(500).default(100) }),
+  input: z.strictObject({
+    ...blocksPage,
+    limit: z.coerce.number().int().min(1).max(mostBlocks).default(100),
+  }),
   output: listBlocksOnBus.output,
   errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
 });
