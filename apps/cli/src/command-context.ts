@@ -27,7 +27,12 @@ export class CommandContext {
   }
 
   /** Opens a session as the command's usual identity, or the one that the global options name. Throws CommandFailure. */
-  async openSession(command: IdentifiedCommand, parsed: Command, signal?: AbortSignal): Promise<Session> {
+  async openSession(
+    command: IdentifiedCommand,
+    parsed: Command,
+    signal?: AbortSignal,
+    heartbeatSeconds?: number,
+  ): Promise<Session> {
     const options = parsed.optsWithGlobals<GlobalOptions>();
     const identity = await findIdentity(this.io, options, usualIdentity[command]);
     const { url, isExposed } = await findGatewayUrl(this.io, options.url);
@@ -37,6 +42,6 @@ export class CommandContext {
       fetch: this.io.fetch,
       traceparent: traceparentOf(this.io.env),
     });
-    return Session.open(client, identity, signal);
+    return Session.open(client, identity, signal, heartbeatSeconds);
   }
 }

@@ -43,6 +43,10 @@ export class PolicyGate {
     );
   }
 
+  heartbeat(caller: Caller): Promise<OutputOf<typeof bus.policy.heartbeat>> {
+    return this.#charged(caller, (identity) => this.client.call(bus.policy.heartbeat, identity));
+  }
+
   listCredentials(caller: Caller): Promise<OutputOf<typeof bus.policy.listCredentials>> {
     return this.#charged(caller, (identity) => this.client.call(bus.policy.listCredentials, identity));
   }

@@ -176,6 +176,7 @@ function useCases({ host, settings, keys, pool, running, relay, installation }: 
   const grantSeconds = tokenKinds.grant.maxAgeSeconds;
   const holdSeconds = settings.MAYFLY_RESERVATION_HOLD_SECONDS;
   const instances = [
+    gate,
     new ExchangeToken({ gate, identities, running, signer, signals, pool, relay }),
     new EndSession({ gate, assertions, pool, relay }),
     new Decide({ gate, running, grants, assertions, signals, pool, installation, grantSeconds, holdSeconds }),

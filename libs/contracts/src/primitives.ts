@@ -188,5 +188,8 @@ export const RevocationSubject = z.union([
 ]);
 export type RevocationSubject = z.infer<typeof RevocationSubject>;
 
+/** How long a session that asked for it may go unheard, in seconds. */
+export const HeartbeatSeconds = z.int().min(10).max(300);
+
 /** What the lease ids of one integration of one installation end with. */
 export const LeaseMark = z.string().regex(/^[0-9a-f]{10}$/);

@@ -23,7 +23,12 @@ export class Session {
   }
 
   /** RFC 8693 token exchange, with a one-time X25519 key to which the session's secrets will be sealed. */
-  static async open(client: GatewayClient, identity: Secret, signal?: AbortSignal): Promise<Session> {
+  static async open(
+    client: GatewayClient,
+    identity: Secret,
+    signal?: AbortSignal,
+    heartbeatSeconds?: number,
+  ): Promise<Session> {
     const keys = await generateSealingKeyPair();
     const { access_token } = await client.call(
       http.oauth.token,
@@ -33,6 +38,7 @@ export class Session {
         subject_token_type: jwtTokenType,
         requested_token_type: accessTokenType,
         recipient_key: keys.publicJwk,
+        ...(heartbeatSeconds === undefined ? {} : { heartbeat_seconds: heartbeatSeconds }),
       },
       { signal },
     );
@@ -50,6 +56,18 @@ export class Session {
   /** The payload of a JWE that was sealed to this session. Throws MayflyError for any other. */
   async unseal(jwe: string): Promise<Secret> {
     return new Secret(await this.#keys.open(jwe));
+  }
+
+  /**
+   * Says that the session is alive, three times in the period that it was opened with, until the function it answers is called.
+   * What fails is tried again at the next turn.
+   */
+  keepAlive(heartbeatSeconds: number): () => void {
+    const timer = setInterval(
+      () => void this.call(http.oauth.heartbeat, {}).catch(() => undefined),
+      (heartbeatSeconds * 1_000) / 3,
+    );
+    return () => clearInterval(timer);
   }
 
   /** Ends the session and every lease of it, also one whose mint is under way (RFC 7009). */

@@ -57,6 +57,14 @@ describe('mayfly exec', () => {
     expect(gateway.called(http.oauth.revokeToken)).toHaveLength(1);
   });
 
+  it('opens its session with a heartbeat when asked to', async () => {
+    expect((await line.run('exec', 'orders-db/readonly', '--heartbeat', '30s', ...node(tell))).status).toBe(
+      0,
+    );
+    expect(gateway.called(http.oauth.token)[0]?.input).toMatchObject({ heartbeat_seconds: '30' });
+    expect((await line.run('exec', 'orders-db/readonly', '--heartbeat', '5s', ...node(tell))).status).toBe(2);
+  });
+
   it('keeps the identity and misleading variables from the child', async () => {
     Object.assign(line.env, { PGSERVICE: 'prod', PGHOSTADDR: '10.0.0.1', PGPASSFILE: '/x', KEPT: 'yes' });
     await line.run('exec', 'orders-db/readonly', ...node(tell));

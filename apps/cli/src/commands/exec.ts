@@ -3,7 +3,7 @@
  * or in a 0600 file, never among arguments; if any mint fails the child never starts; whatever ends mayfly short of
  * SIGKILL, the leases are given back.
  */
-import { Option, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { JsonObject } from '@mayfly/contracts';
 import type { Session } from '../api/session.ts';
 import { parseDuration } from '../arguments/duration.ts';
@@ -24,6 +24,7 @@ interface ExecOptions {
   readonly justification?: string;
   readonly envPrefix?: string;
   readonly file?: boolean;
+  readonly heartbeat?: number;
 }
 
 export function registerExec(program: Command, context: CommandContext): void {
@@ -46,6 +47,12 @@ export function registerExec(program: Command, context: CommandContext): void {
     .option('--task <text>', 'what you are doing, for the audit log')
     .option('--justification <text>', 'why you need it, for the audit log')
     .option('--env-prefix <prefix>', 'put this before the name of each variable')
+    .addOption(
+      new Option(
+        '--heartbeat <duration>',
+        'have the credentials end within this, 10s to 5m, should mayfly itself be killed',
+      ).argParser(parseHeartbeat),
+    )
     .option('--file', 'keep the secret out of the environment: in a 0600 file whose path is there')
     .addHelpText(
       'after',
@@ -61,6 +68,7 @@ first end.
 Examples:
   mayfly exec orders-db/readonly -- psql -c 'select count(*) from orders'
   mayfly exec orders-db/readonly --file --ttl 10m -- pg_dump --schema-only
+  mayfly exec orders-db/readonly --heartbeat 30s -- ./long-job.sh
   mayfly exec orders-db/readonly reports-api/read -- ./nightly-report.sh`,
     )
     .action(async (credentials: string[], options: ExecOptions, command: Command) => {
@@ -77,8 +85,10 @@ async function execute(
   checkArguments(context, credentials, options);
   const prefixes = prefixesOf(credentials, options.envPrefix);
   const relay = new SignalRelay(context.io);
+  let stopHeartbeat = (): void => undefined;
   try {
-    const session = await context.openSession('exec', parsed, relay.beforeChild);
+    const session = await context.openSession('exec', parsed, relay.beforeChild, options.heartbeat);
+    if (options.heartbeat !== undefined) stopHeartbeat = session.keepAlive(options.heartbeat);
     return await withLeases(context, session, [...prefixes.keys()], options, relay, (leases) =>
       runRenewed(context, session, leases, () =>
         runWith(
@@ -93,8 +103,15 @@ async function execute(
     if (error instanceof Interrupted) return statusOfSignal(error.signal);
     throw error;
   } finally {
+    stopHeartbeat();
     relay.stop();
   }
+}
+
+function parseHeartbeat(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds < 10 || seconds > 300) throw new InvalidArgumentError('A heartbeat is from 10s to 5m.');
+  return seconds;
 }
 
 function checkArguments(

@@ -14,7 +14,7 @@ import { generateSealingKeyPair, loadSealingPublicKey, sealTo } from '@mayfly/to
 import { AuthenticatedCaller, Input, Route, SourceIp, type Caller } from '../http/route.ts';
 import { PolicyGate } from '../policy-gate.ts';
 
-const { introspect, jwks, revokeToken, serverMetadata, token } = http.oauth;
+const { heartbeat, introspect, jwks, revokeToken, serverMetadata, token } = http.oauth;
 
 export class OAuthUrls {
   constructor(
@@ -43,6 +43,7 @@ export class OAuthController {
       subject_token: await this.gate.seal(request.subject_token),
       subject_token_type: request.subject_token_type,
       ...(request.recipient_key === undefined ? {} : { recipient_key: request.recipient_key }),
+      ...(request.heartbeat_seconds === undefined ? {} : { heartbeat_seconds: request.heartbeat_seconds }),
       reply_key: replyKey.publicJwk,
       source_ip: sourceIp,
     });
@@ -53,6 +54,11 @@ export class OAuthController {
       expires_in,
       session_id,
     };
+  }
+
+  @Route(heartbeat)
+  heartbeat(@AuthenticatedCaller() caller: Caller): Promise<OutputOf<typeof heartbeat>> {
+    return this.gate.heartbeat(caller);
   }
 
   @Route(revokeToken)

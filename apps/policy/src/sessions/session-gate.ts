@@ -7,7 +7,7 @@ import type { SealingKey, TokenVerifier } from '@mayfly/tokens';
 import { trace } from '@opentelemetry/api';
 import { SpanAttribute } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
-import { findLiveSession } from '../store/sessions.ts';
+import { findLiveSession, noteHeard } from '../store/sessions.ts';
 import type { Session } from './session.ts';
 
 export class SessionGate {
@@ -38,6 +38,8 @@ export class SessionGate {
       [SpanAttribute.agentId]: claims.sub,
       [SpanAttribute.organization]: claims.organization,
     });
+    // Whatever it asks for, it is alive.
+    if (claims.heartbeat_seconds !== undefined) await noteHeard(this.pool, claims.sid);
     return {
       id: claims.sid,
       organization: claims.organization,

@@ -5,12 +5,14 @@ import { bus, type InputOf, type OutputOf } from '@mayfly/contracts';
 import { Handles } from '@mayfly/messaging';
 import { ExchangeToken } from '../trust/exchange-token.ts';
 import { EndSession } from './end-session.ts';
+import { SessionGate } from './session-gate.ts';
 
 @Controller()
 export class SessionsHandler {
   constructor(
     private readonly exchange: ExchangeToken,
     private readonly end: EndSession,
+    private readonly gate: SessionGate,
   ) {}
 
   @Handles(bus.policy.exchangeToken)
@@ -25,5 +27,14 @@ export class SessionsHandler {
     @Payload() input: InputOf<typeof bus.policy.endSession>,
   ): Promise<OutputOf<typeof bus.policy.endSession>> {
     return this.end.run(input);
+  }
+
+  /** Reading the token is what counts; it throws `unauthenticated` for a session that has ended. */
+  @Handles(bus.policy.heartbeat)
+  async heartbeat(
+    @Payload() { token }: InputOf<typeof bus.policy.heartbeat>,
+  ): Promise<OutputOf<typeof bus.policy.heartbeat>> {
+    await this.gate.liveSession(token);
+    return {};
   }
 }

@@ -166,6 +166,69 @@ describe('the sweep', () => {
   });
 });
 
+describe('a session that asked for a heartbeat', () => {
+  const open = async () => {
+    const opened = await policy.get(ExchangeToken).run({
+      subject_token: await policy.seal(await policy.identity(analyst)),
+      subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+      heartbeat_seconds: 30,
+      reply_key: policy.replyKey.publicJwk,
+      source_ip: sourceIp,
+    });
+    const token = await policy.seal(await policy.replyKey.open(opened.access_token));
+    return { token, sessionId: opened.session_id };
+  };
+  /** As if it had last been heard of so many seconds ago. */
+  const heardAgo = (sessionId: string, seconds: number) =>
+    policy.database.pool.query(
+      `UPDATE policy.sessions SET heard_until = now() + make_interval(secs => 30 - $2::integer) WHERE id = $1`,
+      [sessionId, seconds],
+    );
+  const secondsLeft = async (sessionId: string) => {
+    const { rows } = await policy.database.pool.query<{ left: number }>(
+      'SELECT extract(epoch FROM heard_until - now())::float AS left FROM policy.sessions WHERE id = $1',
+      [sessionId],
+    );
+    return rows[0]?.left ?? NaN;
+  };
+  const told = async (sessionId: string) =>
+    (await policy.outbox())
+      .filter(({ subject }) => subject === sessionId)
+      .map(({ type, data }) => `${type} ${data.reason ?? ''}`.trim());
+
+  it('is closed, for its leases to end, when it goes unheard for longer, and only then', async () => {
+    const [lost, heard] = [await open(), await open()];
+    await heardAgo(lost.sessionId, 31);
+    await heardAgo(heard.sessionId, 29);
+    await sweep(policy.database.pool);
+    await sweep(policy.database.pool);
+    expect(await told(lost.sessionId)).toEqual([
+      'dev.mayfly.session.opened.v1',
+      'dev.mayfly.session.closed.v1 heartbeat lost',
+    ]);
+    expect(await told(heard.sessionId)).toEqual(['dev.mayfly.session.opened.v1']);
+    expect((await refusal(authorize(lost.token, { action: 'list_leases' }))).code).toBe('unauthenticated');
+  });
+
+  it('is heard by any call with its token, written down once in a third of the time', async () => {
+    const { token, sessionId } = await open();
+    await heardAgo(sessionId, 5);
+    await authorize(token, { action: 'list_leases' });
+    expect(await secondsLeft(sessionId)).toBeLessThanOrEqual(25);
+    await heardAgo(sessionId, 20);
+    await authorize(token, { action: 'list_leases' });
+    expect(await secondsLeft(sessionId)).toBeGreaterThan(25);
+  });
+
+  it('is not brought back by a call that comes too late', async () => {
+    const { token, sessionId } = await open();
+    await heardAgo(sessionId, 31);
+    await authorize(token, { action: 'list_leases' });
+    await sweep(policy.database.pool);
+    expect((await refusal(authorize(token, { action: 'list_leases' }))).code).toBe('unauthenticated');
+  });
+});
+
 describe('authorize', () => {
   it('signs who asks for what, for the answering service alone', async () => {
     const { token } = await policy.open(personIn('auditors'));

@@ -6,7 +6,7 @@ import { blockEvent } from '../blocks/block-event.ts';
 import { sessionEvent } from '../reporting/events.ts';
 import { deleteLapsedBlocks } from '../store/blocks.ts';
 import { pruneReservations } from '../store/reservations.ts';
-import { expireDueSessions, pruneSessions } from '../store/sessions.ts';
+import { endUnheardSessions, expireDueSessions, pruneSessions } from '../store/sessions.ts';
 
 /** Most rows of one transaction, so that nobody waits long behind a sweep. */
 const batch = 500;
@@ -27,7 +27,16 @@ export async function sweep(pool: Pool): Promise<boolean> {
     await appendToOutbox(client, 'policy', events);
     return blocks.length;
   });
+  const unheard = await inTransaction(pool, async (client) => {
+    const sessions = await endUnheardSessions(client, batch);
+    // Their leases end by it, as when the holder had closed them.
+    const events = sessions.map((session) =>
+      sessionEvent('session.closed', session, { reason: 'heartbeat lost' }),
+    );
+    await appendToOutbox(client, 'policy', events);
+    return sessions.length;
+  });
   const reservations = await pruneReservations(pool, batch);
   const sessions = await pruneSessions(pool, batch);
-  return Math.max(expired, lapsed, reservations, sessions) >= batch;
+  return Math.max(expired, unheard, lapsed, reservations, sessions) >= batch;
 }

@@ -7,6 +7,8 @@ export interface NewSession extends Omit<Session, 'expiresAt'> {
   readonly trustRule: string;
   /** At most 3600. */
   readonly ttlSeconds: number;
+  /** It ends when it goes unheard for longer. */
+  readonly heartbeatSeconds?: number;
 }
 
 export async function insertSession(
@@ -17,8 +19,9 @@ export async function insertSession(
     name: 'insert-session',
     text: `INSERT INTO policy.sessions
              (id, organization, agent_id, kind, agent_role, person_roles, user_name, task, recipient_key, trust_rule,
-              opened_at, expires_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now(), now() + make_interval(secs => $11))
+              opened_at, expires_at, heartbeat_seconds, heard_until)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now(), now() + make_interval(secs => $11),
+             $12::integer, now() + make_interval(secs => $12::integer))
            RETURNING opened_at, expires_at`,
     values: [
       session.id,
@@ -32,6 +35,7 @@ export async function insertSession(
       session.recipientKey === undefined ? null : JSON.stringify(session.recipientKey),
       session.trustRule,
       session.ttlSeconds,
+      session.heartbeatSeconds ?? null,
     ],
   });
   if (row === undefined) throw new Error('INSERT … RETURNING gave no row');
@@ -76,6 +80,35 @@ export async function expireDueSessions(database: Database, limit: number): Prom
            WHERE id IN (
              SELECT id FROM policy.sessions WHERE ended_at IS NULL AND expires_at <= now()
              ORDER BY expires_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+           )
+           RETURNING ${columns}`,
+    values: [limit],
+  });
+  return rows.map(sessionOf);
+}
+
+/**
+ * A session that asked for it has been heard of. Written when a third of its time has gone at the earliest; one whose time is
+ * over is not brought back.
+ */
+export async function noteHeard(database: Database, id: string): Promise<void> {
+  await rowsOf(database, {
+    name: 'note-heard',
+    text: `UPDATE policy.sessions SET heard_until = now() + make_interval(secs => heartbeat_seconds)
+           WHERE id = $1 AND ended_at IS NULL AND heard_until > now()
+             AND heard_until < now() + make_interval(secs => heartbeat_seconds * 2.0 / 3)`,
+    values: [id],
+  });
+}
+
+/** Ends at most `limit` sessions that went unheard for too long. Replicas that sweep at the same time take different ones. */
+export async function endUnheardSessions(database: Database, limit: number): Promise<Session[]> {
+  const rows = await rowsOf<SessionRow>(database, {
+    name: 'end-unheard-sessions',
+    text: `UPDATE policy.sessions SET ended_at = now(), end_reason = 'unheard'
+           WHERE id IN (
+             SELECT id FROM policy.sessions WHERE ended_at IS NULL AND heard_until <= now()
+             ORDER BY heard_until LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
            )
            RETURNING ${columns}`,
     values: [limit],

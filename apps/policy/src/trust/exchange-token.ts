@@ -111,6 +111,7 @@ export class ExchangeToken {
       ...identity,
       id: uuidv7(),
       ...(input.recipient_key === undefined ? {} : { recipientKey: input.recipient_key }),
+      ...(input.heartbeat_seconds === undefined ? {} : { heartbeatSeconds: input.heartbeat_seconds }),
     };
     const ttlSeconds = rule.sessionTtlSeconds;
     const { openedAt } = await inTransaction(this.parts.pool, async (client) => {
@@ -130,6 +131,7 @@ export class ExchangeToken {
           person_roles: [...session.personRoles],
           trust_rule: rule.name,
           recipient_key_registered: session.recipientKey !== undefined,
+          ...(session.heartbeatSeconds === undefined ? {} : { heartbeat_seconds: session.heartbeatSeconds }),
         },
       });
       await appendToOutbox(client, 'policy', [event]);
@@ -146,7 +148,11 @@ export class ExchangeToken {
 }
 
 function claimsFor(
-  session: AttestedIdentity & { id: string; recipientKey?: Input['recipient_key'] },
+  session: AttestedIdentity & {
+    id: string;
+    recipientKey?: Input['recipient_key'];
+    heartbeatSeconds?: number;
+  },
 ): SessionClaims {
   return {
     sub: session.agentId,
@@ -158,6 +164,7 @@ function claimsFor(
     ...(session.user === undefined ? {} : { user: session.user }),
     ...(session.task === undefined ? {} : { task: session.task }),
     ...(session.recipientKey === undefined ? {} : { recipient_key: session.recipientKey }),
+    ...(session.heartbeatSeconds === undefined ? {} : { heartbeat_seconds: session.heartbeatSeconds }),
   };
 }
 

@@ -6,6 +6,7 @@ import {
   AgentId,
   BlockSubject,
   CredentialName,
+  HeartbeatSeconds,
   Instant,
   JsonObject,
   LeaseMark,
@@ -40,6 +41,8 @@ export const exchangeToken = defineOperation({
     subject_token_type: text(256),
     /** The session's secrets will be sealed to it; without one they pass through a one-time key of the gateway. */
     recipient_key: RecipientKey.optional(),
+    /** End the session, with its leases, when it goes unheard for longer. */
+    heartbeat_seconds: HeartbeatSeconds.optional(),
     reply_key: ReplyKey,
     source_ip: SourceIp,
   }),
@@ -50,6 +53,15 @@ export const exchangeToken = defineOperation({
     session_id: Uuid,
   }),
   errors: ['unauthenticated', 'policy_denied'],
+});
+
+export const heartbeat = defineOperation({
+  name: 'policy.heartbeat',
+  summary: 'Says that a session is alive, as any other call in its name does.',
+  bus: { service: 'policy', operation: 'heartbeat', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({ token: SealedToken, source_ip: SourceIp }),
+  output: z.strictObject({}),
+  errors: ['unauthenticated'],
 });
 
 export const endSession = defineOperation({

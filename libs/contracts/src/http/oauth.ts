@@ -1,7 +1,7 @@
 /** The OAuth endpoints of the HTTP API. */
 import { z } from 'zod';
 import { defineOperation } from '../operation.ts';
-import { RecipientKey, text } from '../primitives.ts';
+import { HeartbeatSeconds, RecipientKey, text } from '../primitives.ts';
 
 export const tokenExchangeGrantType = 'urn:ietf:params:oauth:grant-type:token-exchange';
 export const jwtTokenType = 'urn:ietf:params:oauth:token-type:jwt';
@@ -40,6 +40,11 @@ export const token = defineOperation({
     recipient_key: RecipientKeyField.optional().describe(
       'Public JWK (X25519 or P-256, as JSON); secrets of the session are sealed to it',
     ),
+    heartbeat_seconds: z.coerce
+      .number()
+      .pipe(HeartbeatSeconds)
+      .optional()
+      .describe('End the session and its leases when no call with its token comes for longer than this'),
   }),
   output: z.strictObject({
     access_token: z.string(),
@@ -49,6 +54,17 @@ export const token = defineOperation({
     session_id: z.uuid(),
   }),
   errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+});
+
+export const heartbeat = defineOperation({
+  name: 'heartbeat',
+  summary: 'Say that a session is alive',
+  description:
+    'For a session that was opened with `heartbeat_seconds` and has nothing else to call; any other call with its token counts as well. Does nothing for other sessions.',
+  http: { method: 'POST', path: '/v1/sessions/heartbeat', status: 200, auth: 'session', tag: 'oauth' },
+  input: z.strictObject({}),
+  output: z.strictObject({}),
+  errors: ['unauthenticated', 'rate_limited'],
 });
 
 export const revokeToken = defineOperation({

@@ -1,6 +1,6 @@
 /** The token that an attested agent or person holds: EdDSA JWS, `typ` `mayfly-session+jwt`, at most one hour. */
 import { z } from 'zod';
-import { AgentId, Name, PersonRole, RecipientKey, text, Uuid } from '../primitives.ts';
+import { AgentId, HeartbeatSeconds, Name, PersonRole, RecipientKey, text, Uuid } from '../primitives.ts';
 
 export const SessionClaims = z.strictObject({
   /** The agent's SPIFFE ID. */
@@ -17,5 +17,7 @@ export const SessionClaims = z.strictObject({
   task: text(256).optional(),
   /** Secrets of this session are sealed to it. Bound here so that a gateway captured later can't swap it. */
   recipient_key: RecipientKey.optional(),
+  /** The session asked to be ended when it goes unheard for longer. */
+  heartbeat_seconds: HeartbeatSeconds.optional(),
 });
 export type SessionClaims = z.infer<typeof SessionClaims>;
