@@ -22,7 +22,7 @@ import { Upstreams } from './ends/upstreams.ts';
 import { Renewals } from './renewals/renewals.ts';
 import { Sweeper } from './sweeps/sweeper.ts';
 import type { RevocationSettings } from './settings.ts';
-import { pruneFences } from './store/ends.ts';
+import { pruneFences, pruneLeases } from './store/retention.ts';
 
 export interface RegisterParts {
   readonly pool: Pool;
@@ -47,6 +47,12 @@ export interface RegisterParts {
 }
 
 const pruneEveryMs = 60_000;
+
+/** Most rows that one statement forgets, and the pause when there are more, in milliseconds: nobody waits behind it. */
+const prunedAtOnce = 1_000;
+const pruneAgainMs = 200;
+
+const secondsOfDay = 86_400;
 
 /** How long a stopping replica waits for the ends it has begun. */
 const stopGraceMs = 10_000;
@@ -157,12 +163,13 @@ export class Register {
     this.leases = new Leases({ pool, askers, publisher });
     this.renewals = new Renewals({ pool, client, grants: parts.renewalGrants, relay, logger });
     this.#pruning = new BackgroundLoop({
-      name: 'fences',
+      name: 'retention',
       intervalMs: pruneEveryMs,
       logger,
       pass: async () => {
-        await pruneFences(pool, settings.MAYFLY_FENCE_KEEP_SECONDS);
-        return undefined;
+        const fences = await pruneFences(pool, settings.MAYFLY_FENCE_KEEP_SECONDS, prunedAtOnce);
+        const leases = await pruneLeases(pool, settings.MAYFLY_LEASE_KEEP_DAYS * secondsOfDay, prunedAtOnce);
+        return Math.max(fences, leases) < prunedAtOnce ? undefined : pruneAgainMs;
       },
     });
   }

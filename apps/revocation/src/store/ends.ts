@@ -45,13 +45,3 @@ export async function startEnd(pool: Pool, request: EndRequest): Promise<EndStar
   if (row === undefined) throw new Error('end_lease answered without a row');
   return row.outcome === 'claimed' ? { outcome: 'claimed', lease: toLease(row) } : { outcome: row.outcome };
 }
-
-/** Removes fences that no grant can be older than; answers with how many. */
-export async function pruneFences(pool: Pool, keepSeconds: number): Promise<number> {
-  const { rowCount } = await pool.query({
-    name: 'prune_fences',
-    text: `DELETE FROM revocation.fences WHERE recorded_at < now() - make_interval(secs => $1)`,
-    values: [keepSeconds],
-  });
-  return rowCount ?? 0;
-}

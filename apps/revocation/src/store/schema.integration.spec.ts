@@ -4,9 +4,13 @@ import { hasEnded, mayMove } from '@mayfly/domain';
 import { outboxTableSql } from '@mayfly/messaging';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { testDatabase, type TestDatabase } from '../register-fixtures.ts';
 import { migrationsDirectory, schema } from '../revocation.module.ts';
+import { claimDueLeases, timeToNextDue } from './due.ts';
+import { listLeases, registerSize } from './reading.ts';
+import { pruneLeases } from './retention.ts';
 
 /** What the constraints ask of a row in this state. */
 function columnsFor(state: LeaseState): string {
@@ -93,20 +97,93 @@ describe('the schema', () => {
     expect(rows).toEqual([]);
   });
 
-  it('finds due work by its index among any number of ended leases', async () => {
-    await database.pool.query(`
-      INSERT INTO revocation.leases (lease_id, state, organization, session_id, agent_id, credential, integration, provider,
-        scope, ttl_seconds, config_version, issuance_traceparent, end_cause, ended_at)
-      SELECT gen_random_uuid(), 'expired', 'o', gen_random_uuid(), 'a', 'i/c', 'i', 'p', '{}', 1, 1, 't', 'expired', now()
-      FROM generate_series(1, 20000)`);
-    await database.pool.query('ANALYZE revocation.leases');
-    const { rows } = await database.pool.query<Record<string, string>>(
-      'EXPLAIN SELECT lease_id FROM revocation.leases WHERE due_at <= now() ORDER BY due_at LIMIT 64',
+  it('reads no whole table and stays quick among 1,000,000 leases, and forgets old ones some at a time', async () => {
+    const one = new pg.Pool({ connectionString: database.url, max: 1 });
+    try {
+      // Ended ones from 60 days ago until now, and a thousand that live.
+      await one.query(`
+        INSERT INTO revocation.leases (lease_id, state, organization, session_id, agent_id, credential, integration, provider,
+          scope, ttl_seconds, config_version, issuance_traceparent, end_cause, ended_at)
+        SELECT (lpad(to_hex((extract(epoch FROM made) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 19))::uuid,
+          'expired', 'o', gen_random_uuid(), 'a', 'i/c', 'i', 'p', '{}', 1, 1, 't', 'expired', made
+        FROM generate_series(1, 1000000) AS n, LATERAL (SELECT now() - interval '60 days' * (1 - n / 1000000.0) AS made) AS at`);
+      await one.query(`
+        INSERT INTO revocation.leases (lease_id, state, organization, session_id, agent_id, credential, integration, provider,
+          scope, ttl_seconds, config_version, issuance_traceparent, granted_at, issued_at, expires_at, revocability, handle, due_at)
+        SELECT gen_random_uuid(), 'active', 'o', gen_random_uuid(), 'a', 'i/c', 'i', 'p', '{}', 1, 1, 't', now(), now(), now(),
+          '{"kind":"immediate"}', 'h', now() + make_interval(secs => n) FROM generate_series(-10, 1000) AS n`);
+      await one.query('VACUUM ANALYZE revocation.leases');
+      const scans = async () => {
+        await one.query('SELECT pg_stat_force_next_flush()');
+        const { rows } = await one.query<{ seq_scan: string }>(
+          `SELECT seq_scan FROM pg_stat_user_tables WHERE schemaname = 'revocation' AND relname = 'leases'`,
+        );
+        return Number(rows[0]?.seq_scan);
+      };
+      const before = await scans();
+      const begun = performance.now();
+      // Often enough for a plan that is made for any value.
+      for (let round = 0; round < 7; round++) {
+        const due = await claimDueLeases(one, {
+          limit: 1,
+          claimMs: 60_000,
+          perIntegration: 8,
+          room: new Map(),
+        });
+        expect(due).toHaveLength(1);
+        await timeToNextDue(one, []);
+        await registerSize(one);
+        await listLeases(one, {
+          organization: 'o',
+          onlyAgent: 'a',
+          which: 'live',
+          before: undefined,
+          limit: 10,
+        });
+        await listLeases(one, {
+          organization: 'o',
+          onlyAgent: undefined,
+          which: 'failing',
+          before: undefined,
+          limit: 10,
+        });
+        expect(await pruneLeases(one, 30 * 86_400, 500)).toBe(500);
+      }
+      expect(performance.now() - begun).toBeLessThan(5_000);
+      expect(await scans()).toBe(before);
+      const { rows } = await one.query<Record<string, string>>(
+        'EXPLAIN SELECT lease_id FROM revocation.leases WHERE due_at <= now() ORDER BY due_at LIMIT 64',
+      );
+      expect(JSON.stringify(rows)).toContain('leases_due');
+      const { rows: size } = await one.query<{ pages: number }>(
+        `SELECT (pg_relation_size('revocation.leases_due') / 8192)::int AS pages`,
+      );
+      expect(size[0]?.pages).toBeLessThan(20);
+    } finally {
+      await one.end();
+    }
+  }, 180_000);
+
+  it('forgets leases that ended long ago and nothing else', async () => {
+    await database.pool.query('TRUNCATE revocation.leases');
+    const old = `(lpad(to_hex((extract(epoch FROM now() - interval '40 days') * 1000)::bigint), 12, '0') || repeat('7', 20))::uuid`;
+    const [kept, cleaning] = [await insert('expired'), await insert('orphaned')];
+    const forgotten = await insert('revoked');
+    await database.pool.query(
+      `UPDATE revocation.leases SET ended_at = now() - interval '40 days' WHERE lease_id <> $1`,
+      [kept],
     );
-    expect(JSON.stringify(rows)).toContain('leases_due');
-    const { rows: size } = await database.pool.query<{ pages: number }>(
-      `SELECT (pg_relation_size('revocation.leases_due') / 8192)::int AS pages`,
+    await database.pool.query(
+      `UPDATE revocation.leases SET cleanup = 'pending', due_at = now() WHERE lease_id = $1`,
+      [cleaning],
     );
-    expect(size[0]?.pages).toBeLessThan(5);
+    await database.pool.query(`UPDATE revocation.leases SET lease_id = ${old} WHERE lease_id = $1`, [
+      forgotten,
+    ]);
+    expect(await pruneLeases(database.pool, 30 * 86_400, 100)).toBe(1);
+    const { rows } = await database.pool.query<{ lease_id: string }>(
+      'SELECT lease_id FROM revocation.leases',
+    );
+    expect(rows.map((row) => row.lease_id).sort()).toEqual([kept, cleaning].sort());
   });
 });
