@@ -39,7 +39,7 @@ export function creatorRoles({ version, superuser, role }: ServerFacts): Creator
 
 const made = new WeakMap<AdminDatabase, Promise<unknown>>();
 
-/** Makes those that are not there yet, once per process and database. Throws ProviderRejected or ProviderUnavailable. */
+/** Makes those that are not there yet, and memberships that are missing, once per process and database. Throws ProviderRejected or ProviderUnavailable. */
 export async function ensureCreatorRoles(
   database: AdminDatabase,
   { parent }: CreatorRoles,
@@ -60,16 +60,15 @@ export function forgetCreatorRoles(database: AdminDatabase): void {
 
 /** Lets the creator roles grant a group, as SQL. */
 export function grantableByCreators(group: string, { parent }: CreatorRoles): string {
-  const literal = (name: string) => `(SELECT oid FROM pg_roles WHERE rolname = ${pg.escapeLiteral(name)})`;
   return `IF NOT EXISTS (SELECT FROM pg_auth_members
-       WHERE roleid = ${literal(group)} AND member = ${literal(parent)} AND admin_option) THEN
+       WHERE roleid = ${oidOf(pg.escapeLiteral(group))} AND member = ${oidOf(pg.escapeLiteral(parent))} AND admin_option) THEN
      GRANT ${pg.escapeIdentifier(group)} TO ${pg.escapeIdentifier(parent)} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
    END IF;`;
 }
 
 /**
  * From here on acts as the creator of a login role, as SQL; as the privileged role itself where that made it. Until the end of the
- * transaction or, with `session`, until `RESET ROLE`.
+ * transaction or, with `session`, until `RESET ROLE`. (The privileged role may be one that the login only acts as.)
  */
 export function actAsCreatorOf(
   loginRole: string,
@@ -81,7 +80,7 @@ export function actAsCreatorOf(
     `SELECT set_config('role', coalesce((
        SELECT c.rolname FROM pg_roles l JOIN pg_auth_members m ON m.roleid = l.oid JOIN pg_roles c ON c.oid = m.member
         WHERE l.rolname = ${pg.escapeLiteral(loginRole)} AND m.admin_option AND starts_with(c.rolname, '${creatorPrefix}')
-        LIMIT 1), 'none'), ${until === 'transaction'})`,
+        LIMIT 1), current_setting('role')), ${until === 'transaction'})`,
   ];
 }
 
@@ -99,13 +98,23 @@ function makeScript(parent: string): string {
     END IF;
     FOR number IN 0..${creators - 1} LOOP
       name := ${pg.escapeLiteral(`${prefix}_`)} || lpad(number::text, 2, '0');
-      CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = name);
-      BEGIN
-        EXECUTE format('CREATE ROLE %I NOLOGIN CREATEROLE', name);
+      IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+        BEGIN
+          EXECUTE format('CREATE ROLE %I NOLOGIN CREATEROLE', name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+        END;
+      END IF;
+      IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = ${oidOf(pg.escapeLiteral(parent))} AND member = ${oidOf('name')}) THEN
         EXECUTE format('GRANT ${parentName.replaceAll("'", "''")} TO %I WITH INHERIT TRUE, SET FALSE', name);
+      END IF;
+      IF NOT EXISTS (SELECT FROM pg_auth_members
+           WHERE roleid = ${oidOf('name')} AND member = ${oidOf('current_user')} AND set_option) THEN
         EXECUTE format('GRANT %I TO CURRENT_USER WITH INHERIT FALSE, SET TRUE', name);
-      EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-      END;
+      END IF;
     END LOOP;
   END $mayfly$`;
+}
+
+function oidOf(name: string): string {
+  return `(SELECT oid FROM pg_roles WHERE rolname = ${name})`;
 }

@@ -8,7 +8,13 @@ import { asProviderFailure, mayHaveTakenEffect, type ProviderFailure } from '../
 import type { AdminDatabase, ServerFacts } from './admin-database.ts';
 import { actAsCreatorOf, creatorRoles } from './creator-roles.ts';
 import { groupLockKey, loginRolePattern } from './role-names.ts';
-import { dependentObjects, invalidParameterValue, sqlStateOf, undefinedObject } from './upstream-error.ts';
+import {
+  dependentObjects,
+  insufficientPrivilege,
+  invalidParameterValue,
+  sqlStateOf,
+  undefinedObject,
+} from './upstream-error.ts';
 
 export interface LoginRole {
   readonly name: string;
@@ -98,10 +104,17 @@ export async function runCreationStatements(
 
 /** Whether a mint failed because its group, or a creator role, has been dropped meanwhile. */
 export function roleWasMissing(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const state = sqlStateOf(error.cause);
   // SET ROLE complains of its parameter's value.
-  return state === undefinedObject || state === invalidParameterValue;
+  return failedWith(error, [undefinedObject, invalidParameterValue]);
+}
+
+/** Whether a mint failed for lack of a right: memberships that somebody has taken away are made anew for the next. */
+export function rightWasMissing(error: unknown): boolean {
+  return failedWith(error, [insufficientPrivilege]);
+}
+
+function failedWith(error: unknown, states: readonly string[]): boolean {
+  return error instanceof Error && states.includes(sqlStateOf(error.cause) ?? '');
 }
 
 /**

@@ -241,6 +241,13 @@ for (const server of servers) {
         await upstream.asSuperuser(`DROP ROLE ${creators.of(loginRoleName(leaseId))}`);
         const minted = await upstream.mint(leaseId);
         expect(await upstream.revoke(leaseId, minted)).toBe('revoked');
+
+        const another = crypto.randomUUID();
+        await upstream.asSuperuser(
+          `REVOKE ${creators.of(loginRoleName(another))} FROM ${upstream.admin} GRANTED BY ${upstream.admin}; DROP ROLE ${creators.parent}`,
+        );
+        await expect(upstream.mint(another)).rejects.toThrow(ProviderRejected);
+        expect(await upstream.revoke(another, await upstream.mint(another))).toBe('revoked');
       });
 
       it('drops the group of a narrowed scope when nobody is in it, and makes it anew when it is missing', async () => {

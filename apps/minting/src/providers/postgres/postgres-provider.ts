@@ -34,6 +34,7 @@ import {
   dropLoginRole,
   listLoginRoles,
   readExpiration,
+  rightWasMissing,
   roleExists,
   roleWasMissing,
   runCreationStatements,
@@ -211,7 +212,8 @@ export class PostgresProvider implements Provider<
       const expiresAt = await createLoginRole(database, role, await database.facts(deadline), deadline);
       return { group, expiresAt };
     } catch (error) {
-      if (group !== undefined && roleWasMissing(error)) this.#groups.forget(group, database);
+      if (group !== undefined && (roleWasMissing(error) || rightWasMissing(error)))
+        this.#groups.forget(group, database);
       throw error;
     }
   }

@@ -32,6 +32,8 @@ export function sqlStateOf(error: unknown): string | undefined {
 
 /** `undefined_object`: a role that does not exist. */
 export const undefinedObject = '42704';
+/** `insufficient_privilege` */
+export const insufficientPrivilege = '42501';
 /** `invalid_parameter_value`: `SET ROLE` to one that does not exist. */
 export const invalidParameterValue = '22023';
 /** `dependent_objects_still_exist` */
@@ -42,7 +44,7 @@ const rejections: Readonly<Record<string, string>> = {
   '3D000': 'the database of the integration does not exist',
   '3F000': 'a schema of the scope does not exist',
   '42P01': 'a table of the scope does not exist',
-  '42501': "the integration's privileged credential may not do this",
+  [insufficientPrivilege]: "the integration's privileged credential may not do this",
   [invalidParameterValue]: 'a role that the statements set does not exist',
   '42704': 'something that the statements name does not exist',
   '42710': 'a role of this name exists already',
