@@ -26,6 +26,8 @@ export interface HttpBinding {
   /** OpenAPI path template: `/v1/leases/{lease_id}`. */
   readonly path: string;
   readonly status: number;
+  /** Another status that it may answer with, in the same form. */
+  readonly alsoStatus?: number;
   /** `none`, or `session`: `Authorization: Bearer <session token>` (RFC 6750 §2.1). */
   readonly auth: 'none' | 'session';
   /** `form`: `application/x-www-form-urlencoded`, as the OAuth RFCs ask. Default `json`. */

@@ -20,6 +20,7 @@ export function intendedEvent(grant: GrantClaims, traceparent: string): MayflyEv
     source_ip: grant.source_ip,
     policy_ids: grant.policy_ids,
     config_version: grant.config_version,
+    ...(grant.predecessor !== undefined && { predecessor_id: grant.predecessor.lease_id }),
     ...(actor.parent_session_id !== undefined && { parent_session_id: actor.parent_session_id }),
     ...(actor.agent_role !== undefined && { agent_role: actor.agent_role }),
     ...(actor.user !== undefined && { user: actor.user }),

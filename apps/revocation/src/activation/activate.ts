@@ -1,11 +1,13 @@
 /** Activation, the commit point of a mint, and its opposite: a mint that released nothing. */
 import { MayflyError, type bus, type GrantClaims, type InputOf, type OutputOf } from '@mayfly/contracts';
 import { failpoint } from '@mayfly/service';
-import { currentTraceparent } from '@mayfly/telemetry';
+import { currentTraceparent, inTrace, LeaseSpan, SpanAttribute } from '@mayfly/telemetry';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { leaseEvent } from '../lease-event.ts';
-import { abandonLease, activateLease, cancelGrant } from '../store/activation.ts';
+import { abandonLease, activateLease, cancelGrant, type Succession } from '../store/activation.ts';
+import type { Lease } from '../store/lease.ts';
+import { findLease } from '../store/reading.ts';
 import { factsOf, grantDetails } from './grant-facts.ts';
 
 /** Something to be woken up. */
@@ -48,6 +50,7 @@ export class Activations {
       causeTraceparent: currentTraceparent(),
     });
     failpoint('revocation.activation.before');
+    const succession = await this.#succession(grant);
     const activation = await activateLease(
       pool,
       {
@@ -63,11 +66,13 @@ export class Activations {
       },
       event,
       fenceToleranceMs,
+      succession?.toStore,
     );
     failpoint('revocation.activation.committed');
     switch (activation.outcome) {
       case 'active':
         relay.nudge();
+        if (succession !== undefined) await tellRotation(succession.predecessor, grant.jti);
         return {
           issued_at: activation.issuedAt.toISOString(),
           expires_at: activation.expiresAt.toISOString(),
@@ -79,6 +84,26 @@ export class Activations {
       case 'ended':
         throw new MayflyError('lease_ended', 'The lease has been used or has ended.');
     }
+  }
+
+  /** For a grant that is to take the place of a lease. Throws `lease_ended` when that one does not live. */
+  async #succession(grant: GrantClaims): Promise<{ predecessor: Lease; toStore: Succession } | undefined> {
+    if (grant.predecessor === undefined || grant.renewal === undefined) return undefined;
+    const { organization, agent_id } = grant.actor;
+    const { lease_id, renewals } = grant.predecessor;
+    const predecessor = await findLease(this.options.pool, organization, lease_id, agent_id);
+    // Looked at again, under its lock, by the activation.
+    if (predecessor?.state !== 'active') {
+      throw new MayflyError('lease_ended', 'The lease that was to be renewed has ended.');
+    }
+    const event = leaseEvent('credential.renewed', predecessor, {
+      successor_id: grant.jti,
+      renewals,
+      outcome: 'rotation',
+      causeTraceparent: currentTraceparent(),
+    });
+    const graceSeconds = grant.renewal.grace_seconds;
+    return { predecessor, toStore: { predecessorId: lease_id, renewals, graceSeconds, event } };
   }
 
   /**
@@ -128,3 +153,24 @@ export class Activations {
 
 /** Longer than any mint: its provider may take 20 s, the revocation at the provider as long, and clocks 30 s. */
 const abandonToleranceSeconds = 300;
+
+/** The rotation as a span of the old lease's own trace, linked to the request that asked for it. */
+function tellRotation(predecessor: Lease, successorId: string): Promise<void> {
+  return inTrace(
+    predecessor.issuanceTraceparent,
+    LeaseSpan.renew,
+    {
+      attributes: {
+        [SpanAttribute.leaseId]: predecessor.leaseId,
+        [SpanAttribute.sessionId]: predecessor.sessionId,
+        [SpanAttribute.agentId]: predecessor.agentId,
+        [SpanAttribute.organization]: predecessor.organization,
+        [SpanAttribute.credential]: predecessor.credential,
+        [SpanAttribute.provider]: predecessor.provider,
+        [SpanAttribute.outcome]: 'rotated',
+        'mayfly.lease.successor_id': successorId,
+      },
+    },
+    () => undefined,
+  );
+}

@@ -30,5 +30,9 @@ export function grantDetails(grant: GrantClaims) {
     ...(grant.justification !== undefined && { justification: grant.justification }),
     source_ip: grant.source_ip,
     policy_ids: grant.policy_ids,
+    ...(grant.predecessor !== undefined && {
+      predecessor_id: grant.predecessor.lease_id,
+      renewals: grant.predecessor.renewals,
+    }),
   };
 }

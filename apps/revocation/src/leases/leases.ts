@@ -115,6 +115,8 @@ export function viewOf(lease: Lease): LeaseView {
     ...(lease.revocability !== undefined && { revocability: lease.revocability }),
     renewable: lease.renewable,
     renewals: lease.renewals,
+    ...(lease.predecessorId !== undefined && { predecessor_id: lease.predecessorId }),
+    ...(lease.successorId !== undefined && { successor_id: lease.successorId }),
     ...(lease.lastRenewedAt !== undefined && { last_renewed_at: lease.lastRenewedAt.toISOString() }),
     trace_id: traceIdOf(lease.issuanceTraceparent) ?? '0'.repeat(32),
   };

@@ -1,7 +1,7 @@
 /** Activation and abandonment: one call of a store function each, so one round trip and one transaction. */
 import type { Fingerprint, MayflyEvent, Revocability, UseKeys } from '@mayfly/contracts';
 import { asDependencyError } from '@mayfly/postgres';
-import type { Pool } from 'pg';
+import pg, { type Pool } from 'pg';
 import { factColumns, type LeaseFacts } from './lease.ts';
 
 /** What a mint adds to the facts of its grant. */
@@ -23,6 +23,20 @@ export type Activation =
   /** `maybe_fenced`: granted in the very second in which the fence was set, so possibly after it. */
   | { readonly outcome: 'fenced' | 'maybe_fenced' | 'ended' };
 
+/** What a lease does to the one whose place it takes. */
+export interface Succession {
+  readonly predecessorId: string;
+  /** Renewals altogether, this one included. */
+  readonly renewals: number;
+  /** How long the predecessor goes on. */
+  readonly graceSeconds: number;
+  /** `credential.renewed` of the predecessor; the function adds its new end. */
+  readonly event: MayflyEvent;
+}
+
+/** Raised where there is nothing to take the place of, which undoes the activation. */
+const noPredecessor = 'MF001';
+
 /**
  * Makes the lease active, unless a fence matches or its id is in any state but absent or `intended`. Resolves after the
  * commit; when it rejects, the outcome is unknown. `event` is `credential.issued`; the function adds its two instants.
@@ -32,6 +46,7 @@ export async function activateLease(
   facts: ActivatedFacts,
   event: MayflyEvent,
   toleranceMs: number,
+  succession?: Succession,
 ): Promise<Activation> {
   const {
     grantedAt,
@@ -55,15 +70,34 @@ export async function activateLease(
     use_keys: useKeys,
     mint_id: mintId,
   };
-  const { rows } = await pool
-    .query<{ outcome: Activation['outcome']; lease_issued_at: Date; lease_expires_at: Date }>({
-      name: 'activate_lease',
-      text: `SELECT * FROM revocation.activate($1::jsonb, $2::jsonb, $3::double precision * interval '1 millisecond')`,
-      values: [JSON.stringify(columns), JSON.stringify(event), toleranceMs],
-    })
+  const values = [JSON.stringify(columns), JSON.stringify(event), toleranceMs];
+  const statement =
+    succession === undefined
+      ? {
+          name: 'activate_lease',
+          text: `SELECT * FROM revocation.activate($1::jsonb, $2::jsonb, $3::double precision * interval '1 millisecond')`,
+          values,
+        }
+      : {
+          name: 'activate_successor',
+          text: `SELECT * FROM revocation.activate_successor($1::jsonb, $2::jsonb,
+                   $3::double precision * interval '1 millisecond', $4, $5, make_interval(secs => $6), $7::jsonb)`,
+          values: [
+            ...values,
+            succession.predecessorId,
+            succession.renewals,
+            succession.graceSeconds,
+            JSON.stringify(succession.event),
+          ],
+        };
+  const result = await pool
+    .query<{ outcome: Activation['outcome']; lease_issued_at: Date; lease_expires_at: Date }>(statement)
     .catch((error: unknown) => {
+      if (error instanceof pg.DatabaseError && error.code === noPredecessor) return undefined;
       throw asDependencyError(error);
     });
+  if (result === undefined) return { outcome: 'ended' };
+  const { rows } = result;
   const row = rows[0];
   if (row === undefined) throw new Error('activate answered without a row');
   if (row.outcome !== 'active') return { outcome: row.outcome };

@@ -50,6 +50,7 @@ export async function claimDueLeases(
       UPDATE revocation.leases l SET
         state = CASE l.state WHEN 'active' THEN 'revoking' ELSE l.state END,
         end_cause = CASE l.state WHEN 'active' THEN 'expired' ELSE l.end_cause END,
+        end_reason = CASE WHEN l.state = 'active' AND l.successor_id IS NOT NULL THEN 'rotated' ELSE l.end_reason END,
         attempts = l.attempts + 1,
         claims = l.claims + 1,
         claimed_until = now() + $2::double precision * interval '1 millisecond'

@@ -31,6 +31,8 @@ export interface Lease extends LeaseFacts {
   /** How often it has been renewed. */
   readonly renewals: number;
   readonly lastRenewedAt?: Date;
+  readonly predecessorId?: string;
+  readonly successorId?: string;
   readonly issuedAt?: Date;
   readonly expiresAt?: Date;
   readonly nativeExpiresAt?: Date;
@@ -87,6 +89,8 @@ const columnOf = {
   renewable: 'renewable',
   renewals: 'renewals',
   lastRenewedAt: 'last_renewed_at',
+  predecessorId: 'predecessor_id',
+  successorId: 'successor_id',
   issuedAt: 'issued_at',
   expiresAt: 'expires_at',
   nativeExpiresAt: 'native_expires_at',

@@ -127,9 +127,21 @@ export const decideRenewal = defineOperation({
     token: SealedToken,
     lease_id: Uuid,
     ttl_seconds: z.int().min(1).max(31_536_000).optional(),
+    reply_key: ReplyKey,
     source_ip: SourceIp,
   }),
   output: z.discriminatedUnion('decision', [
+    z.strictObject({
+      decision: z.literal('rotate'),
+      /** The successor. */
+      lease_id: Uuid,
+      grant: Signed,
+      recipient: z.enum(['session', 'gateway']),
+      ttl_adjusted: TtlAdjusted.optional(),
+      give_back: Signed,
+      /** Renewals altogether, this one included. */
+      renewals: z.int().min(1),
+    }),
     z.strictObject({
       decision: z.literal('extend'),
       /** Permission to let the lease live longer, for revocation and minting. */
@@ -138,7 +150,7 @@ export const decideRenewal = defineOperation({
     }),
     z.strictObject({ decision: z.literal('deny'), code: ErrorCodeSchema, reason: text(500) }),
   ]),
-  errors: ['unauthenticated', 'not_found', 'lease_ended'],
+  errors: ['unauthenticated', 'not_found', 'lease_ended', 'conflict'],
 });
 
 export const authorize = defineOperation({

@@ -102,6 +102,8 @@ export const LeaseView = z.strictObject({
   /** How often it has been renewed. */
   renewals: z.int().min(0),
   last_renewed_at: Instant.optional(),
+  predecessor_id: Uuid.optional(),
+  successor_id: Uuid.optional(),
   trace_id: TraceId,
 });
 export type LeaseView = z.infer<typeof LeaseView>;

@@ -104,6 +104,8 @@ export const getLease = defineOperation({
 export const RenewedLease = IssuedLease.extend({
   /** How often it has been renewed, this time included. */
   renewals: z.int().min(1),
+  /** Where the provider can't renew in place: this is a new lease, with a secret of its own, in the place of that one. */
+  predecessor_id: Uuid.optional(),
 });
 export type RenewedLease = z.infer<typeof RenewedLease>;
 
@@ -111,8 +113,15 @@ export const renewLease = defineOperation({
   name: 'renewLease',
   summary: 'Renew a lease',
   description:
-    'Lets one of the own leases live longer, as far as policy allows now. Where the upstream can, the same secret goes on working and none is returned. Without `ttl_seconds` it gets as much again as it was granted with.',
-  http: { method: 'POST', path: '/v1/leases/{lease_id}/renew', status: 200, auth: 'session', tag: 'leases' },
+    'Lets one of the own leases live longer, as far as policy allows now. Where the upstream can, the same secret goes on working and none is returned (200); otherwise a successor lease comes with a secret of its own (201), and the old one ends after the grace of its credential. Without `ttl_seconds` it gets as much again as it was granted with.',
+  http: {
+    method: 'POST',
+    path: '/v1/leases/{lease_id}/renew',
+    status: 200,
+    alsoStatus: 201,
+    auth: 'session',
+    tag: 'leases',
+  },
   input: z.strictObject({ lease_id: Uuid, ttl_seconds: z.int().min(1).max(31_536_000).optional() }),
   output: RenewedLease,
   errors: [

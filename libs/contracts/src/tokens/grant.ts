@@ -59,6 +59,8 @@ export const GrantClaims = z.strictObject({
   ttl_seconds: Seconds,
   /** Absent where the lease can't be renewed. */
   renewal: Renewal.optional(),
+  /** The lease whose place this one takes: it must be alive, and ends `renewal.grace_seconds` after the activation. */
+  predecessor: z.strictObject({ lease_id: Uuid, renewals: z.int().min(1) }).optional(),
   /** The secret is sealed to this key and to no other. */
   recipient_key: RecipientKey,
   /** Whose key that is: the session's own, or a one-time key of the gateway. */
