@@ -186,7 +186,7 @@ function useCases({ host, settings, keys, pool, running, relay, installation }: 
       client: host.client,
       pool,
     }),
-    new Renew({ gate, running, renewals, signals, pool }),
+    new Renew({ gate, running, renewals, grants, assertions, signals, pool, grantSeconds, holdSeconds }),
     new LeaseRegister(pool),
     new Authorize({ gate, assertions, signals }),
     new Blocks({ gate, assertions, signals, pool, relay }),

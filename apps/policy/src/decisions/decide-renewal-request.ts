@@ -48,9 +48,6 @@ export function decideRenewalRequest(
   const { credential, policyIds } = allowed;
   const { renewal } = credential;
   if (renewal === undefined) return notRenewable(credential);
-  if (renewal.kind !== 'in_place') {
-    return deny('policy_denied', 'this provider cannot renew in place', { credential });
-  }
   // What is minted already can't be narrowed.
   if (canonicalJson(allowed.scope) !== canonicalJson(lease.scope)) {
     return deny('scope_exceeded', 'the credential no longer allows the scope of the lease', { credential });

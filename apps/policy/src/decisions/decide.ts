@@ -16,12 +16,12 @@ import { signAssertion } from '../authorization/sign-assertion.ts';
 import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
 import type { SignalReporter } from '../reporting/events.ts';
 import { sessionEnded, type SessionGate } from '../sessions/session-gate.ts';
-import { actorOf, type Session } from '../sessions/session.ts';
+import type { Session } from '../sessions/session.ts';
 import { reserveLease, type GrantedTerms, type ReservationOutcome } from '../store/reservations.ts';
 import { decideRequest, deny, type CredentialRequest, type Decision, type Denial } from './decide-request.ts';
 import { blockedDenial } from './blocked.ts';
+import { grantClaims } from './grant-claims.ts';
 import { refuse } from './refuse.ts';
-import { renewalOf } from './renewal-terms.ts';
 
 type Input = InputOf<typeof bus.policy.decide>;
 type Output = OutputOf<typeof bus.policy.decide>;
@@ -182,41 +182,6 @@ function withinSession(decision: Allowed, { decidedAt, sessionExpiresAt }: Reser
   return {
     ttlSeconds: Math.max(1, remaining),
     adjusted: { requestedSeconds, reason: 'the session ends before' },
-  };
-}
-
-function grantClaims(
-  leaseId: string,
-  grantedAt: Date,
-  { credential, organization, scope, policyIds }: Allowed,
-  ttlSeconds: number,
-  input: Input,
-  session: Session,
-  running: RunningVersion,
-): GrantClaims {
-  return {
-    jti: leaseId,
-    granted_at: grantedAt.toISOString(),
-    actor: actorOf(session),
-    ...(input.claimed_task === undefined ? {} : { claimed_task: input.claimed_task }),
-    ...(input.justification === undefined ? {} : { justification: input.justification }),
-    source_ip: input.source_ip,
-    credential: credential.name,
-    provider: credential.provider,
-    integration: {
-      name: credential.integration.name,
-      settings: credential.integration.settings,
-      secret_references: [...organization.secretReferences],
-    },
-    settings: credential.settings,
-    bounds: credential.scope,
-    scope,
-    ttl_seconds: ttlSeconds,
-    ...renewalOf(credential),
-    recipient_key: session.recipientKey ?? input.reply_key,
-    recipient: session.recipientKey === undefined ? 'gateway' : 'session',
-    policy_ids: policyIds.slice(0, 64),
-    config_version: running.version,
   };
 }
 

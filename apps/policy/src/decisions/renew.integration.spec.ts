@@ -47,6 +47,7 @@ const renew = (leaseId: string, ttl_seconds?: number, who = token) =>
     token: who,
     lease_id: leaseId,
     ...(ttl_seconds === undefined ? {} : { ttl_seconds }),
+    reply_key: policy.replyKey.publicJwk,
     source_ip: sourceIp,
   });
 const granted = async (leaseId: string, ttl?: number, who = token) => {
@@ -200,8 +201,8 @@ describe('a renewal', () => {
     ['renewal taken away', 'renewal: { max_life: 20m, max_count: 2 }', '', 'policy_denied'],
     [
       'approval needed by now',
-      'renewal: { max_life: 20m',
-      'approval: required\n    renewal: { max_life: 20m',
+      'renewal: { max_life: 20m, max_count: 2 }',
+      'approval: required\n    renewal: { max_life: 20m, max_count: 2 }',
       'policy_denied',
     ],
     ['the credential gone', 'name: orders-db/read\n', 'name: orders-db/other\n', 'not_found'],
@@ -221,5 +222,82 @@ describe('a renewal', () => {
     } finally {
       await apply(policy.document);
     }
+  });
+});
+
+describe('a renewal by rotation', () => {
+  const rotate = async (leaseId: string) => {
+    const answer = await renew(leaseId, 60);
+    if (answer.decision !== 'rotate') throw new Error(JSON.stringify(answer));
+    return { ...answer, claims: await policy.readGrant(answer.grant) };
+  };
+  const tell = (
+    type: 'credential.issued' | 'credential.expired' | 'credential.failed',
+    lease_id: string,
+    more = {},
+  ) => policy.get(LeaseRegister).record([newEvent('revocation', type, { lease_id, ...more })]);
+
+  it('is a grant for a lease that takes the place of the first', async () => {
+    const leaseId = await lease('tool/rotating');
+    const { claims, renewals, lease_id, give_back } = await rotate(leaseId);
+    expect(claims).toMatchObject({
+      jti: lease_id,
+      ttl_seconds: 60,
+      predecessor: { lease_id: leaseId, renewals: 1 },
+      renewal: { kind: 'rotation', grace_seconds: 10 },
+      actor: { session_id: sessionId },
+    });
+    expect(renewals).toBe(1);
+    expect((await policy.readAssertion(give_back)).act).toMatchObject({ action: 'end_lease', lease_id });
+  });
+
+  it('counts lease and successor as one, before, during and after the grace', async () => {
+    const full = async () => {
+      const { decision } = await policy.get(Decide).run({
+        token,
+        credential: 'tool/rotating',
+        reply_key: policy.replyKey.publicJwk,
+        source_ip: sourceIp,
+      });
+      return decision === 'deny';
+    };
+    const leaseId = await lease('tool/rotating');
+    await tell('credential.issued', leaseId);
+    const { lease_id } = await rotate(leaseId);
+    expect(await full()).toBe(true);
+    await tell('credential.issued', lease_id, { predecessor_id: leaseId, renewals: 1 });
+    expect(await full()).toBe(true);
+    const { rows } = await policy.database.pool.query<{ live: number }>(
+      `SELECT count(*)::int AS live FROM policy.reservations
+       WHERE session_id = $1 AND ended_at IS NULL AND (held_until IS NULL OR held_until > now())`,
+      [sessionId],
+    );
+    expect(rows).toEqual([{ live: 1 }]);
+    await tell('credential.expired', leaseId);
+    expect(await full()).toBe(true);
+    await tell('credential.expired', lease_id);
+    expect(await full()).toBe(false);
+  });
+
+  it('gives a lease one successor, and another only when that one came to nothing', async () => {
+    const leaseId = await lease('tool/rotating');
+    const first = await rotate(leaseId);
+    expect(await codeOf(renew(leaseId))).toBe('conflict');
+    await tell('credential.failed', first.lease_id);
+    const second = await rotate(leaseId);
+    expect(second.claims.predecessor?.renewals).toBe(1);
+    await tell('credential.issued', second.lease_id, { predecessor_id: leaseId, renewals: 1 });
+    expect(await codeOf(renew(leaseId))).toBe('conflict');
+    // The chain goes on from the successor, and counts from its beginning.
+    const third = await rotate(second.lease_id);
+    expect(third.renewals).toBe(2);
+    await tell('credential.issued', third.lease_id, { predecessor_id: second.lease_id, renewals: 2 });
+    expect(await renew(third.lease_id)).toMatchObject({ decision: 'deny', code: 'policy_denied' });
+  });
+
+  it('is for the session that holds the lease, because the new secret is sealed to its key', async () => {
+    const leaseId = await lease('tool/rotating');
+    const { token: other } = await policy.open(writer);
+    expect(await codeOf(renew(leaseId, undefined, other))).toBe('conflict');
   });
 });

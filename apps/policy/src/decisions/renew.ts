@@ -1,13 +1,22 @@
 /** Decides on the renewal of a lease and signs the permission for it. */
-import { MayflyError, type bus, type InputOf, type OutputOf, type RenewalClaims } from '@mayfly/contracts';
+import {
+  MayflyError,
+  type AssertionClaims,
+  type bus,
+  type GrantClaims,
+  type InputOf,
+  type OutputOf,
+  type RenewalClaims,
+} from '@mayfly/contracts';
 import type { TokenSigner } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
+import { signAssertion } from '../authorization/sign-assertion.ts';
 import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
 import type { SignalReporter } from '../reporting/events.ts';
 import { sessionEnded, type SessionGate } from '../sessions/session-gate.ts';
 import { actorOf, type Session } from '../sessions/session.ts';
-import { findRenewableLease, type RenewableLease } from '../store/renewable-leases.ts';
+import { findRenewableLease, reserveSuccessor, type RenewableLease } from '../store/renewable-leases.ts';
 import {
   decideRenewalRequest,
   notRenewable,
@@ -15,6 +24,7 @@ import {
   type AllowedRenewal,
 } from './decide-renewal-request.ts';
 import { blockedDenial } from './blocked.ts';
+import { grantClaims } from './grant-claims.ts';
 import { refuse } from './refuse.ts';
 
 type Input = InputOf<typeof bus.policy.decideRenewal>;
@@ -24,6 +34,11 @@ export interface RenewParts {
   readonly gate: SessionGate;
   readonly running: RunningConfiguration;
   readonly renewals: TokenSigner<RenewalClaims>;
+  readonly grants: TokenSigner<GrantClaims>;
+  readonly assertions: TokenSigner<AssertionClaims>;
+  /** As of `Decide`. */
+  readonly grantSeconds: number;
+  readonly holdSeconds: number;
   readonly signals: SignalReporter;
   readonly pool: Pool;
 }
@@ -33,7 +48,7 @@ export class Renew {
 
   /**
    * One round trip to Postgres. The lease's reservation stands as it is: it counts until the lease has ended. Throws
-   * `unauthenticated`, `not_found` for a lease that is not the agent's, `lease_ended`.
+   * `unauthenticated`, `not_found` for a lease that is not the agent's, `lease_ended`, `conflict`.
    */
   async run(input: Input): Promise<Output> {
     const { gate, running: configuration, signals, pool } = this.parts;
@@ -71,7 +86,65 @@ export class Renew {
       const denial = await blockedDenial(pool, decision.allowed, session);
       return refuse(signals, denial, request, session, running, lease.leaseId);
     }
+    if (decision.renewal.kind === 'rotation') {
+      return this.#rotate(decision, lease, input, session, running, found);
+    }
     return this.#extend(decision, lease, input, session, running, found);
+  }
+
+  /** The successor is minted by the normal path; its grant says whose place it takes. */
+  async #rotate(
+    { allowed, granted }: AllowedRenewal,
+    lease: RenewableLease,
+    input: Input,
+    session: Session,
+    running: RunningVersion,
+    { now, sessionId }: { now: Date; sessionId: string },
+  ): Promise<Output> {
+    // Its secret is sealed to the key of the session that asks, so it is that session's lease.
+    if (sessionId !== session.id) {
+      throw new MayflyError('conflict', 'A lease that gets a new secret is renewed by its own session.');
+    }
+    const { grants, assertions, pool, grantSeconds, holdSeconds } = this.parts;
+    const leaseId = uuidv7();
+    const outcome = await reserveSuccessor(pool, {
+      leaseId,
+      predecessorId: lease.leaseId,
+      organization: session.organization,
+      sessionId,
+      decidedAt: now,
+      grantSeconds,
+      holdSeconds,
+    });
+    if (outcome === 'lease_ended') throw new MayflyError('lease_ended', 'The lease has ended.');
+    if (outcome === 'rotated') {
+      throw new MayflyError('conflict', 'The lease has a successor, or one is being minted; renew that one.');
+    }
+    const renewals = lease.renewals + 1;
+    const asked = {
+      claimed_task: lease.claimedTask,
+      justification: lease.justification,
+      source_ip: input.source_ip,
+      reply_key: input.reply_key,
+    };
+    const claims = {
+      ...grantClaims(leaseId, now, allowed, granted.ttlSeconds, asked, session, running),
+      predecessor: { lease_id: lease.leaseId, renewals },
+    };
+    const giveBack = { action: 'end_lease', lease_id: leaseId, reason: 'undelivered' } as const;
+    const [grant, give_back] = await Promise.all([
+      grants.sign(claims, { now, ttlSeconds: grantSeconds }),
+      signAssertion(assertions, session, giveBack, { now }),
+    ]);
+    return {
+      decision: 'rotate',
+      lease_id: leaseId,
+      grant,
+      recipient: claims.recipient,
+      give_back,
+      renewals,
+      ...adjustment(granted),
+    };
   }
 
   async #extend(
@@ -101,13 +174,16 @@ export class Renew {
       policy_ids: policyIds.slice(0, 64),
       config_version: running.version,
     };
-    const { adjusted } = granted;
     return {
       decision: 'extend',
       grant: await this.parts.renewals.sign(claims, { now }),
-      ...(adjusted === undefined
-        ? {}
-        : { ttl_adjusted: { requested_seconds: adjusted.requestedSeconds, reason: adjusted.reason } }),
+      ...adjustment(granted),
     };
   }
+}
+
+function adjustment({ adjusted }: AllowedRenewal['granted']) {
+  return adjusted === undefined
+    ? {}
+    : { ttl_adjusted: { requested_seconds: adjusted.requestedSeconds, reason: adjusted.reason } };
 }

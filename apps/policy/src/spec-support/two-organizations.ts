@@ -46,6 +46,12 @@ credentials:
     roles: [analyst]
     scope: { scopes: ['read:orders:*'] }
     ttl: { default: 5m, max: 15m }
+  - name: tool/rotating
+    organization: acme
+    roles: [writer]
+    scope: { scopes: ['read:orders:*'] }
+    limits: { per_session: 1 }
+    renewal: { max_life: 20m, max_count: 2, grace: 10s }
   - name: tool/limited
     organization: acme
     roles: [analyst]

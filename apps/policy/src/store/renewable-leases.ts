@@ -75,6 +75,36 @@ export async function findRenewableLease(
   };
 }
 
+/** Reserves the lease that takes the place of another; `rotated` while one that was granted before may live. */
+export async function reserveSuccessor(
+  database: Database,
+  successor: {
+    readonly leaseId: string;
+    readonly predecessorId: string;
+    readonly organization: string;
+    readonly sessionId: string;
+    readonly decidedAt: Date;
+    readonly grantSeconds: number;
+    readonly holdSeconds: number;
+  },
+): Promise<'reserved' | 'lease_ended' | 'rotated'> {
+  const [row] = await rowsOf<{ outcome: 'reserved' | 'lease_ended' | 'rotated' }>(database, {
+    name: 'reserve-successor',
+    text: 'SELECT outcome FROM policy.reserve_successor($1, $2, $3, $4, $5, $6, $7)',
+    values: [
+      successor.leaseId,
+      successor.predecessorId,
+      successor.organization,
+      successor.sessionId,
+      successor.decidedAt,
+      successor.grantSeconds,
+      successor.holdSeconds,
+    ],
+  });
+  if (row === undefined) throw new Error('policy.reserve_successor gave no row');
+  return row.outcome;
+}
+
 /** Of left joins: without a reservation all is null but `now`, without a renewable lease all from `started_at` on. */
 interface Row {
   now: Date;

@@ -129,6 +129,8 @@ export interface LeaseNews {
   readonly ended: boolean;
   /** How often it has been renewed, where an event tells. */
   readonly renewals?: number;
+  /** The lease whose place it has taken, where an event tells. */
+  readonly predecessorId?: string;
 }
 
 /**
@@ -150,6 +152,16 @@ export async function recordLeaseNews(database: Database, news: readonly LeaseNe
       news.map(({ ended }) => ended),
     ],
   });
+  const replaced = news.flatMap(({ predecessorId }) => (predecessorId === undefined ? [] : [predecessorId]));
+  if (replaced.length > 0) {
+    await rowsOf(database, {
+      name: 'uncount-predecessors',
+      // Its successor counts in its place from now on.
+      text: `UPDATE policy.reservations SET held_until = now()
+             WHERE lease_id = ANY ($1::uuid[]) AND ended_at IS NULL AND held_until IS NULL`,
+      values: [replaced],
+    });
+  }
   const renewed = news.filter(({ renewals }) => renewals !== undefined);
   if (renewed.length === 0) return;
   await rowsOf(database, {
