@@ -107,3 +107,34 @@ describe('a lease that is renewed in place', () => {
     await agent.giveBack(fixed.lease_id);
   });
 });
+
+describe('a lease that is renewed by rotation', () => {
+  it('gets a successor with a secret of its own, and ends after the grace', async () => {
+    const agent = await openSession(stack);
+    const lease = await agent.lease('reports-api/rotating', { ttl_seconds: 60 });
+    expect(lease.renewal).toMatchObject({ kind: 'rotation', grace_seconds: 2 });
+    const successor = await agent.renew(lease.lease_id, { ttl_seconds: 60 });
+    expect(successor).toMatchObject({ predecessor_id: lease.lease_id, renewals: 1, provider: 'jwt' });
+    expect(successor.lease_id).not.toBe(lease.lease_id);
+    expect(successor.sealed).toBeDefined();
+    // One place for the two.
+    expect(await codeOf(agent.lease('reports-api/rotating'))).toBe('limit_exceeded');
+    expect(await codeOf(agent.renew(lease.lease_id))).toBe('conflict');
+    await waitUntil(
+      'the old one to end',
+      async () => (await lifecycle(lease.lease_id))?.['how_ended'] === 'expired',
+      within,
+    );
+    expect(await lifecycle(lease.lease_id)).toMatchObject({
+      successor_id: successor.lease_id,
+      end_reason: 'rotated',
+    });
+    expect(await lifecycle(successor.lease_id)).toMatchObject({
+      predecessor_id: lease.lease_id,
+      renewals: 1,
+      ended_at: null,
+    });
+    expect((await agent.leases()).map(({ lease_id }) => lease_id)).toEqual([successor.lease_id]);
+    await agent.giveBack(successor.lease_id);
+  });
+});

@@ -22,7 +22,11 @@ import type { Caller } from '../http/route.ts';
 import { PolicyGate } from '../policy-gate.ts';
 
 type LeaseRequest = InputOf<typeof http.leases.createLease>;
-type Allowed = Extract<OutputOf<typeof bus.policy.decide>, { decision: 'allow' }>;
+/** What policy has allowed: a lease, or one that takes the place of another. */
+export type Allowed = Pick<
+  Extract<OutputOf<typeof bus.policy.decide>, { decision: 'allow' }>,
+  'lease_id' | 'grant' | 'recipient' | 'ttl_adjusted' | 'give_back'
+>;
 
 @Injectable()
 export class IssueLease {
@@ -59,6 +63,15 @@ export class IssueLease {
         'this credential needs approval, which can not be asked for yet',
       );
     if (decision.supersedes !== undefined) await this.#endSuperseded(decision.supersedes.assertion);
+    return this.mint(decision, replyKey, isGone);
+  }
+
+  /** Mints what policy has allowed and hands it over; `giveBack` ends what was not delivered after all. */
+  async mint(
+    decision: Allowed,
+    replyKey: SealingKeyPair,
+    isGone: () => boolean,
+  ): Promise<IssuedLease & { giveBack: () => void }> {
     const { sealed, ...lease } = await this.#issue(decision);
     failpoint('gateway.reply.before');
     const giveBack = () => this.#endUndelivered(decision);

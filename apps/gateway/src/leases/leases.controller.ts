@@ -109,11 +109,21 @@ export class LeasesController {
   }
 
   @Route(renewLease)
-  renew(
+  async renew(
     @AuthenticatedCaller() caller: Caller,
     @Input() request: InputOf<typeof renewLease>,
+    @Req() incoming: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OutputOf<typeof renewLease>> {
-    return this.renewLease.execute(caller, request);
+    const isGone = () => incoming.raw.socket.destroyed;
+    const { giveBack, ...lease } = await this.renewLease.execute(caller, request, isGone);
+    if (giveBack !== undefined) {
+      reply.status(renewLease.http.alsoStatus ?? renewLease.http.status);
+      reply.raw.once('close', () => {
+        if (!reply.raw.writableFinished) giveBack();
+      });
+    }
+    return lease;
   }
 
   @Route(reportUse)

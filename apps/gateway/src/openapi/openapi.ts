@@ -79,10 +79,15 @@ function describeOperation(operation: HttpOperation): object {
           },
         }),
     responses: {
-      [http.status]: {
-        description: 'Success',
-        content: { 'application/json': { schema: jsonSchema(operation.output, 'output') } },
-      },
+      ...Object.fromEntries(
+        [http.status, http.alsoStatus ?? http.status].map((status) => [
+          status,
+          {
+            description: 'Success',
+            content: { 'application/json': { schema: jsonSchema(operation.output, 'output') } },
+          },
+        ]),
+      ),
       ...errorResponses(operation),
     },
   };
