@@ -136,7 +136,9 @@ describe('a renewal in place', () => {
   it('loses against a fence whose end has not come to the lease yet', async () => {
     const leaseId = await issue();
     const before = await instants(leaseId);
-    const decidedBefore = await sign(leaseId, { granted_at: new Date(Date.now() + 5).toISOString() });
+    const decided = (agoMs: number) =>
+      sign(leaseId, { granted_at: new Date(Date.now() - agoMs).toISOString() });
+    const [first, second] = [await decided(2_000), await decided(1_000)];
     const fence = () =>
       world.database.pool.query(
         `SELECT revocation.set_fence($1, 'session', $2, NULL, clock_timestamp(), 'x')`,
@@ -146,10 +148,10 @@ describe('a renewal in place', () => {
       await fence();
       return defaultRenew(input);
     };
-    await expect(renew(leaseId)).rejects.toMatchObject({ code: 'lease_ended' });
+    await expect(register.renewals.renew(first)).rejects.toMatchObject({ code: 'lease_ended' });
     world.bus.onRenew = defaultRenew;
     // What was decided before the fence is not even begun once it is there.
-    await expect(register.renewals.renew(decidedBefore)).rejects.toMatchObject({ code: 'lease_ended' });
+    await expect(register.renewals.renew(second)).rejects.toMatchObject({ code: 'lease_ended' });
     expect(world.bus.renewed).toHaveLength(1);
     expect((await instants(leaseId)).expires).toBe(before.expires);
   });
