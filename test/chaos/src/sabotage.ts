@@ -38,6 +38,8 @@ export async function runSabotage(
       smallDisks: false,
       longestMs: 60_000,
       rate: 60,
+      // So that what is left behind is left upstream.
+      postgresShare: 1,
       agents: 24,
       progress: print,
       ...(name === 'nothing'
