@@ -28,7 +28,7 @@ export interface LoadOptions {
 /** Above this median the load slows down. Milliseconds. */
 const slowMs = 400;
 const leastRate = 10;
-const share = { givenBack: 0.12, sessionRevoked: 0.002 };
+const share = { givenBack: 0.12, sessionRevoked: 0.01 };
 
 export class Load {
   #rate: number;
