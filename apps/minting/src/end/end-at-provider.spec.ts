@@ -130,10 +130,10 @@ describe('EndAtProvider', () => {
     const asked = [ends.revoke(first)];
     while (calls.length < 1) await nextTurn();
     const looked = [ends.reconcile('signed'), ends.reconcile('signed')];
-    const { open } = handles;
+    const open = handles.open.bind(handles);
     const opened = new Promise<void>((done) => {
       handles.open = async (...binding) => {
-        const content = await open.apply(handles, binding);
+        const content = await open(...binding);
         setImmediate(done);
         return content;
       };

@@ -58,8 +58,8 @@ export class HttpClient {
             if (!response.complete) return reject(new Error('the answer was cut off'));
             try {
               resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) as HttpAnswer['body'] });
-            } catch (error) {
-              reject(error);
+            } catch (cause) {
+              reject(new Error('the answer is no JSON', { cause }));
             }
           });
         },
