@@ -3,7 +3,18 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
 import type { Register } from '../register.ts';
-import { activateInput, grantClaims, openWorld, until, type World } from '../register-fixtures.ts';
+import { factsOf } from '../activation/grant-facts.ts';
+import { leaseEvent } from '../lease-event.ts';
+import {
+  activateInput,
+  grantClaims,
+  handle,
+  openWorld,
+  traceparent,
+  until,
+  type World,
+} from '../register-fixtures.ts';
+import { activateLease } from '../store/activation.ts';
 
 describe('a renewal by rotation', () => {
   let world: World;
@@ -89,6 +100,36 @@ describe('a renewal by rotation', () => {
     await expect(succeed(old, { jti: successor })).rejects.toMatchObject({ code: 'lease_ended' });
     expect(await world.row(successor)).toBeUndefined();
     expect(await world.eventsOf(successor)).toEqual([]);
+  });
+
+  it('activates nothing when the end comes after the first look at the old lease', async () => {
+    const old = await issue();
+    const assertion = await world.assert(
+      { action: 'end_lease', lease_id: old, reason: 'given back' },
+      { sessionId: session },
+    );
+    await register.ends.endLease(assertion);
+    const claims = base({ predecessor: { lease_id: old, renewals: 1 } });
+    const facts = factsOf(claims, traceparent());
+    const outcome = await activateLease(
+      world.database.pool,
+      {
+        ...facts,
+        grantedAt: new Date(),
+        revocability: upstream.revocability,
+        renewable: true,
+        handle,
+        fingerprints: [],
+        useKeys: {},
+        mintId: randomUUID(),
+      },
+      leaseEvent('credential.issued', facts),
+      0,
+      { predecessorId: old, renewals: 1, graceSeconds: 1, event: leaseEvent('credential.renewed', facts) },
+    );
+    expect(outcome).toEqual({ outcome: 'ended' });
+    expect(await world.row(claims.jti)).toBeUndefined();
+    expect((await world.row(old))?.['successor_id']).toBeNull();
   });
 
   it('of two successors at once lets one become active', async () => {
