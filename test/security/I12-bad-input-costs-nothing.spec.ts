@@ -310,7 +310,8 @@ describe('I12', () => {
               : JSON.stringify(body),
           });
         let refused = 0;
-        for (const field of fieldsOf(operation)) {
+        const fields = fieldsOf(operation);
+        for (const field of fields) {
           for (const value of isForm ? wrongTexts : wrongValues) {
             const body = { ...sample, [field]: value };
             if (operation.input.safeParse({ ...body, ...pathParameters(operation) }).success) continue;
@@ -329,7 +330,7 @@ describe('I12', () => {
               expectRefusal(`${name} without ${field}`, await ask(others), 400);
           }
         }
-        expect(refused).toBeGreaterThan(3);
+        if (fields.length > 0) expect(refused).toBeGreaterThan(3);
         for (const unknown of [
           unknownField,
           'constructor',
@@ -873,7 +874,9 @@ function samples(identity: string): Record<string, Record<string, unknown>> {
     endSession: { token: 'nothing' },
     introspectToolToken: { token: 'nothing' },
     createLease: { credential: 'orders-db/nothing' },
+    renewLease: {},
     reportUse: {},
+    heartbeat: {},
     revokeLeases: { subject: { kind: 'lease', id: uuidv7() }, reason: 'x' },
     addBlock: { subject: { kind: 'user', id: 'nobody' }, reason: 'x', for_seconds: 1, revoke: false },
     applyConfig: { document: '' },

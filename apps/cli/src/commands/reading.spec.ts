@@ -163,6 +163,7 @@ describe('mayfly apply and mayfly config', () => {
     expect(gateway.called(putConfig)[0]?.input).toEqual({
       document: 'organizations: []\n',
       expected_version: 7,
+      end_leases: false,
     });
   });
 

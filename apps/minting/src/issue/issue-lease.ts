@@ -152,6 +152,7 @@ export class IssueLease {
       bounds: grant.bounds,
       scope: grant.scope,
       ttlSeconds: grant.ttl_seconds,
+      grantedAt: new Date(grant.granted_at),
       agentId: grant.actor.agent_id,
       user: grant.actor.user,
       task: grant.actor.task,

@@ -41,6 +41,7 @@ describe('ProviderRunner', () => {
     bounds: { scopes: ['read:a:*'] },
     scope: { scopes: ['read:a:1'] },
     ttlSeconds: 60,
+    grantedAt: new Date(),
     agentId: 'spiffe://acme.example/agent/a/b/c',
   };
   const late: Minted[] = [];

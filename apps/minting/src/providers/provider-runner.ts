@@ -37,6 +37,7 @@ export interface MintCall extends ProviderCall {
   readonly bounds: JsonObject;
   readonly scope: JsonObject;
   readonly ttlSeconds: number;
+  readonly grantedAt: Date;
   readonly agentId: string;
   readonly user?: string | undefined;
   readonly task?: string | undefined;
@@ -82,6 +83,7 @@ export class ProviderRunner {
           scope: parse(definition.scope, call.scope, 'the scope'),
           agentId: call.agentId,
           ttlSeconds: call.ttlSeconds,
+          grantedAt: call.grantedAt,
           ...(call.user !== undefined && { user: call.user }),
           ...(call.task !== undefined && { task: call.task }),
           ...(call.askerKey !== undefined && { askerKey: call.askerKey }),

@@ -40,6 +40,8 @@ export interface MintContext<
   /** Effective scope, final. */
   readonly scope: Scope;
   readonly ttlSeconds: number;
+  /** When policy granted it, by Postgres' clock: for an upstream that goes by the clock it is told. */
+  readonly grantedAt: Date;
   /** The asker's own public key, when it has one: for what can be bound to a key. */
   readonly askerKey?: RecipientKey;
 }

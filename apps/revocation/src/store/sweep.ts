@@ -12,6 +12,15 @@ export async function claimSweep(pool: Pool, everyMs: number): Promise<boolean> 
   return rowCount === 1;
 }
 
+/** The comparison could not be made: it is due again after so long. */
+export async function putOffSweep(pool: Pool, forMs: number): Promise<void> {
+  await pool.query({
+    name: 'put_off_sweep',
+    text: `UPDATE revocation.sweep SET next_at = now() + $1::double precision * interval '1 millisecond'`,
+    values: [forMs],
+  });
+}
+
 /** By Postgres' clock. */
 export async function clock(pool: Pool): Promise<Date> {
   const { rows } = await pool.query<{ now: Date }>({

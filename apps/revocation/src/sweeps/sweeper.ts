@@ -4,7 +4,7 @@
  *
  * It keeps nothing: what could not be removed is found again by the next comparison.
  */
-import { bus, type OutputOf } from '@mayfly/contracts';
+import { bus, MayflyError, type OutputOf } from '@mayfly/contracts';
 import { madeAt } from '@mayfly/domain';
 import { appendToOutbox, newEvent, type BusClient } from '@mayfly/messaging';
 import { inTransaction } from '@mayfly/postgres';
@@ -16,7 +16,7 @@ import type { ProviderSlots } from '../ends/provider-slots.ts';
 import type { Upstreams } from '../ends/upstreams.ts';
 import { leaseEvent } from '../lease-event.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
-import { claimSweep, clock, endVanished, findStrays, findVanished } from '../store/sweep.ts';
+import { claimSweep, clock, endVanished, findStrays, findVanished, putOffSweep } from '../store/sweep.ts';
 
 export interface SweeperOptions {
   readonly pool: Pool;
@@ -52,10 +52,22 @@ export class Sweeper {
       intervalMs: Math.min(options.everyMs, longestLookMs),
       logger: options.logger,
       pass: async () => {
-        if (await claimSweep(options.pool, options.everyMs)) await this.sweep();
+        if (await claimSweep(options.pool, options.everyMs)) await this.#sweepOrPutOff();
         return undefined;
       },
     });
+  }
+
+  /** Services start in any order: without policy the comparison is made a little later. */
+  async #sweepOrPutOff(): Promise<void> {
+    const { pool, everyMs, logger } = this.options;
+    try {
+      await this.sweep();
+    } catch (error) {
+      if (!(error instanceof MayflyError) || error.code !== 'dependency_unavailable') throw error;
+      await putOffSweep(pool, Math.min(everyMs, longestLookMs));
+      logger.warn({ reason: error.reason }, 'the comparison with the upstreams is put off');
+    }
   }
 
   start(): void {

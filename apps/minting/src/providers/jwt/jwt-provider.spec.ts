@@ -37,6 +37,7 @@ const contextOf = (
   bounds: { scopes: ['read:doc:*', 'write:doc:*'] },
   scope: { scopes: ['read:doc:1'] },
   ttlSeconds: 120,
+  grantedAt: new Date(),
 });
 
 describeProviderConformance('jwt', { ends: 'unnamed' }, async () => {
@@ -94,6 +95,12 @@ describe('JwtProvider', () => {
       iat: claims.exp - 120,
       exp: (minted.nativeExpiresAt?.getTime() ?? 0) / 1000,
     });
+  });
+
+  it('expires by the clock that the grant was stamped with, whatever its own says', async () => {
+    const grantedAt = new Date(Math.floor(Date.now() / 1000) * 1000 - 20_000);
+    const { nativeExpiresAt } = await provider.mint({ ...contextOf(crypto.randomUUID()), grantedAt });
+    expect(nativeExpiresAt).toEqual(new Date(grantedAt.getTime() + 120_000));
   });
 
   it('binds the token to the asker’s key, when it has one', async () => {

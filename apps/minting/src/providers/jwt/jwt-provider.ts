@@ -20,7 +20,6 @@ export interface JwtProviderOptions {
   /** `iss`: the public address of the gateway, where `/.well-known/jwks.json` is. */
   readonly issuer: string;
   readonly keys: SigningKeys;
-  readonly now?: () => Date;
 }
 
 export class JwtProvider implements Provider<JwtIntegrationSettings, JwtCredentialSettings, JwtScope> {
@@ -33,8 +32,9 @@ export class JwtProvider implements Provider<JwtIntegrationSettings, JwtCredenti
     if (isOwnAudience(audience)) {
       throw new ProviderRejected("a tool token cannot be for one of Mayfly's own audiences");
     }
-    // Whole seconds, as NumericDate has them (RFC 7519 §2).
-    const now = new Date(Math.floor((this.options.now?.() ?? new Date()).getTime() / 1000) * 1000);
+    // From the grant, not by the clock of this machine: ahead, it would make a token that outlives its lease. Whole seconds, as
+    // NumericDate has them (RFC 7519 §2).
+    const now = new Date(Math.floor(context.grantedAt.getTime() / 1000) * 1000);
     const token = await signToolToken(this.options.keys, await claimsOf(context), {
       issuer: this.options.issuer,
       audience,

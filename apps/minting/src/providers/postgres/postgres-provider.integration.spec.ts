@@ -315,7 +315,16 @@ for (const server of servers) {
             agentId: 'spiffe://acme.example/agent/a/b/c',
           };
           const { bounds } = upstream;
-          return { leaseId, minting: provider.mint({ ...context, bounds, scope: bounds, ttlSeconds: 60 }) };
+          return {
+            leaseId,
+            minting: provider.mint({
+              ...context,
+              bounds,
+              scope: bounds,
+              ttlSeconds: 60,
+              grantedAt: new Date(),
+            }),
+          };
         };
         const warm = mint(deadlineIn(deadlineMs));
         await provider.revoke({ ...upstream.context(warm.leaseId), handle: (await warm.minting).handle });
@@ -367,6 +376,7 @@ for (const server of servers) {
             bounds,
             scope: bounds,
             ttlSeconds: 60,
+            grantedAt: new Date(),
           });
           await expect(cut).rejects.toMatchObject({ effect: 'unknown' });
           expect(await running()).toBe(1);
@@ -388,6 +398,7 @@ for (const server of servers) {
           bounds: upstream.bounds,
           scope: upstream.bounds,
           ttlSeconds: 60,
+          grantedAt: new Date(),
         });
         await query(urlOf(minted), 'SELECT * FROM shop.later; INSERT INTO shop.later VALUES (1)');
         await provider.revoke({ ...upstream.context(leaseId), handle: minted.handle });

@@ -95,6 +95,7 @@ export class Upstream {
       bounds: this.bounds,
       scope,
       ttlSeconds: 120,
+      grantedAt: new Date(),
     });
   }
 
