@@ -57,7 +57,12 @@ export class OAuthController {
   }
 
   @Route(heartbeat)
-  heartbeat(@AuthenticatedCaller() caller: Caller): Promise<OutputOf<typeof heartbeat>> {
+  heartbeat(
+    @AuthenticatedCaller() caller: Caller,
+    // Nothing is in it, and nothing else may be.
+    @Input() nothing: InputOf<typeof heartbeat>,
+  ): Promise<OutputOf<typeof heartbeat>> {
+    void nothing;
     return this.gate.heartbeat(caller);
   }
 
