@@ -763,7 +763,12 @@ describe('I12', () => {
           .split('\n')
           .filter((line) => /"level":"(?:error|fatal)"/.test(line))
           // Whose fault it was is told by the code: not ours.
-          .filter((line) => !/"msg":"[a-z.-]+ answered (?:unauthenticated|provider_rejected|provider_unavailable)"/.test(line));
+          .filter(
+            (line) =>
+              !/"msg":"[a-z.-]+ answered (?:unauthenticated|provider_rejected|provider_unavailable)"/.test(
+                line,
+              ),
+          );
         expect([name, failures]).toEqual([name, []]);
       }
     });
