@@ -35,7 +35,8 @@ export interface GathererOptions {
 export const batchSize = 1_000;
 
 const pruneEveryMs = 60_000;
-const mostPruned = 100;
+/** At once: each takes all of its members with it. */
+const mostPruned = 1;
 
 export class RevocationGatherer {
   readonly #gathering: BackgroundLoop;
@@ -72,13 +73,18 @@ export class RevocationGatherer {
     this.#gathering.nudge();
   }
 
-  /** The next thing to do, in one transaction; false when there is nothing. Revocations take turns, batch by batch. */
+  /**
+   * The next thing to do, in one transaction; false when there is nothing. Revocations take turns, batch by batch, those that
+   * still have leases to move first. One whose step fails goes to the back, so that it holds up no other.
+   */
   async step(): Promise<boolean> {
     const { pool, relay, due, pollMs } = this.options;
+    let taken: string | undefined;
     const step = await inTransaction(pool, async (client) => {
       const revocation = await takeDueRevocation(client);
       if (revocation === undefined) return 'nothing';
       const { revocationId, isGathered, matched } = revocation;
+      taken = revocationId;
       if (!isGathered) {
         const { moved } = await gatherBatch(client, revocationId, batchSize);
         failpoint('revocation.gather.before');
@@ -93,6 +99,9 @@ export class RevocationGatherer {
         revocationEvent('revocation.completed', revocation, { matched }),
       ]);
       return 'completed';
+    }).catch(async (error: unknown) => {
+      if (taken !== undefined) await lookAgain(pool, taken, pollMs);
+      throw error;
     });
     if (step === 'moved') {
       failpoint('revocation.gather.committed');

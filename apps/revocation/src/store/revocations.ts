@@ -95,7 +95,7 @@ export async function takeDueRevocation(client: PoolClient): Promise<DueRevocati
         r.asked_session_id, r.asked_traceparent, r.gathered_at IS NOT NULL AS is_gathered,
         r.immediate + r.eventual + r.expiry_only AS matched
       FROM revocation.revocations r
-      WHERE r.due_at <= now() ORDER BY r.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED`,
+      WHERE r.due_at <= now() ORDER BY r.gathered_at IS NOT NULL, r.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED`,
   });
   const row = rows[0];
   if (row === undefined) return undefined;
@@ -159,7 +159,11 @@ export async function hasOpenLeases(client: PoolClient, revocationId: string): P
 }
 
 /** Looks again later: the older it is, the less often, once a minute at least. */
-export async function lookAgain(client: PoolClient, revocationId: string, shortestMs: number): Promise<void> {
+export async function lookAgain(
+  client: PoolClient | Pool,
+  revocationId: string,
+  shortestMs: number,
+): Promise<void> {
   await client.query({
     name: 'look_again',
     text: `
