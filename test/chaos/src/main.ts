@@ -18,7 +18,7 @@ Without options: every fault once, in about six minutes.
   --random           faults by chance instead
   --minutes <n>      how long, with --random (default 60)
   --seed <n>         what chance makes of it (default: another each time; printed)
-  --rate <n>         mints per second to try for (default 120)
+  --rate <n>         mints per second to try for (default 200)
   --keep             leave logs and data in their folder (nothing is mounted then)
   --sabotage         break Mayfly on purpose, in three ways, and see the suite notice each
   --help             this
@@ -34,7 +34,7 @@ const { values } = parseArgs({
     random: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '60' },
     seed: { type: 'string' },
-    rate: { type: 'string', default: '120' },
+    rate: { type: 'string', default: '200' },
     sabotage: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -55,7 +55,7 @@ async function main(): Promise<void> {
   const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
   print(`seed ${String(seed)}`);
   if (values.sabotage) return finish([await runSabotage(seed, print)]);
-  const load = { rate: Number(values.rate), agents: 48 };
+  const load = { rate: Number(values.rate), agents: 96 };
   const { only } = values;
   const chosen = fullPlan().filter(({ name }) => only === undefined || name.includes(only));
   const short = runPlan({

@@ -41,7 +41,8 @@ export interface Report {
   readonly rows: readonly Row[];
   readonly checks: readonly Check[];
   readonly issued: number;
-  /** Issued per second: over the whole run, and while nothing was broken. */
+  /** Per second: asked for over the whole run; issued over the whole run, and while nothing was broken. */
+  readonly askedRate: number;
   readonly rate: number;
   readonly healthyRate: number;
   readonly tried: number;
@@ -120,6 +121,7 @@ export async function runPlan(options: RunOptions): Promise<Report> {
     }
     await load.untilIssued(recoveredWithinMs);
     const ended = Date.now();
+    const { asked } = load;
     await load.stop();
     const settled = await settle(register, timers.orphanBoundMs + timers.ackWaitMs + 15_000);
     await untilTried(stillWorks);
@@ -151,6 +153,7 @@ export async function runPlan(options: RunOptions): Promise<Report> {
       rows: rowsOf(episodes, leases, accounted.lost, scene, watch),
       checks,
       issued: ledger.all().length,
+      askedRate: (asked / (ended - begun)) * 1000,
       ...ratesOf(ledger, faults, begun, ended),
       tried: stillWorks.tried,
       sessionsCut: stillWorks.cut,

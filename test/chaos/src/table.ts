@@ -31,7 +31,7 @@ export function describe(title: string, report: Report): string {
       ...few(problems),
     ]),
     '',
-    `${String(report.issued)} issued, ${report.rate.toFixed(0)}/s over the whole run, ${report.healthyRate.toFixed(0)}/s while nothing was broken; ` +
+    `asked ${report.askedRate.toFixed(0)}/s; ${String(report.issued)} issued, ${report.rate.toFixed(0)}/s over the whole run, ${report.healthyRate.toFixed(0)}/s while nothing was broken; ` +
       `${String(report.sessionsCut)} open sessions seen cut; longest-lived orphan ${seconds(report.worstOrphanMs)}`,
     `refused or failed, as agents saw it: ${[...report.failures].map(([code, count]) => `${code} ${String(count)}`).join(', ') || 'nothing'}`,
     ...(report.stalls.count === 0

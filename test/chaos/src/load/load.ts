@@ -34,6 +34,7 @@ export class Load {
   #rate: number;
   #nextSlot = 0;
   #stopping = false;
+  #asked = 0;
   #latencies: number[] = [];
   #administrator: string | undefined;
   #running: Promise<unknown> = Promise.resolve();
@@ -42,6 +43,11 @@ export class Load {
 
   constructor(private readonly options: LoadOptions) {
     this.#rate = options.rate;
+  }
+
+  /** How many times a credential was asked for, with or without success. */
+  get asked(): number {
+    return this.#asked;
   }
 
   /** What agents were told instead of a credential, by code, with how often. */
@@ -85,6 +91,7 @@ export class Load {
       if (this.#stopping) return;
       try {
         await agent.open();
+        this.#asked++;
         const started = performance.now();
         const kind = random.next() < this.options.postgresShare ? 'postgres' : 'jwt';
         const credential = await agent.ask(kind, random.between(...ttlSeconds));
@@ -146,6 +153,6 @@ export class Load {
     this.#rate =
       median > slowMs
         ? Math.max(leastRate, this.#rate * 0.8)
-        : Math.min(this.options.rate, this.#rate * 1.1 + 1);
+        : Math.min(this.options.rate, this.#rate * 1.5 + 1);
   }
 }
