@@ -15,6 +15,7 @@ import {
   type GrantChanges,
 } from '../register-fixtures.ts';
 import { claimDueLeases, completeEnds, declareFailing, postpone, renewClaims } from '../store/due.ts';
+import { registerSize } from '../store/reading.ts';
 import { leaseEvent } from '../lease-event.ts';
 
 const quick = {
@@ -53,6 +54,28 @@ describe('due leases', () => {
     expect(row).toMatchObject({ handle: null, due_at: null, end_cause: 'expired' });
     expect(world.bus.revoked).toEqual([leaseId]);
     expect(await world.eventsOf(leaseId)).toEqual(['credential.issued', 'credential.expired']);
+  });
+
+  it('are told as late while their end is tried in vain, until they are told as failing', async () => {
+    const register = world.replica({
+      ...quick,
+      MAYFLY_RETRY_FIRST_MS: '60000',
+      MAYFLY_RETRY_LONGEST_MS: '60000',
+    });
+    const leaseId = await world.issue(register);
+    await world.database.pool.query(
+      `UPDATE revocation.leases SET expires_at = now() - interval '20 seconds', due_at = now()`,
+    );
+    world.bus.onRevoke = () => {
+      throw new MayflyError('provider_unavailable', 'away');
+    };
+    register.start();
+    await until(async () => (await world.row(leaseId))?.['last_error'] === 'provider_unavailable');
+    const { dueLagSeconds } = await registerSize(world.database.pool);
+    expect(dueLagSeconds).toBeGreaterThan(19);
+
+    await world.database.pool.query(`UPDATE revocation.leases SET state = 'revocation_failed'`);
+    expect((await registerSize(world.database.pool)).dueLagSeconds).toBe(0);
   });
 
   it('end exactly once with several replicas, and the events tell each change once', async () => {

@@ -82,7 +82,10 @@ export async function listLeases(
   return rows.map(toLease);
 }
 
-/** For metrics: leases that have not ended, by state, and the lateness of the most overdue one in seconds. */
+/**
+ * For metrics: leases that have not ended, by state, and the lateness of the most overdue one in seconds. A claim or a retry puts
+ * `due_at` off, so that alone would hide what is tried in vain; `revocation_failed` is counted by its state.
+ */
 export async function registerSize(pool: Pool): Promise<{
   byState: Map<string, number>;
   dueLagSeconds: number;
@@ -97,7 +100,8 @@ export async function registerSize(pool: Pool): Promise<{
      SELECT CASE WHEN ended_at IS NULL THEN 'failing end' ELSE 'failing cleanup' END, count(*)::integer, NULL
        FROM revocation.leases WHERE last_error IS NOT NULL AND due_at IS NOT NULL GROUP BY 1
      UNION ALL
-     SELECT NULL, 0, extract(epoch FROM now() - min(due_at))::double precision FROM revocation.leases WHERE due_at IS NOT NULL`,
+     SELECT NULL, 0, extract(epoch FROM now() - least(min(due_at), min(expires_at) FILTER (WHERE state IN ('active', 'revoking'))))::double precision
+       FROM revocation.leases WHERE due_at IS NOT NULL`,
     [],
   );
   const byState = new Map<string, number>();
