@@ -216,10 +216,12 @@ export type RenewalChanges = Partial<Omit<RenewalClaims, 'actor'>> & {
 /** Claims of a renewal by `ttl_seconds` from now. */
 export function renewalClaims({ actor, ...changes }: RenewalChanges): RenewalClaims {
   const { ttl_seconds = 120 } = changes;
+  const by = { organization, session_id: randomUUID(), agent_id: agentId('one'), ...actor };
   return {
     jti: uuidv7(),
     granted_at: new Date().toISOString(),
-    actor: { organization, session_id: randomUUID(), agent_id: agentId('one'), ...actor },
+    actor: by,
+    asker: { session_id: by.session_id },
     source_ip: '203.0.113.7',
     credential: 'orders-db/readonly',
     provider: 'postgres',

@@ -161,7 +161,14 @@ export class Register {
       answerMs: settings.MAYFLY_END_ANSWER_MS,
     });
     this.leases = new Leases({ pool, askers, publisher });
-    this.renewals = new Renewals({ pool, client, grants: parts.renewalGrants, relay, logger });
+    this.renewals = new Renewals({
+      pool,
+      client,
+      grants: parts.renewalGrants,
+      relay,
+      logger,
+      fenceToleranceMs: settings.MAYFLY_FENCE_TOLERANCE_MS,
+    });
     this.#pruning = new BackgroundLoop({
       name: 'retention',
       intervalMs: pruneEveryMs,

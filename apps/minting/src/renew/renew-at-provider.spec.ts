@@ -87,6 +87,7 @@ describe('RenewAtProvider', () => {
         session_id: crypto.randomUUID(),
         agent_id: 'spiffe://acme.example/agent/a/b/c',
       },
+      asker: { session_id: crypto.randomUUID() },
       source_ip: '192.0.2.1',
       credential: 'shop-db/readonly',
       provider: 'postgres',

@@ -75,6 +75,7 @@ describe('a renewal', () => {
     expect(claims).toMatchObject({
       lease_id: leaseId,
       actor: { organization: 'acme', session_id: sessionId },
+      asker: { session_id: sessionId },
       credential: 'orders-db/read',
       integration: 'orders-db',
       // As much again as it was granted with.
@@ -141,9 +142,11 @@ describe('a renewal', () => {
       `UPDATE policy.sessions SET expires_at = now() + interval '60 seconds' WHERE id = $1`,
       [sessionId],
     );
-    const { token: other } = await policy.open(writer);
+    const { token: other, sessionId: asking } = await policy.open(writer);
     const { claims } = await granted(leaseId, 300, other);
     expect(claims.actor.session_id).toBe(sessionId);
+    // What ends or blocks the asking session stops the renewal too.
+    expect(claims.asker).toEqual({ session_id: asking, user: claims.actor.user });
     expect(claims).toMatchObject({ limit: 'session' });
     expect(claims.ttl_seconds).toBeLessThanOrEqual(60);
     await policy.get(EndSession).run({ token, source_ip: sourceIp });

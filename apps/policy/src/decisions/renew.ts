@@ -162,6 +162,10 @@ export class Renew {
       granted_at: now.toISOString(),
       // The lease's own session, which may be another one of the same agent.
       actor: { ...actorOf(session), session_id: sessionId },
+      asker: {
+        session_id: session.id,
+        ...(session.user === undefined ? {} : { user: session.user }),
+      },
       source_ip: input.source_ip,
       credential: credential.name,
       provider: credential.provider,

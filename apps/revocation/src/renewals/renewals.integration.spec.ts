@@ -156,6 +156,98 @@ describe('a renewal in place', () => {
     expect((await instants(leaseId)).expires).toBe(before.expires);
   });
 
+  describe('asked for by another session of the agent', () => {
+    const asker = { session_id: randomUUID(), user: 'bob@acme.test' };
+    const fence = (kind: 'session' | 'user', id: string, agent: string | null = null) =>
+      world.database.pool.query(`SELECT revocation.set_fence($1, $2, $3, $4, clock_timestamp(), 'x')`, [
+        organization,
+        kind,
+        id,
+        agent,
+      ]);
+    const decidedBefore = { granted_at: new Date(Date.now() - 3_000).toISOString() };
+    afterEach(() => world.database.pool.query('DELETE FROM revocation.fences'));
+
+    it.each([
+      ['session', asker.session_id],
+      ['user', asker.user],
+    ] as const)(
+      'is stopped by a fence of the asking %s, before it begins and before its commit',
+      async (kind, id) => {
+        const leaseId = await issue();
+        const before = await instants(leaseId);
+        const granted_at = new Date(Date.now() - 1_000).toISOString();
+        world.bus.onRenew = async (input) => {
+          await fence(kind, id);
+          return defaultRenew(input);
+        };
+        await expect(renew(leaseId, { asker, granted_at })).rejects.toMatchObject({ code: 'lease_ended' });
+        world.bus.onRenew = defaultRenew;
+        const later = { asker, granted_at: new Date(Date.parse(granted_at) + 500).toISOString() };
+        await expect(renew(leaseId, later)).rejects.toMatchObject({ code: 'lease_ended' });
+        expect(world.bus.renewed).toHaveLength(1);
+        expect((await instants(leaseId)).expires).toBe(before.expires);
+        // The lease itself is not of that subject: it lives, and its own session renews it.
+        expect((await renew(leaseId)).renewals).toBe(1);
+      },
+    );
+
+    it('waits with its commit for a fence of the asking session that is being set', async () => {
+      const leaseId = await issue();
+      const client = await world.database.pool.connect();
+      try {
+        await client.query('BEGIN');
+        world.bus.onRenew = async (input) => {
+          await client.query(
+            `SELECT pg_advisory_xact_lock(revocation.subject_lock($1, 'session', $2)),
+                    revocation.set_fence($1, 'session', $2, NULL, clock_timestamp(), 'x')`,
+            [organization, asker.session_id],
+          );
+          return defaultRenew(input);
+        };
+        const renewing = renew(leaseId, { asker, ...decidedBefore });
+        const refused = expect(renewing).rejects.toMatchObject({ code: 'lease_ended' });
+        await until(async () => {
+          const { rows } = await client.query(
+            `SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`,
+          );
+          return rows.length > 0;
+        });
+        await client.query('COMMIT');
+        await refused;
+      } finally {
+        await client.query('ROLLBACK');
+        client.release();
+      }
+    });
+
+    it('is not stopped by a fence of that user with another agent, nor by one from before the decision', async () => {
+      const leaseId = await issue();
+      await fence('user', asker.user, agentId('two'));
+      await renew(leaseId, { asker });
+      await fence('session', asker.session_id);
+      const { rows } = await world.database.pool.query<{ at: Date }>(
+        `SELECT clock_timestamp() + interval '1 millisecond' AS at`,
+      );
+      await until(() => rows[0] !== undefined && Date.now() > rows[0].at.getTime());
+      await renew(leaseId, { asker, ttl_seconds: 300 });
+    });
+
+    it('is told with who asked, where that is not the session of the lease', async () => {
+      const leaseId = await issue();
+      await renew(leaseId, { asker });
+      await renew(leaseId, { asker: { session_id: session }, ttl_seconds: 300 });
+      const told = (await world.outbox()).filter(
+        ({ type, subject }) => type.includes('renewed') && subject === leaseId,
+      );
+      expect(told.map(({ data }) => [data.session_id, data.action_context])).toEqual([
+        [session, { asked_by: asker }],
+        [session, undefined],
+      ]);
+      expect(told.map((event) => MayflyEvent.safeParse(event).success)).toEqual([true, true]);
+    });
+  });
+
   it('takes place before or after a revocation, never during it: whichever commits, the lease ends', async () => {
     for (let round = 0; round < 10; round++) {
       session = randomUUID();
@@ -230,11 +322,11 @@ describe('a renewal in place', () => {
     expect((await world.row(leaseId))?.['renewals']).toBe(2);
   });
 
-  it('never goes past the maximum life from its issue, nor past the count', async () => {
+  it('never goes past the maximum life from its grant, nor past the count', async () => {
     const leaseId = await issue();
-    const issued = ((await world.row(leaseId))?.['issued_at'] as Date).getTime();
+    const decided = ((await world.row(leaseId))?.['granted_at'] as Date).getTime();
     const { expires_at } = await renew(leaseId, { max_life_seconds: 90 });
-    expect(Date.parse(expires_at)).toBe(issued + 90_000);
+    expect(Date.parse(expires_at)).toBe(decided + 90_000);
     await expect(renew(leaseId, { max_life_seconds: 90, limit: 'max_life' })).rejects.toMatchObject({
       code: 'ttl_exceeded',
       reason: 'It is at its maximum life.',

@@ -16,7 +16,8 @@ import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { notFound } from '../asking/asker.ts';
-import { leaseEvent } from '../lease-event.ts';
+import { leaseEvent, type EventMore } from '../lease-event.ts';
+import type { Lease } from '../store/lease.ts';
 import {
   beginRenewal,
   commitRenewal,
@@ -33,6 +34,8 @@ export interface RenewalsOptions {
   /** Publishes what has been committed. */
   readonly relay: Nudgeable;
   readonly logger: Pick<Logger, 'warn'>;
+  /** As for activations, in milliseconds. */
+  readonly fenceToleranceMs: number;
 }
 
 type Renewed = OutputOf<typeof bus.revocation.renewLease>;
@@ -63,6 +66,8 @@ export class Renewals {
       organization: actor.organization,
       leaseId: grant.lease_id,
       sessionId: actor.session_id,
+      asker: grant.asker,
+      fenceToleranceMs: this.options.fenceToleranceMs,
       notAfter: grant.expires_at,
       maxLifeSeconds: grant.max_life_seconds,
       maxCount: grant.max_count,
@@ -103,8 +108,8 @@ export class Renewals {
     signedGrant: string,
     cause: string | undefined,
   ): Promise<Renewed> {
-    const { pool, client, relay } = this.options;
-    const { lease, nativeNotAfter, ttlSeconds } = begun;
+    const { pool, client, relay, fenceToleranceMs } = this.options;
+    const { lease, nativeNotAfter, renewedUntil, ttlSeconds } = begun;
     // A credential that has changed hands since: the permission is for another one.
     if (lease.provider !== grant.provider || lease.credential !== grant.credential) {
       throw new MayflyError('policy_denied', 'The credential is not what the lease was minted from.');
@@ -124,9 +129,18 @@ export class Renewals {
       policy_ids: grant.policy_ids,
       config_version: grant.config_version,
       outcome: 'in_place',
+      ...askedBy(grant.asker, lease),
       causeTraceparent: cause,
     });
-    const end = await commitRenewal(pool, begun, grant.jti, native, event);
+    const end = await commitRenewal(pool, {
+      leaseId: lease.leaseId,
+      renewalId: grant.jti,
+      asker: grant.asker,
+      fenceToleranceMs,
+      renewedUntil,
+      nativeExpiresAt: native,
+      event,
+    });
     if (end.outcome !== 'renewed') throw lost(end.outcome);
     relay.nudge();
     return answer(begun, end, native);
@@ -141,6 +155,12 @@ export class Renewals {
       );
     });
   }
+}
+
+/** The event speaks of the lease, so of the session that holds it; empty where that is who asked. */
+function askedBy({ session_id, user }: RenewalClaims['asker'], lease: Lease): EventMore {
+  if (session_id === lease.sessionId) return {};
+  return { action_context: { asked_by: { session_id, ...(user !== undefined && { user }) } } };
 }
 
 function answer(

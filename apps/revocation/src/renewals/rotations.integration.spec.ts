@@ -10,6 +10,7 @@ import {
   grantClaims,
   handle,
   openWorld,
+  organization,
   traceparent,
   until,
   type World,
@@ -100,6 +101,24 @@ describe('a renewal by rotation', () => {
     await expect(succeed(old, { jti: successor })).rejects.toMatchObject({ code: 'lease_ended' });
     expect(await world.row(successor)).toBeUndefined();
     expect(await world.eventsOf(successor)).toEqual([]);
+  });
+
+  it('activates nothing when the old lease is fenced, though its end has not come to it yet', async () => {
+    const old = await issue();
+    const decided = new Date(Date.now() - 1_000);
+    const fenced = () =>
+      world.database.pool.query(
+        `SELECT revocation.set_fence($1, 'lease', $2, NULL, clock_timestamp(), 'x')`,
+        [organization, old],
+      );
+    const successor = base({ jti: uuidv7(), predecessor: { lease_id: old, renewals: 1 } });
+    const grant = await world.sign(successor, { now: decided });
+    await fenced();
+    await expect(register.activations.activate(activateInput(grant, upstream))).rejects.toMatchObject({
+      code: 'lease_ended',
+    });
+    expect(await world.row(successor.jti)).toBeUndefined();
+    expect(await world.row(old)).toMatchObject({ state: 'active', successor_id: null });
   });
 
   it('activates nothing when the end comes after the first look at the old lease', async () => {

@@ -1,8 +1,11 @@
-/** Renewal in place: begun, and then committed or given up. The rules are in `migrations/0008_renewals.sql`. */
-import type { MayflyEvent } from '@mayfly/contracts';
+/** Renewal in place: begun, and then committed or given up. The rules are in `migrations/0012_renewal_askers.sql`. */
+import type { MayflyEvent, RenewalClaims } from '@mayfly/contracts';
 import { asDependencyError } from '@mayfly/postgres';
 import type { Pool, QueryResultRow } from 'pg';
 import { leaseColumns, toLease, type Lease } from './lease.ts';
+
+/** Whose fences stop a renewal, beside those of the lease. */
+export type Asker = RenewalClaims['asker'];
 
 export interface RenewalRequest {
   readonly renewalId: string;
@@ -11,10 +14,13 @@ export interface RenewalRequest {
   readonly organization: string;
   readonly leaseId: string;
   readonly sessionId: string;
+  readonly asker: Asker;
   /** The latest end that policy allows. */
   readonly notAfter: string;
   readonly maxLifeSeconds: number;
   readonly maxCount: number;
+  /** How far policy's reading of Postgres' clock may be ahead. */
+  readonly fenceToleranceMs: number;
   /** How long other renewals of the lease have to wait for this one. */
   readonly claimMs: number;
   /** How much later than the lease its native expiry may be. */
@@ -61,14 +67,17 @@ export async function beginRenewal(pool: Pool, request: RenewalRequest): Promise
     pool,
     'begin_renewal',
     `SELECT b.outcome, b.renewed_until, b.native_not_after, b.ttl_seconds AS renewed_seconds, ${leaseColumns('(b.lease)')}
-     FROM revocation.begin_renewal($1, $2, $3, $4, $5, $6, make_interval(secs => $7), $8,
-       $9::double precision * interval '1 millisecond', $10::double precision * interval '1 millisecond') AS b`,
+     FROM revocation.begin_renewal($1, $2, $3, $4::jsonb, $5, $6, $7::double precision * interval '1 millisecond', $8,
+       make_interval(secs => $9), $10, $11::double precision * interval '1 millisecond',
+       $12::double precision * interval '1 millisecond') AS b`,
     [
       request.organization,
       request.leaseId,
       request.sessionId,
+      JSON.stringify(request.asker),
       request.renewalId,
       request.grantedAt,
+      request.fenceToleranceMs,
       request.notAfter,
       request.maxLifeSeconds,
       request.maxCount,
@@ -91,19 +100,33 @@ export type RenewalEnd =
   | { readonly outcome: 'renewed'; readonly expiresAt: Date; readonly renewals: number }
   | { readonly outcome: 'ended' | 'lost' };
 
+export interface RenewalCommit {
+  readonly leaseId: string;
+  readonly renewalId: string;
+  readonly asker: Asker;
+  readonly fenceToleranceMs: number;
+  /** As it was begun. */
+  readonly renewedUntil: Date;
+  readonly nativeExpiresAt: string | undefined;
+  /** `credential.renewed`; the function adds the new end and the count. */
+  readonly event: MayflyEvent;
+}
+
 /** Moves the end of the lease, with its event. Resolves after the commit; when it rejects, the outcome is unknown. */
-export async function commitRenewal(
-  pool: Pool,
-  { lease, renewedUntil }: Pick<BegunRenewal, 'lease' | 'renewedUntil'>,
-  renewalId: string,
-  nativeExpiresAt: string | undefined,
-  event: MayflyEvent,
-): Promise<RenewalEnd> {
+export async function commitRenewal(pool: Pool, commit: RenewalCommit): Promise<RenewalEnd> {
   const row = await firstRow(
     pool,
     'commit_renewal',
-    'SELECT * FROM revocation.commit_renewal($1, $2, $3, $4, $5::jsonb)',
-    [lease.leaseId, renewalId, renewedUntil, nativeExpiresAt, JSON.stringify(event)],
+    `SELECT * FROM revocation.commit_renewal($1, $2::jsonb, $3, $4::double precision * interval '1 millisecond', $5, $6, $7::jsonb)`,
+    [
+      commit.leaseId,
+      JSON.stringify(commit.asker),
+      commit.renewalId,
+      commit.fenceToleranceMs,
+      commit.renewedUntil,
+      commit.nativeExpiresAt,
+      JSON.stringify(commit.event),
+    ],
   );
   const outcome = row['outcome'] as RenewalEnd['outcome'];
   if (outcome !== 'renewed') return { outcome };

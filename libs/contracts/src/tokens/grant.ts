@@ -82,8 +82,10 @@ export const RenewalClaims = z.strictObject({
   lease_id: Uuid,
   /** When policy decided, by Postgres' clock. */
   granted_at: Instant,
-  /** The lease must be of this session and organization; asked for by this session or another of the same agent. */
+  /** The lease must be of this session and organization. */
   actor: Actor,
+  /** Who asks: that session or another of the same agent. What fences this one stops the renewal too. */
+  asker: Actor.pick({ session_id: true, parent_session_id: true, user: true }),
   source_ip: SourceIp,
   credential: CredentialName,
   provider: Name,

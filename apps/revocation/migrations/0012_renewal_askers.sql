@@ -1,0 +1,193 @@
+-- A renewal may be asked for by another session of the same agent than the one that holds the lease. From here on a fence of
+-- the asking session, or of the user it acts for, stops the renewal like a fence of the lease's own.
+
+DROP FUNCTION revocation.begin_renewal;
+DROP FUNCTION revocation.commit_renewal;
+DROP FUNCTION revocation.is_fenced;
+
+-- All that a fence could name to stop a renewal: the lease's subjects, and those of who asks.
+-- asker: session_id, and parent_session_id and "user" where there are any.
+CREATE FUNCTION revocation.renewal_subjects(l revocation.leases, asker jsonb)
+RETURNS TABLE (organization text, kind text, id text) LANGUAGE sql STABLE AS $$
+  SELECT s.* FROM revocation.subjects_of(l) AS s
+  UNION
+  SELECT s.* FROM revocation.subjects_of(jsonb_populate_record(l, asker)) AS s
+$$;
+COMMENT ON FUNCTION revocation.renewal_subjects IS 'Subjects whose fences stop a renewal of a lease by an asker';
+
+-- Whether a fence came after a decision about this lease. What was decided after the fence is policy's to refuse (a block), and
+-- if the fence is a revocation's, the lease is about to end anyway.
+-- tolerance: how far policy's reading of Postgres' clock may be ahead, as for an activation.
+CREATE FUNCTION revocation.is_fenced(l revocation.leases, asker jsonb, decided timestamptz, tolerance interval)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (
+    SELECT FROM revocation.renewal_subjects(l, asker) AS subject
+    JOIN revocation.fences f ON f.organization = subject.organization AND f.subject_kind = subject.kind AND f.subject_id = subject.id
+    WHERE f.agent_id IN ('', l.agent_id) AND f.instant >= decided - tolerance)
+$$;
+COMMENT ON FUNCTION revocation.is_fenced IS 'Whether a fence of the lease or of the asker came after a decision';
+
+-- As before, for the fences of who asks too, and with the maximum life counted from the decision, as policy counts it.
+-- outcome: begun (with the row as it was) | not_found | ended | not_renewable | too_often | used | busy | not_later
+CREATE FUNCTION revocation.begin_renewal(
+  org text,
+  id uuid,
+  session uuid,
+  asker jsonb,
+  renewal uuid,
+  granted timestamptz,
+  tolerance interval,
+  not_after timestamptz,
+  max_life interval,
+  max_count integer,
+  claim interval,
+  native_margin interval,
+  OUT outcome text,
+  OUT lease revocation.leases,
+  OUT renewed_until timestamptz,
+  OUT native_not_after timestamptz,
+  OUT ttl_seconds integer
+) LANGUAGE plpgsql AS $$
+DECLARE
+  at timestamptz;
+BEGIN
+  SELECT l.* INTO lease FROM revocation.leases l
+    WHERE l.lease_id = id AND l.organization = org AND l.session_id = session AND l.granted_at IS NOT NULL
+    FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    outcome := 'not_found';
+    RETURN;
+  END IF;
+  -- Not now(): it may have waited for the row.
+  at := clock_timestamp();
+  -- Past its expiry it is over, also when nobody has claimed its end yet.
+  IF lease.state <> 'active' OR lease.expires_at <= at OR revocation.is_fenced(lease, asker, granted, tolerance) THEN
+    outcome := 'ended';
+  ELSIF NOT lease.renewable THEN
+    outcome := 'not_renewable';
+  ELSIF lease.renewal_granted_at >= granted THEN
+    outcome := 'used';
+  ELSIF lease.renewing_until > at THEN
+    outcome := 'busy';
+  ELSIF lease.renewals >= max_count THEN
+    outcome := 'too_often';
+  ELSE
+    renewed_until := least(not_after, lease.granted_at + max_life);
+    -- A second at least: less is what clocks and roundings make.
+    IF renewed_until < lease.expires_at + interval '1 second' THEN
+      outcome := 'not_later';
+      RETURN;
+    END IF;
+    native_not_after := renewed_until + native_margin;
+    ttl_seconds := ceil(extract(epoch FROM renewed_until - at));
+    UPDATE revocation.leases l SET
+      renewal_id = renewal,
+      renewal_granted_at = granted,
+      renewing_until = at + claim,
+      native_expires_at = CASE WHEN l.native_expires_at IS NOT NULL THEN greatest(l.native_expires_at, begin_renewal.native_not_after) END
+    WHERE l.lease_id = id;
+    outcome := 'begun';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION revocation.begin_renewal IS 'Begins a renewal and keeps others away from the lease while the provider is called';
+
+-- As before, with the locks and the fences of who asks too.
+-- outcome: renewed | ended | lost (another renewal has taken its place)
+CREATE FUNCTION revocation.commit_renewal(
+  id uuid,
+  asker jsonb,
+  renewal uuid,
+  tolerance interval,
+  renewed_until timestamptz,
+  native timestamptz,
+  event jsonb,
+  OUT outcome text,
+  OUT lease_expires_at timestamptz,
+  OUT lease_renewals integer
+) LANGUAGE plpgsql AS $$
+DECLARE
+  l revocation.leases;
+BEGIN
+  -- None of the subjects ever changes.
+  SELECT known.* INTO STRICT l FROM revocation.leases known WHERE known.lease_id = id;
+  PERFORM pg_advisory_xact_lock_shared(revocation.subject_lock(subject.organization, subject.kind, subject.id))
+    FROM revocation.renewal_subjects(l, asker) AS subject;
+  SELECT known.* INTO STRICT l FROM revocation.leases known WHERE known.lease_id = id FOR NO KEY UPDATE;
+  IF l.state <> 'active' OR l.expires_at <= clock_timestamp() THEN
+    outcome := 'ended';
+    RETURN;
+  ELSIF l.renewal_id IS DISTINCT FROM renewal OR l.renewing_until IS NULL THEN
+    outcome := 'lost';
+    RETURN;
+  ELSIF revocation.is_fenced(l, asker, l.renewal_granted_at, tolerance) THEN
+    outcome := 'ended';
+    RETURN;
+  END IF;
+  -- Never earlier than it was, whatever the upstream's clock says.
+  lease_expires_at := greatest(l.expires_at, least(renewed_until, native));
+  lease_renewals := l.renewals + 1;
+  UPDATE revocation.leases known SET
+    expires_at = lease_expires_at,
+    native_expires_at = coalesce(native, l.native_expires_at),
+    due_at = CASE WHEN l.revocability ->> 'kind' = 'expiry_only' THEN coalesce(native, l.native_expires_at, lease_expires_at) ELSE lease_expires_at END,
+    renewals = lease_renewals,
+    last_renewed_at = clock_timestamp(),
+    renewing_until = NULL
+  WHERE known.lease_id = id;
+  PERFORM revocation.append_event(jsonb_set(event, '{data}', (event -> 'data') || jsonb_build_object(
+    'expires_at', revocation.instant(lease_expires_at), 'renewals', lease_renewals)));
+  outcome := 'renewed';
+END
+$$;
+COMMENT ON FUNCTION revocation.commit_renewal IS 'The commit point of a renewal: an end or a fence that came first wins';
+
+-- As before, and a fence of the predecessor stops its successor: who ended the lease before its successor was active has
+-- ended what was to take its place.
+-- outcome: as of activate
+CREATE OR REPLACE FUNCTION revocation.activate_successor(
+  facts jsonb,
+  event jsonb,
+  tolerance interval,
+  predecessor uuid,
+  renewal_count integer,
+  grace interval,
+  renewed jsonb,
+  OUT outcome text,
+  OUT lease_issued_at timestamptz,
+  OUT lease_expires_at timestamptz
+) LANGUAGE plpgsql AS $$
+DECLARE
+  successor revocation.leases := jsonb_populate_record(NULL::revocation.leases, facts);
+  at timestamptz;
+  old_expires_at timestamptz;
+BEGIN
+  -- Before anything is written, like all shared locks of an activation.
+  PERFORM pg_advisory_xact_lock_shared(revocation.subject_lock(successor.organization, 'lease', predecessor::text));
+  IF EXISTS (
+       SELECT FROM revocation.fences f
+       WHERE f.organization = successor.organization AND f.subject_kind = 'lease' AND f.subject_id = predecessor::text
+         AND f.agent_id IN ('', successor.agent_id) AND f.instant >= successor.granted_at - tolerance) THEN
+    outcome := 'fenced';
+    RETURN;
+  END IF;
+  SELECT a.* INTO outcome, lease_issued_at, lease_expires_at FROM revocation.activate(facts, event, tolerance) AS a;
+  IF outcome <> 'active' THEN RETURN; END IF;
+  at := clock_timestamp();
+  UPDATE revocation.leases l SET
+    successor_id = successor.lease_id,
+    expires_at = least(l.expires_at, at + grace),
+    due_at = least(l.due_at, at + grace),
+    renewals = renewal_count,
+    last_renewed_at = at
+  WHERE l.lease_id = predecessor AND l.organization = successor.organization AND l.session_id = successor.session_id
+    AND l.state = 'active' AND l.expires_at > at AND l.successor_id IS NULL
+  RETURNING l.expires_at INTO old_expires_at;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is nothing to take the place of' USING ERRCODE = 'MF001';
+  END IF;
+  UPDATE revocation.leases l SET predecessor_id = predecessor, renewals = renewal_count WHERE l.lease_id = successor.lease_id;
+  PERFORM revocation.append_event(jsonb_set(renewed, '{data}', (renewed -> 'data') || jsonb_build_object(
+    'expires_at', revocation.instant(old_expires_at))));
+END
+$$;
