@@ -11,8 +11,8 @@ import type { Nudgeable } from '../activation/activate.ts';
 import {
   completeRevocation,
   gatherBatch,
-  hasOpenLeases,
   lookAgain,
+  lookForOpenLease,
   pruneRevocations,
   takeDueRevocation,
 } from '../store/revocations.ts';
@@ -34,16 +34,20 @@ export interface GathererOptions {
 /** Most leases in one transaction: few enough that nobody waits long for one of them. */
 export const batchSize = 1_000;
 
+/** Most leases that one look passes that have ended. */
+const mostLookedAt = 10_000;
+
 const pruneEveryMs = 60_000;
-/** At once: each takes all of its members with it. */
-const mostPruned = 1;
+/** Most leases that one statement forgets, and the pause when there are more, in milliseconds: nobody waits behind it. */
+const mostPruned = 5_000;
+const pruneAgainMs = 200;
 
 export class RevocationGatherer {
   readonly #gathering: BackgroundLoop;
   readonly #pruning: BackgroundLoop;
 
   constructor(private readonly options: GathererOptions) {
-    const { pool, logger, pollMs, keepSeconds } = options;
+    const { logger, pollMs } = options;
     this.#gathering = new BackgroundLoop({
       name: 'revocations',
       intervalMs: pollMs,
@@ -54,8 +58,7 @@ export class RevocationGatherer {
       name: 'done revocations',
       intervalMs: pruneEveryMs,
       logger,
-      pass: async () =>
-        (await pruneRevocations(pool, keepSeconds, mostPruned)) === mostPruned ? 0 : undefined,
+      pass: async () => ((await this.prune()) ? pruneAgainMs : undefined),
     });
   }
 
@@ -78,7 +81,7 @@ export class RevocationGatherer {
    * still have leases to move first. One whose step fails goes to the back, so that it holds up no other.
    */
   async step(): Promise<boolean> {
-    const { pool, relay, due, pollMs } = this.options;
+    const { pool, relay, due, logger, pollMs } = this.options;
     let taken: string | undefined;
     const step = await inTransaction(pool, async (client) => {
       const revocation = await takeDueRevocation(client);
@@ -90,18 +93,17 @@ export class RevocationGatherer {
         failpoint('revocation.gather.before');
         return moved > 0 ? 'moved' : 'looked';
       }
-      if (await hasOpenLeases(client, revocationId)) {
-        await lookAgain(client, revocationId, pollMs);
-        return 'looked';
-      }
+      if ((await lookForOpenLease(client, revocationId, mostLookedAt, pollMs)) !== 'none') return 'looked';
       await completeRevocation(client, revocationId);
       await appendToOutbox(client, 'revocation', [
         revocationEvent('revocation.completed', revocation, { matched }),
       ]);
       return 'completed';
     }).catch(async (error: unknown) => {
-      if (taken !== undefined) await lookAgain(pool, taken, pollMs);
-      throw error;
+      if (taken === undefined) throw error;
+      await lookAgain(pool, taken, pollMs);
+      logger.error({ err: error, revocation_id: taken }, 'a revocation could not go on; it is tried again');
+      return 'failed';
     });
     if (step === 'moved') {
       failpoint('revocation.gather.committed');
@@ -109,5 +111,11 @@ export class RevocationGatherer {
     }
     if (step === 'completed') relay.nudge();
     return step !== 'nothing';
+  }
+
+  /** Forgets what was done long ago, some at a time; false when there is nothing. */
+  prune(): Promise<boolean> {
+    const { pool, keepSeconds } = this.options;
+    return pruneRevocations(pool, keepSeconds, mostPruned);
   }
 }

@@ -457,6 +457,127 @@ describe('a revocation of many', () => {
     }
   });
 
+  const endFirst = async (count: number): Promise<void> => {
+    for (const move of [
+      `state = 'revoking', end_cause = 'revoked', end_reason = 'leak'`,
+      `state = 'revoked', ended_at = now(), handle = NULL, due_at = NULL`,
+    ])
+      await world.database.pool.query(
+        `UPDATE revocation.leases SET ${move} WHERE lease_id IN (
+           SELECT lease_id FROM revocation.leases WHERE ended_at IS NULL ORDER BY lease_id LIMIT $1)`,
+        [count],
+      );
+  };
+
+  /** Gathered already, with so many leases of which the last `open` have not ended. */
+  const addGathered = async (count: number, open: number): Promise<string> => {
+    const revocationId = randomUUID();
+    await addLeases(world, user, count);
+    await world.database.pool.query(
+      `INSERT INTO revocation.revocations (revocation_id, organization, subject_kind, subject_id, reason, asked_by,
+         asked_organization, asked_session_id, asked_at, instant, immediate, gathered_at, due_at)
+       VALUES ($1, $2, 'user', $3, 'leak', 'spiffe://acme.test/person/ann', $2, gen_random_uuid(), now(), now(), $4, now(), now())`,
+      [revocationId, organization, user, count],
+    );
+    await world.database.pool.query(
+      'INSERT INTO revocation.revocation_leases SELECT $1, lease_id FROM revocation.leases',
+      [revocationId],
+    );
+    await endFirst(count - open);
+    return revocationId;
+  };
+
+  it('that can not go on holds up no other', async () => {
+    const register = world.replica({ MAYFLY_END_ANSWER_MS: '1', MAYFLY_DUE_POLL_MS: '60000' });
+    const ask = asker(world, register);
+    await addLeases(world, user, 3);
+    const broken = (await ask.revoke({ kind: 'session', id: randomUUID() })).revocation_id;
+    // A row that makes its own step fail.
+    await world.database.pool.query(
+      `UPDATE revocation.revocations SET subject_id = 'no uuid', due_at = now() - interval '1 hour'`,
+    );
+    const { revocation_id } = await ask.revoke({ kind: 'user', id: user });
+    while (await register.gatherer.step());
+    expect((await ask.get(revocation_id)).revocation).toMatchObject({ matched: 3, status: 'ending' });
+    expect((await ask.get(broken)).revocation.status).toBe('gathering');
+    const due = async () =>
+      (
+        await world.database.pool.query<{ later: boolean }>(
+          'SELECT due_at > now() AS later FROM revocation.revocations WHERE revocation_id = $1',
+          [broken],
+        )
+      ).rows;
+    expect(await due()).toEqual([{ later: true }]);
+    await world.database.pool.query(
+      'UPDATE revocation.revocations SET subject_id = gen_random_uuid(), due_at = now() WHERE revocation_id = $1',
+      [broken],
+    );
+    while (await register.gatherer.step());
+    expect((await ask.get(broken)).revocation.status).toBe('done');
+  });
+
+  it('is gathered before it is looked whether a hundred others are done', async () => {
+    const register = world.replica({ MAYFLY_END_ANSWER_MS: '1' });
+    const waiting = await addGathered(1, 1);
+    await world.database.pool.query(
+      `INSERT INTO revocation.revocations SELECT (r).* FROM (
+         SELECT jsonb_populate_record(r, jsonb_build_object('revocation_id', gen_random_uuid(), 'due_at', now() - interval '1 hour')) AS r
+         FROM revocation.revocations r, generate_series(1, 100) WHERE r.revocation_id = $1) copies`,
+      [waiting],
+    );
+    await addLeases(world, 'urgent', 2);
+    const ask = asker(world, register);
+    const { revocation_id } = await ask.revoke({ kind: 'user', id: 'urgent' });
+    expect(await register.gatherer.step()).toBe(true);
+    expect((await ask.get(revocation_id)).revocation).toMatchObject({ status: 'ending', matched: 2 });
+  });
+
+  it('is done with the last of its leases, and passes each that has ended once', async () => {
+    const register = world.replica();
+    const revocationId = await addGathered(25_000, 1);
+    // Three looks: 10,000 have ended, and 10,000 more; then there is the one that has not.
+    for (let look = 0; look < 3; look++) expect(await register.gatherer.step()).toBe(true);
+    expect(await register.gatherer.step()).toBe(false);
+    const { rows } = await world.database.pool.query<{ open_from: string; lease_id: string }>(
+      `SELECT r.open_from, l.lease_id FROM revocation.revocations r, revocation.leases l WHERE l.ended_at IS NULL`,
+    );
+    expect(rows).toHaveLength(1);
+    expect(rows[0]?.open_from).toBe(rows[0]?.lease_id);
+    const lookAgain = () =>
+      world.database.pool.query('UPDATE revocation.revocations SET due_at = now() WHERE done_at IS NULL');
+    await lookAgain();
+    expect(await register.gatherer.step()).toBe(true);
+    expect(await register.gatherer.step()).toBe(false);
+    await endFirst(1);
+    await lookAgain();
+    expect(await register.gatherer.step()).toBe(true);
+    expect((await asker(world, register).get(revocationId)).revocation.status).toBe('done');
+  });
+
+  it('of very many is forgotten some at a time, itself last', async () => {
+    const register = world.replica();
+    const revocationId = await addGathered(12_000, 0);
+    const left = async () => {
+      const { rows } = await world.database.pool.query<{ leases: number; rows: number }>(
+        `SELECT (SELECT count(*)::integer FROM revocation.revocation_leases) AS leases, count(*)::integer AS rows
+         FROM revocation.revocations WHERE revocation_id = $1`,
+        [revocationId],
+      );
+      return rows[0];
+    };
+    expect(await register.gatherer.prune()).toBe(false);
+    await world.database.pool.query(
+      `UPDATE revocation.revocations SET done_at = now() - interval '31 days', due_at = NULL`,
+    );
+    expect(await register.gatherer.prune()).toBe(true);
+    expect(await left()).toEqual({ leases: 7_000, rows: 1 });
+    expect(await register.gatherer.prune()).toBe(true);
+    expect(await left()).toEqual({ leases: 2_000, rows: 1 });
+    expect(await register.gatherer.prune()).toBe(true);
+    expect(await left()).toEqual({ leases: 0, rows: 0 });
+    expect(await register.gatherer.prune()).toBe(false);
+  });
+
   it('is forgotten some time after it is done, and not before', async () => {
     const register = world.replica();
     register.start();

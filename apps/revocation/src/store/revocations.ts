@@ -146,32 +146,62 @@ export async function gatherBatch(
   return row;
 }
 
-/** For a gathered one: whether any of its leases has not ended. */
-export async function hasOpenLeases(client: PoolClient, revocationId: string): Promise<boolean> {
-  const { rowCount } = await client.query({
-    name: 'has_open_leases',
+/**
+ * For a gathered one: looks for a lease of it that has not ended, among the next `most` of those that are not known to have.
+ * `open`: there is one, and it is looked again later, the older the revocation the less often, once a minute at least. `more`:
+ * not among these; it is looked further at once. `none`: all have ended.
+ *
+ * What has ended stays so, so each look begins where the one before stopped: all looks together pass every lease once.
+ */
+export async function lookForOpenLease(
+  client: PoolClient,
+  revocationId: string,
+  most: number,
+  shortestMs: number,
+): Promise<'open' | 'more' | 'none'> {
+  const { rows } = await client.query<{ is_open: boolean }>({
+    name: 'look_for_open_lease',
+    // OFFSET 0 keeps it a look into the register for each member in turn, up to the first: never a join of all.
     text: `
-      SELECT FROM revocation.revocation_leases m JOIN revocation.leases l ON l.lease_id = m.lease_id
-      WHERE m.revocation_id = $1 AND l.ended_at IS NULL LIMIT 1`,
-    values: [revocationId],
+      WITH page AS MATERIALIZED (
+        SELECT m.lease_id FROM revocation.revocation_leases m
+        WHERE m.revocation_id = $1
+          AND m.lease_id >= (SELECT r.open_from FROM revocation.revocations r WHERE r.revocation_id = $1)
+        ORDER BY m.lease_id LIMIT $2),
+      open AS MATERIALIZED (
+        SELECT p.lease_id FROM page p
+        WHERE EXISTS (SELECT FROM revocation.leases l WHERE l.lease_id = p.lease_id AND l.ended_at IS NULL OFFSET 0)
+        LIMIT 1),
+      place AS MATERIALIZED (
+        SELECT coalesce((SELECT o.lease_id FROM open o), (SELECT p.lease_id FROM page p OFFSET $2 - 1)) AS lease_id,
+          EXISTS (SELECT FROM open) AS is_open)
+      UPDATE revocation.revocations r SET open_from = place.lease_id,
+        due_at = CASE WHEN place.is_open THEN ${nextLook('$3')} ELSE clock_timestamp() END
+      FROM place WHERE r.revocation_id = $1 AND place.lease_id IS NOT NULL
+      RETURNING place.is_open`,
+    values: [revocationId, most, shortestMs],
   });
-  return (rowCount ?? 0) > 0;
+  const row = rows[0];
+  if (row === undefined) return 'none';
+  return row.is_open ? 'open' : 'more';
 }
 
-/** Looks again later: the older it is, the less often, once a minute at least. */
-export async function lookAgain(
-  client: PoolClient | Pool,
-  revocationId: string,
-  shortestMs: number,
-): Promise<void> {
-  await client.query({
+/** Puts off what could not be done; to the back of the queue, and no longer than the wait between two looks. */
+export async function lookAgain(pool: Pool, revocationId: string, shortestMs: number): Promise<void> {
+  await pool.query({
     name: 'look_again',
+    // Done all the same, when only the answer of the commit was lost.
     text: `
-      UPDATE revocation.revocations SET due_at = clock_timestamp() + least(interval '1 minute',
-        greatest($2::double precision * interval '1 millisecond', (clock_timestamp() - asked_at) / 10))
-      WHERE revocation_id = $1`,
+      UPDATE revocation.revocations SET due_at = ${nextLook('$2')}
+      WHERE revocation_id = $1 AND done_at IS NULL`,
     values: [revocationId, shortestMs],
   });
+}
+
+/** SQL for when to look at a revocation again. @param shortestMs The parameter with the shortest wait in milliseconds. */
+function nextLook(shortestMs: string): string {
+  return `clock_timestamp() + least(interval '1 minute',
+          greatest(${shortestMs}::double precision * interval '1 millisecond', (clock_timestamp() - asked_at) / 10))`;
 }
 
 /** All of its leases have ended. */
@@ -183,22 +213,31 @@ export async function completeRevocation(client: PoolClient, revocationId: strin
   });
 }
 
-/** Forgets revocations, at most `limit`, that were done longer ago than they are kept; answers with how many. */
-export async function pruneRevocations(pool: Pool, keepSeconds: number, limit: number): Promise<number> {
-  const { rows } = await pool.query({
+/**
+ * Forgets some of the revocation that was done the longest ago, if that is longer than they are kept: at most `most` of its
+ * leases, and with the last of them the revocation. Answers whether there was anything to forget.
+ */
+export async function pruneRevocations(pool: Pool, keepSeconds: number, most: number): Promise<boolean> {
+  const { rows } = await pool.query<{ found: boolean }>({
     name: 'prune_revocations',
     text: `
-      WITH old AS (
-        DELETE FROM revocation.revocations WHERE revocation_id IN (
-          SELECT revocation_id FROM revocation.revocations WHERE done_at < now() - make_interval(secs => $1)
-          ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-        RETURNING revocation_id),
+      WITH old AS MATERIALIZED (
+        SELECT r.revocation_id FROM revocation.revocations r
+        WHERE r.done_at < now() - make_interval(secs => $1)
+        ORDER BY r.done_at LIMIT 1 FOR UPDATE SKIP LOCKED),
       theirs AS (
-        DELETE FROM revocation.revocation_leases m USING old WHERE m.revocation_id = old.revocation_id)
-      SELECT revocation_id FROM old`,
-    values: [keepSeconds, limit],
+        DELETE FROM revocation.revocation_leases m
+        WHERE m.revocation_id = (SELECT old.revocation_id FROM old) AND m.lease_id = ANY (ARRAY(
+          SELECT next.lease_id FROM revocation.revocation_leases next
+          WHERE next.revocation_id = (SELECT old.revocation_id FROM old) ORDER BY next.lease_id LIMIT $2))
+        RETURNING m.lease_id),
+      gone AS (
+        DELETE FROM revocation.revocations r USING old
+        WHERE r.revocation_id = old.revocation_id AND (SELECT count(*) FROM theirs) < $2)
+      SELECT EXISTS (SELECT FROM old) AS found`,
+    values: [keepSeconds, most],
   });
-  return rows.length;
+  return rows[0]?.found === true;
 }
 
 /** Where a batch of leases that end with their subject stopped. */
