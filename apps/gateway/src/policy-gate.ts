@@ -3,7 +3,7 @@
  * another service is to answer goes there with policy's signed assertion, never with the gateway's word.
  */
 import { Injectable } from '@nestjs/common';
-import { bus, type Act, type OutputOf, type RawInputOf } from '@mayfly/contracts';
+import { bus, type AskedAct, type OutputOf, type RawInputOf } from '@mayfly/contracts';
 import { BusClient } from '@mayfly/messaging';
 import { loadSealingPublicKey, sealTo } from '@mayfly/tokens';
 import { Admission } from './admission/admission.ts';
@@ -92,7 +92,7 @@ export class PolicyGate {
   }
 
   /** Policy's assertion that this caller may do this, for the service that answers. */
-  async assertionFor(caller: Caller, act: Act): Promise<string> {
+  async assertionFor(caller: Caller, act: AskedAct): Promise<string> {
     const { assertion } = await this.#charged(caller, (identity) =>
       this.client.call(bus.policy.authorize, { ...identity, act }),
     );

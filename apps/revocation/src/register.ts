@@ -17,6 +17,7 @@ import { Reconciler } from './ends/reconciler.ts';
 import { Intents } from './intents/intents.ts';
 import { Leases } from './leases/leases.ts';
 import { RevocationGatherer } from './revocations/gatherer.ts';
+import { Orders } from './revocations/orders.ts';
 import { Revocations } from './revocations/revocations.ts';
 import { Upstreams } from './ends/upstreams.ts';
 import { Renewals } from './renewals/renewals.ts';
@@ -62,6 +63,7 @@ export class Register {
   readonly intents: Intents;
   readonly ends: AskedEnds;
   readonly revocations: Revocations;
+  readonly orders: Orders;
   readonly gatherer: RevocationGatherer;
   readonly leases: Leases;
   readonly renewals: Renewals;
@@ -160,6 +162,7 @@ export class Register {
       logger,
       answerMs: settings.MAYFLY_END_ANSWER_MS,
     });
+    this.orders = new Orders({ pool, gatherer: this.gatherer, relay });
     this.leases = new Leases({ pool, askers, publisher });
     this.renewals = new Renewals({
       pool,

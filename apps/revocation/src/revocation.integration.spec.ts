@@ -224,6 +224,23 @@ describe('revocation on the bus', () => {
     expect(eventSubject('session.closed')).toBe('mayfly.events.session.closed');
   });
 
+  it('takes what policy orders with a block from the event log', async () => {
+    const user = 'blocked@acme.test';
+    const { leaseId } = await issue({ actor: { user } });
+    const order = {
+      organization,
+      session_id: randomUUID(),
+      agent_id: 'spiffe://acme.test/person/ann',
+      reason: 'strange',
+      action_context: { subject: { kind: 'user', id: user } },
+      revocation_id: randomUUID(),
+    };
+    await policyEvents.publish(newEvent('policy', 'block.added', order));
+    await until(() => toldOf(leaseId).includes('revoked'));
+    await until(() => toldOf(order.revocation_id).length === 2);
+    expect(toldOf(order.revocation_id)).toEqual(['requested', 'completed']);
+  });
+
   it('shows live leases by state, lateness and what waits in the outbox', async () => {
     await issue();
     const text = await metrics.metrics();

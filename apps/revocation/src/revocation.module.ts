@@ -33,6 +33,7 @@ import { Leases } from './leases/leases.ts';
 import { RenewalsHandler } from './renewals/renewals.handler.ts';
 import { Renewals } from './renewals/renewals.ts';
 import { Register } from './register.ts';
+import { Orders } from './revocations/orders.ts';
 import { Revocations } from './revocations/revocations.ts';
 import { RevocationsHandler } from './revocations/revocations.handler.ts';
 import type { RevocationSettings } from './settings.ts';
@@ -113,6 +114,7 @@ export class RevocationModule {
         { provide: Intents, useValue: register.intents },
         { provide: AskedEnds, useValue: register.ends },
         { provide: Revocations, useValue: register.revocations },
+        { provide: Orders, useValue: register.orders },
         { provide: Leases, useValue: register.leases },
         { provide: Renewals, useValue: register.renewals },
         { provide: Running, useValue: new Running(register, relay, pool) },

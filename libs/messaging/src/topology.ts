@@ -101,6 +101,13 @@ export const consumers = {
     batch: 100,
     maxAckPending: 1_000,
   },
+  'revocation-blocks': {
+    service: 'revocation',
+    stream: 'MAYFLY_EVENTS',
+    filter: eventSubject('block.added'),
+    batch: 100,
+    maxAckPending: 1_000,
+  },
   'policy-leases': {
     service: 'policy',
     stream: 'MAYFLY_EVENTS',

@@ -52,7 +52,11 @@ export class AdministrationController {
     return this.client.call(bus.revocation.listRevocations, { assertion, ...page });
   }
 
-  /** The block first, then the fence: what was decided before the block is then stopped, and nothing is decided after it. */
+  /**
+   * The block first, then the fence: what was decided before the block is then stopped, and nothing is decided after it. Policy
+   * has ordered the second step with the first, so it happens even if this process dies in between; asked for here, it has
+   * happened when the caller is answered.
+   */
   @Route(addBlock)
   async addBlock(
     @AuthenticatedCaller() caller: Caller,

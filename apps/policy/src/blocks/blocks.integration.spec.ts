@@ -153,6 +153,22 @@ describe('a block', () => {
     expect(await codeOf(remove(first.block_id))).toBe('not_found');
   });
 
+  it('orders by its event what the assertion asks for at once, anew each time that it is asked for', async () => {
+    const subject = { kind: 'user', id: 'mallory@acme.example' } as const;
+    const answers: Awaited<ReturnType<typeof add>>[] = [];
+    for (const revoke of [true, false, true]) answers.push(await add(subject, { revoke }));
+    const ids: (string | undefined)[] = [];
+    for (const { assertion } of answers) {
+      const { act } = await policy.readAssertion(assertion);
+      ids.push(act.action === 'revoke' ? act.revocation_id : undefined);
+    }
+    expect(ids).toEqual([expect.any(String), undefined, expect.any(String)]);
+    expect(ids[2]).not.toBe(ids[0]);
+    const told = (await policy.outbox()).filter(({ data }) => data.block_id === answers[0]?.block.block_id);
+    expect(told.map(({ data }) => data.revocation_id)).toEqual(ids);
+    await remove(answers[0]?.block.block_id ?? '');
+  });
+
   it('is told with who, what and why, and gives the assertion that revokes when asked to', async () => {
     const { block, assertion } = await add({ kind: 'user', id: 'eve@acme.example' }, { revoke: true });
     expect(await policy.readAssertion(assertion)).toMatchObject({

@@ -2,6 +2,7 @@
 import {
   MayflyError,
   Uuid,
+  type Act,
   type AssertionClaims,
   type Block,
   type bus,
@@ -34,8 +35,8 @@ export class Blocks {
   constructor(private readonly parts: BlocksParts) {}
 
   /**
-   * Resolves once the block is durable: no decision after that lets its subject through. What was decided before is stopped
-   * by whoever uses the assertion. Throws `unauthenticated`, `policy_denied`, and `invalid_request` for a subject that is none.
+   * Resolves once the block is durable: no decision after that lets its subject through. Durable with it, by the event, is the
+   * order to stop what was decided before and, if asked for, to end what lives. The assertion does the same at once. Throws `unauthenticated`, `policy_denied`, and `invalid_request` for a subject that is none.
    */
   async add(input: InputOf<typeof bus.policy.addBlock>): Promise<OutputOf<typeof bus.policy.addBlock>> {
     const { subject, reason, for_seconds: forSeconds, revoke } = input;
@@ -43,6 +44,8 @@ export class Blocks {
     if (subject.kind === 'session' && !Uuid.safeParse(subject.id).success) {
       throw new MayflyError('invalid_request', 'A session is named by its id, a UUID.');
     }
+    // One for each time that it is asked for: what has come to life since ends too.
+    const revocation = revoke ? { revocation_id: uuidv7() } : {};
     const block = await inTransaction(this.parts.pool, async (client) => {
       const stored = await upsertBlock(client, {
         id: uuidv7(),
@@ -52,12 +55,15 @@ export class Blocks {
         addedBy: session.agentId,
         forSeconds,
       });
-      const event = blockEvent('block.added', stored, { ...about(session, input), outcome: 'blocked' });
+      const caused = { ...about(session, input), ...revocation, outcome: 'blocked' };
+      const event = blockEvent('block.added', stored, caused);
       await appendToOutbox(client, 'policy', [event]);
       return stored;
     });
     this.parts.relay.nudge();
-    const act = { action: revoke ? 'revoke' : 'fence', subject, reason } as const;
+    const act: Act = revoke
+      ? { action: 'revoke', subject, reason, ...revocation }
+      : { action: 'fence', subject, reason };
     return { block: viewOf(block), assertion: await signAssertion(this.parts.assertions, session, act) };
   }
 

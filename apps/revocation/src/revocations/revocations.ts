@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   MayflyError,
-  Uuid,
   type bus,
   type InputOf,
   type OutputOf,
@@ -28,6 +27,7 @@ import {
   type AcceptedRevocation,
 } from '../store/revocations.ts';
 import { revocationEvent } from './revocation-event.ts';
+import { problemOf } from './subject.ts';
 import { isDone, leaseView, placeOf, placeText, revocationView } from './views.ts';
 
 export interface RevocationsOptions {
@@ -61,7 +61,7 @@ export class Revocations {
     const asker = await askers.identify(assertion, 'revoke');
     const { organization, subject } = namedBy(asker.act.subject, asker);
     const revocation: AcceptedRevocation = {
-      revocationId: uuidv7(),
+      revocationId: asker.act.revocation_id ?? uuidv7(),
       organization,
       subject,
       reason: asker.act.reason,
@@ -174,9 +174,8 @@ function namedBy(
   if (subject.kind === 'organization' && id !== organization) {
     throw new MayflyError('policy_denied', 'Only the own organization may be revoked.');
   }
-  if ((subject.kind === 'lease' || subject.kind === 'session') && !Uuid.safeParse(id).success) {
-    throw new MayflyError('invalid_request', `A ${subject.kind} is named by its id, a UUID.`);
-  }
+  const problem = problemOf({ kind: subject.kind, id });
+  if (problem !== undefined) throw new MayflyError('invalid_request', problem);
   return { organization, subject: { kind: subject.kind, id } };
 }
 

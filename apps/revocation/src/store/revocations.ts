@@ -26,7 +26,7 @@ export interface AcceptedRevocation {
 
 /**
  * Commits the fence and the row, with `event` (`revocation.requested`), in one round trip. No lease is touched here, so it
- * takes as long for a million as for none. When it rejects, the outcome is unknown.
+ * takes as long for a million as for none. Changes nothing when a revocation of that id is there. When it rejects, the outcome is unknown.
  */
 export async function acceptRevocation(
   pool: Pool,

@@ -22,7 +22,7 @@ import {
   Uuid,
   WellFormed,
 } from '../primitives.ts';
-import { Act } from '../tokens/assertion.ts';
+import { AskedAct } from '../tokens/assertion.ts';
 
 /** A bearer token on its way to policy: compact JWE to policy's sealing key, because the bus never carries a token in the clear. */
 const SealedToken = Sealed.describe('JWE to the sealing key of policy; the payload is the raw token');
@@ -157,7 +157,7 @@ export const authorize = defineOperation({
   name: 'policy.authorize',
   summary: 'Answers with a signed assertion of who asks for what, for a call that another service answers.',
   bus: { service: 'policy', operation: 'authorize', callers: ['gateway'], timeoutMs: 5_000 },
-  input: z.strictObject({ token: SealedToken, act: Act, source_ip: SourceIp }),
+  input: z.strictObject({ token: SealedToken, act: AskedAct, source_ip: SourceIp }),
   output: z.strictObject({ assertion: Signed }),
   errors: ['unauthenticated', 'policy_denied'],
 });
@@ -282,7 +282,7 @@ export const addBlock = defineOperation({
   }),
   output: z.strictObject({
     block: Block,
-    /** For `revoke`, or else for `fence`: what was decided before the block must come to nothing as well. */
+    /** For `revoke`, or else for `fence`: what was decided before the block must come to nothing as well. The event of the block orders the same. */
     assertion: Signed,
   }),
   errors: ['unauthenticated', 'policy_denied'],

@@ -104,7 +104,7 @@ export const EventData = z.strictObject({
   successor_id: Uuid.optional(),
   /** Where a use was learnt from. */
   source: z.enum(['reported', 'observed']).optional(),
-  /** The revocation that it is about, or that started the end of the lease. */
+  /** The revocation that it is about, that started the end of the lease, or that it orders. */
   revocation_id: Uuid.optional(),
   /** The block that was added or removed. */
   block_id: Uuid.optional(),

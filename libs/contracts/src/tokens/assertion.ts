@@ -16,20 +16,35 @@ import {
 } from '../primitives.ts';
 import { Actor } from './grant.ts';
 
-/** What may be asked for, and of what. The answering service acts on these values and on no other copy of them. */
-export const Act = z.discriminatedUnion('action', [
+const revoke = z.strictObject({
+  action: z.literal('revoke'),
+  subject: RevocationSubject,
+  reason: text(256),
+});
+
+const otherActs = [
   z.strictObject({ action: z.literal('list_leases') }),
   z.strictObject({ action: z.literal('read_lease'), lease_id: Uuid }),
   z.strictObject({ action: z.literal('end_lease'), lease_id: Uuid, reason: text(256) }),
   z.strictObject({ action: z.literal('report_use'), lease_id: Uuid }),
   z.strictObject({ action: z.literal('introspect') }),
   z.strictObject({ action: z.literal('end_session'), session_id: Uuid }),
-  z.strictObject({ action: z.literal('revoke'), subject: RevocationSubject, reason: text(256) }),
   /** Stops mints under way for what has just been blocked. */
   z.strictObject({ action: z.literal('fence'), subject: BlockSubject, reason: text(256) }),
   z.strictObject({ action: z.literal('list_revocations') }),
   z.strictObject({ action: z.literal('read_revocation'), revocation_id: Uuid }),
   z.strictObject({ action: z.literal('read_audit') }),
+] as const;
+
+/** What may be asked for, and of what. */
+export const AskedAct = z.discriminatedUnion('action', [...otherActs, revoke]);
+export type AskedAct = z.infer<typeof AskedAct>;
+
+/** The same as policy signs it. The answering service acts on these values and on no other copy of them. */
+export const Act = z.discriminatedUnion('action', [
+  ...otherActs,
+  /** `revocation_id`: policy has ordered it by an event too, under this id; whichever comes first carries it out. Chosen by policy alone. */
+  revoke.extend({ revocation_id: Uuid.optional() }),
 ]);
 export type Act = z.infer<typeof Act>;
 

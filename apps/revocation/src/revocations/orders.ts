@@ -1,0 +1,72 @@
+/**
+ * What policy orders by events: the fence of what it has blocked, and the revocation of what was blocked with it. The gateway
+ * asks for the same at once; the event makes it certain, whoever dies in between.
+ */
+import { AgentId, BlockSubject, Name, text, Uuid } from '@mayfly/contracts';
+import type { Delivery } from '@mayfly/messaging';
+import { currentTraceparent } from '@mayfly/telemetry';
+import type { Pool } from 'pg';
+import { z } from 'zod';
+import type { Nudgeable } from '../activation/activate.ts';
+import { acceptRevocation, fenceSubject, type AcceptedRevocation } from '../store/revocations.ts';
+import { revocationEvent } from './revocation-event.ts';
+import { problemOf } from './subject.ts';
+
+export interface OrdersOptions {
+  readonly pool: Pool;
+  readonly gatherer: Nudgeable;
+  readonly relay: Nudgeable;
+}
+
+/** The part of an event's data that is an order. */
+const Order = z.object({
+  organization: Name,
+  session_id: Uuid,
+  agent_id: AgentId,
+  reason: text(1024),
+  /** Without it: a fence alone. */
+  revocation_id: Uuid.optional(),
+  action_context: z.object({
+    subject: BlockSubject.refine((subject) => problemOf(subject) === undefined, {
+      error: 'is named by its id, a UUID',
+    }),
+  }),
+});
+
+export class Orders {
+  constructor(private readonly options: OrdersOptions) {}
+
+  /** Safe to repeat and in any order with the gateway's calls. Throws `dependency_unavailable`: then the events come again. */
+  async carryOut(deliveries: readonly Pick<Delivery, 'event' | 'reject'>[]): Promise<void> {
+    for (const { event, reject } of deliveries) {
+      const order = Order.safeParse(event.data);
+      if (order.success) await this.#carryOut(order.data, event.traceparent ?? currentTraceparent());
+      else reject(`the event is no order: ${z.prettifyError(order.error)}`.slice(0, 500));
+    }
+  }
+
+  async #carryOut(order: z.infer<typeof Order>, askedTraceparent: string | undefined): Promise<void> {
+    const { pool, gatherer, relay } = this.options;
+    const { organization, reason, revocation_id: revocationId } = order;
+    const { subject } = order.action_context;
+    if (revocationId === undefined) {
+      await fenceSubject(pool, organization, subject, reason, false);
+      return;
+    }
+    const revocation: AcceptedRevocation = {
+      revocationId,
+      organization,
+      subject,
+      reason,
+      askedBy: order.agent_id,
+      // Of a subject within one organization, its administrators and auditors follow what becomes of it.
+      askedOrganization: organization,
+      askedSessionId: order.session_id,
+      askedTraceparent,
+      forEver: false,
+    };
+    await acceptRevocation(pool, revocation, revocationEvent('revocation.requested', revocation));
+    gatherer.nudge();
+    relay.nudge();
+  }
+}
