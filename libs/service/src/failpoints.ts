@@ -30,6 +30,18 @@ export const failpoints = [
   'minting.reconcile.before',
   'minting.reconcile.after',
   'revocation.cleanup.committed',
+  // The renewal in place, and by a successor, which is minted as above.
+  'policy.renewal.before',
+  'revocation.renewal.before',
+  'revocation.renewal.begun',
+  'minting.renewal.before',
+  'minting.renewal.after',
+  'revocation.renewal.prolonged',
+  'revocation.renewal.committed',
+  'gateway.renewal.before',
+  'policy.succession.reserved',
+  'revocation.succession.before',
+  'revocation.succession.committed',
   // The end.
   'revocation.end-asked.committed',
   'revocation.revoke.committed',

@@ -12,7 +12,7 @@ import { countVerdicts, describe } from './table.ts';
 
 const help = `Usage: npm run test:chaos [-- options]
 
-Without options: every fault once, in about six minutes.
+Without options: every fault once, in about eight minutes.
 
   --only <text>      just the faults that have this in their names, such as --only "kill at revocation."
   --random           faults by chance instead

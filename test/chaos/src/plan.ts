@@ -15,6 +15,9 @@ const worthPausing = [
   'minting.reply.before',
   'revocation.activation.before',
   'revocation.claim.committed',
+  'minting.renewal.before',
+  'revocation.renewal.prolonged',
+  'revocation.succession.before',
 ];
 
 /** One of everything, in an order that is always the same. */

@@ -92,6 +92,7 @@ export async function runPlan(options: RunOptions): Promise<Report> {
     ledger,
     faults,
     http,
+    register,
     toolToken: toolSession(http, chaos.stack.issuer),
   });
   const load = new Load({
@@ -141,7 +142,12 @@ export async function runPlan(options: RunOptions): Promise<Report> {
         name: 'every credential was tried after its time',
         problems: stillWorks.pending === 0 ? [] : [`${String(stillWorks.pending)} were not`],
       },
-      { name: 'no orphan outlives its time', problems: watch.violations },
+      { name: 'no orphan outlives its time, and nothing the register', problems: watch.violations },
+      {
+        name: 'leases were renewed, in place and by a successor',
+        problems: Object.entries(load.renewals).flatMap(([kind, count]) => (count > 0 ? [] : [`no ${kind}`])),
+        note: `${String(load.renewals.postgres)} and ${String(load.renewals.jwt)}`,
+      },
       await checkNothingUpstream(register),
       await checkNothingTwice(register),
       checkNoDeadLetters(await countDeadLetters(stack)),

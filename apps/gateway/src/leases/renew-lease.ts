@@ -5,6 +5,7 @@
 import { Injectable } from '@nestjs/common';
 import { bus, MayflyError, type http, type InputOf, type RenewedLease } from '@mayfly/contracts';
 import { BusClient } from '@mayfly/messaging';
+import { failpoint } from '@mayfly/service';
 import { generateSealingKeyPair } from '@mayfly/tokens';
 import type { Caller } from '../http/route.ts';
 import { PolicyGate } from '../policy-gate.ts';
@@ -41,6 +42,7 @@ export class RenewLease {
       }
       case 'extend': {
         const lease = await this.client.call(bus.revocation.renewLease, { grant: decision.grant });
+        failpoint('gateway.renewal.before');
         const adjusted = decision.ttl_adjusted === undefined ? {} : { ttl_adjusted: decision.ttl_adjusted };
         return { ...lease, status: 'active', renewable: true, ...adjusted };
       }

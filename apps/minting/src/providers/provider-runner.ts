@@ -133,7 +133,11 @@ export class ProviderRunner {
     return this.#run('renew', call, deadlineMs, (provider, context) => {
       if (provider.renew === undefined) throw new ProviderRejected('the provider cannot renew in place');
       const { handle, ttlSeconds, notAfter } = call;
-      const renewing = provider.renew({ ...context, handle, ttlSeconds, notAfter });
+      failpoint('minting.renewal.before');
+      const renewing = provider.renew({ ...context, handle, ttlSeconds, notAfter }).then((renewed) => {
+        failpoint('minting.renewal.after');
+        return renewed;
+      });
       return withinDeadline(renewing, context.deadline, tooLate);
     });
   }

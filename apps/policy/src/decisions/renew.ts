@@ -8,6 +8,7 @@ import {
   type OutputOf,
   type RenewalClaims,
 } from '@mayfly/contracts';
+import { failpoint } from '@mayfly/service';
 import type { TokenSigner } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
@@ -54,6 +55,7 @@ export class Renew {
     const { gate, running: configuration, signals, pool } = this.parts;
     const session = await gate.readToken(input.token);
     const running = configuration.current();
+    failpoint('policy.renewal.before');
     const found = await findRenewableLease(pool, {
       leaseId: input.lease_id,
       sessionId: session.id,
@@ -120,6 +122,7 @@ export class Renew {
     if (outcome === 'rotated') {
       throw new MayflyError('conflict', 'The lease has a successor, or one is being minted; renew that one.');
     }
+    failpoint('policy.succession.reserved');
     const renewals = lease.renewals + 1;
     const asked = {
       claimed_task: lease.claimedTask,

@@ -51,6 +51,7 @@ export class Activations {
     });
     failpoint('revocation.activation.before');
     const succession = await this.#succession(grant);
+    if (succession !== undefined) failpoint('revocation.succession.before');
     const activation = await activateLease(
       pool,
       {
@@ -69,6 +70,7 @@ export class Activations {
       succession?.toStore,
     );
     failpoint('revocation.activation.committed');
+    if (succession !== undefined) failpoint('revocation.succession.committed');
     switch (activation.outcome) {
       case 'active':
         relay.nudge();

@@ -4,6 +4,7 @@
  */
 import { bus, MayflyError, type OutputOf, type RenewalClaims } from '@mayfly/contracts';
 import type { BusClient } from '@mayfly/messaging';
+import { failpoint } from '@mayfly/service';
 import {
   currentTraceparent,
   inTrace,
@@ -60,6 +61,7 @@ export class Renewals {
   async renew(signedGrant: string): Promise<Renewed> {
     const grant = await this.options.grants.verify(signedGrant, { now: new Date() });
     const { actor } = grant;
+    failpoint('revocation.renewal.before');
     const start = await beginRenewal(this.options.pool, {
       renewalId: grant.jti,
       grantedAt: grant.granted_at,
@@ -75,6 +77,7 @@ export class Renewals {
       nativeMarginMs,
     });
     if (start.outcome !== 'begun') throw refusal(start.outcome, grant);
+    failpoint('revocation.renewal.begun');
     const { lease } = start;
     const cause = currentTraceparent();
     return inTrace(
@@ -132,6 +135,7 @@ export class Renewals {
       ...askedBy(grant.asker, lease),
       causeTraceparent: cause,
     });
+    failpoint('revocation.renewal.prolonged');
     const end = await commitRenewal(pool, {
       leaseId: lease.leaseId,
       renewalId: grant.jti,
@@ -142,6 +146,7 @@ export class Renewals {
       event,
     });
     if (end.outcome !== 'renewed') throw lost(end.outcome);
+    failpoint('revocation.renewal.committed');
     relay.nudge();
     return answer(begun, end, native);
   }

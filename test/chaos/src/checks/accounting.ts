@@ -15,11 +15,15 @@ export interface Check {
   readonly note?: string;
 }
 
-/** Events that the log still lacks: ends and issues that the register knows, of leases that were released or not. */
+/** Events that the log still lacks: issues, last renewals and ends that the register knows, of leases that were released or not. */
 const missingEvents = `
   SELECT l.lease_id, l.state FROM revocation.leases l
   WHERE (l.granted_at IS NOT NULL AND NOT EXISTS (
            SELECT FROM audit.event_log e WHERE e.lease_id = l.lease_id AND e.type = 'credential.issued'))
+     OR (l.last_renewed_at IS NOT NULL AND NOT EXISTS (
+           SELECT FROM audit.event_log e WHERE e.lease_id = l.lease_id AND e.type = 'credential.renewed'
+             AND (e.event -> 'data' ->> 'renewals')::int = l.renewals
+             AND (e.event -> 'data' ->> 'expires_at')::timestamptz = date_trunc('milliseconds', l.expires_at)))
      OR (l.ended_at IS NOT NULL AND NOT EXISTS (
            SELECT FROM audit.event_log e WHERE e.lease_id = l.lease_id AND e.type = 'credential.' || l.state))`;
 
@@ -85,6 +89,9 @@ export async function checkNothingTwice(register: Register): Promise<Check> {
      WHERE type IN ('credential.intended', 'credential.issued', 'credential.failed', 'credential.orphaned',
                     'credential.expired', 'credential.revoked')
      GROUP BY lease_id, type HAVING count(*) > 1
+     UNION ALL
+     SELECT lease_id || ' was renewed ' || count(*) || ' times as number ' || (event -> 'data' ->> 'renewals') FROM audit.event_log
+     WHERE type = 'credential.renewed' GROUP BY lease_id, event -> 'data' ->> 'renewals' HAVING count(*) > 1
      UNION ALL
      SELECT lease_id || ' ended ' || count(*) || ' times' FROM audit.event_log
      WHERE type IN ('credential.failed', 'credential.orphaned', 'credential.expired', 'credential.revoked')

@@ -21,6 +21,8 @@ export interface UpstreamRole {
   /** Undefined: no lease of that name is known. */
   readonly state: string | undefined;
   readonly expiresAt: number | undefined;
+  /** It logs in for longer than the register has been told, which nothing ever may. */
+  readonly outlivesRegister: boolean;
 }
 
 export class Register {
@@ -73,7 +75,9 @@ export class Register {
 
   async roles(): Promise<UpstreamRole[]> {
     const rows = await this.query<Record<string, string | null>>(
-      `SELECT r.rolname, l.state, extract(epoch FROM l.expires_at) * 1000 AS expires
+      // Events and handles tell milliseconds.
+      `SELECT r.rolname, l.state, extract(epoch FROM l.expires_at) * 1000 AS expires,
+              CASE WHEN l.state = 'active' AND r.rolvaliduntil > l.native_expires_at + interval '1 millisecond' THEN 'yes' END AS outlives
        FROM pg_roles r LEFT JOIN revocation.leases l ON l.lease_id = substr(r.rolname, 8)::uuid
        WHERE r.rolname ~ '^mayfly_[0-9a-f]{32}$'`,
     );
@@ -81,7 +85,17 @@ export class Register {
       role: row['rolname'] ?? '',
       state: row['state'] ?? undefined,
       expiresAt: milliseconds(row['expires']),
+      outlivesRegister: row['outlives'] === 'yes',
     }));
+  }
+
+  /** When the lease ends, or ended, by its time. */
+  async expiryOf(leaseId: string): Promise<number | undefined> {
+    const [row] = await this.query<{ expires: string | null }>(
+      'SELECT extract(epoch FROM expires_at) * 1000 AS expires FROM revocation.leases WHERE lease_id = $1',
+      [leaseId],
+    );
+    return milliseconds(row?.expires);
   }
 
   async close(): Promise<void> {

@@ -7,11 +7,13 @@ import pg from 'pg';
 import type { HttpClient } from '../load/http-client.ts';
 import type { HeldCredential, Ledger } from '../load/ledger.ts';
 import { graceMs, type FaultLog } from './fault-log.ts';
+import type { Register } from './register.ts';
 
 export interface StillWorksOptions {
   readonly ledger: Ledger;
   readonly faults: FaultLog;
   readonly http: HttpClient;
+  readonly register: Pick<Register, 'expiryOf'>;
   /** A session token of a tool of the same organization. */
   readonly toolToken: () => Promise<string>;
 }
@@ -101,7 +103,8 @@ export class StillWorks {
 
   async #probe(credential: HeldCredential): Promise<void> {
     const { faults } = this.options;
-    const answer = await this.#try(credential);
+    const known = await this.#learnExpiry(credential);
+    const answer = known ? await this.#try(credential) : 'unknown';
     const now = Date.now();
     if (answer === 'unknown' || faults.healthyBetween(credential.expiresAt, now) <= graceMs) {
       this.#waiting.push(credential);
@@ -123,6 +126,22 @@ export class StillWorks {
     if (stillOpen)
       this.violations.push(`a session of ${credential.leaseId} is open ${late} s after its expiry`);
     else this.cut++;
+  }
+
+  /**
+   * Where its holder does not know whether it was renewed, the register does: an end that is over there is not moved any more, and
+   * this is asked after the one that the holder knows of. False when the register can't be read.
+   */
+  async #learnExpiry(credential: HeldCredential): Promise<boolean> {
+    if (credential.renewalUnknown !== true) return true;
+    try {
+      const expiresAt = await this.options.register.expiryOf(credential.leaseId);
+      credential.expiresAt = Math.max(credential.expiresAt, expiresAt ?? 0);
+      credential.renewalUnknown = false;
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #try(credential: HeldCredential): Promise<Answer> {

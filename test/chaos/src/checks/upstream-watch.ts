@@ -58,6 +58,9 @@ export class UpstreamWatch {
   }
 
   #look(roles: readonly UpstreamRole[], now: number): void {
+    for (const { role, outlivesRegister } of roles) {
+      if (outlivesRegister) this.#violations.set(role, `${role} works for longer than the register knows`);
+    }
     const strange = roles.filter((role) => !isLive(role, now));
     const names = new Set(strange.map(({ role }) => role));
     for (const name of this.#strange.keys()) if (!names.has(name)) this.#strange.delete(name);

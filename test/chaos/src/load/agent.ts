@@ -88,6 +88,34 @@ export class ChaosAgent {
       credential: credentialOf[kind],
       ttl_seconds: ttlSeconds,
     });
+    return this.#held(kind, body);
+  }
+
+  /**
+   * Has a lease live for longer, and notes that in it; a successor is answered, where that is how its upstream renews. Throws
+   * AskAgain, and then nobody but the register knows whether it was renewed, or SessionOver.
+   */
+  async renew(credential: HeldCredential, ttlSeconds: number): Promise<HeldCredential | undefined> {
+    credential.renewalUnknown = true;
+    const body = await this.#call('POST', `/v1/leases/${credential.leaseId}/renew`, {
+      ttl_seconds: ttlSeconds,
+    });
+    const expiresAt = Date.parse(String(body['expires_at']));
+    credential.renewalUnknown = false;
+    if (body['lease_id'] === credential.leaseId) {
+      credential.expiresAt = expiresAt;
+      return undefined;
+    }
+    // The old one goes on for its grace; that it ended no later than planned is checked by its own expiry.
+    return this.#held(credential.kind, body);
+  }
+
+  /** The outcome that Mayfly tells. */
+  async giveBack(leaseId: string): Promise<string> {
+    return String((await this.#call('DELETE', `/v1/leases/${leaseId}`))['outcome']);
+  }
+
+  async #held(kind: CredentialKind, body: HttpAnswer['body']): Promise<HeldCredential> {
     const secret =
       this.#key === undefined
         ? (body['secret'] as Record<string, string>)
@@ -99,11 +127,6 @@ export class ChaosAgent {
       receivedAt: Date.now(),
       expiresAt: Date.parse(String(body['expires_at'])),
     };
-  }
-
-  /** The outcome that Mayfly tells. */
-  async giveBack(leaseId: string): Promise<string> {
-    return String((await this.#call('DELETE', `/v1/leases/${leaseId}`))['outcome']);
   }
 
   async #call(method: 'POST' | 'DELETE', path: string, json?: object): Promise<HttpAnswer['body']> {

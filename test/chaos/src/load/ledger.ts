@@ -9,7 +9,10 @@ export interface HeldCredential {
   /** Connection URL or token. Secret. */
   readonly secret: string;
   readonly receivedAt: number;
-  readonly expiresAt: number;
+  /** Later after a renewal in place. */
+  expiresAt: number;
+  /** Set while, or after, a renewal whose outcome the holder does not know: only the register does. */
+  renewalUnknown?: boolean;
   /** Set when Mayfly answered that it has ended. */
   revokedAt?: number;
 }

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { IdentityIssuer } from '@mayfly/stack';
 import { AskAgain, ChaosAgent, openSession } from './agent.ts';
 import type { HttpClient } from './http-client.ts';
-import type { HeldCredential, Ledger } from './ledger.ts';
+import type { CredentialKind, HeldCredential, Ledger } from './ledger.ts';
 import type { Random } from './random.ts';
 
 export interface LoadOptions {
@@ -28,13 +28,14 @@ export interface LoadOptions {
 /** Above this median the load slows down. Milliseconds. */
 const slowMs = 400;
 const leastRate = 10;
-const share = { givenBack: 0.12, sessionRevoked: 0.01 };
+const share = { renewed: 0.12, renewedAgain: 0.5, givenBack: 0.12, sessionRevoked: 0.01 };
 
 export class Load {
   #rate: number;
   #nextSlot = 0;
   #stopping = false;
   #asked = 0;
+  readonly #renewals = { postgres: 0, jwt: 0 };
   #latencies: number[] = [];
   #administrator: string | undefined;
   #running: Promise<unknown> = Promise.resolve();
@@ -43,6 +44,11 @@ export class Load {
 
   constructor(private readonly options: LoadOptions) {
     this.#rate = options.rate;
+  }
+
+  /** Renewals that were answered: in place for `postgres`, by a successor for `jwt`. */
+  get renewals(): Readonly<Record<CredentialKind, number>> {
+    return this.#renewals;
   }
 
   /** How many times a credential was asked for, with or without success. */
@@ -97,13 +103,30 @@ export class Load {
         const credential = await agent.ask(kind, random.between(...ttlSeconds));
         this.#latencies.push(performance.now() - started);
         ledger.add(credential);
-        await this.#end(agent, credential);
+        const last = random.next() < share.renewed ? await this.#renew(agent, credential) : credential;
+        await this.#end(agent, last);
       } catch (error) {
         const code = error instanceof AskAgain ? error.code : (error as Error).name;
         this.#failures.set(code, (this.#failures.get(code) ?? 0) + 1);
         await sleep(150 + 300 * random.next());
       }
     }
+  }
+
+  /** For longer than it has, soon or after a while, and then perhaps again. The one that it is in the end. */
+  async #renew(agent: ChaosAgent, credential: HeldCredential): Promise<HeldCredential> {
+    const { ledger, random } = this.options;
+    let last = credential;
+    do {
+      await sleep(random.between(0, 1_000));
+      const secondsLeft = Math.max(0, Math.ceil((last.expiresAt - Date.now()) / 1000));
+      const successor = await agent.renew(last, secondsLeft + random.between(2, 4));
+      this.#renewals[last.kind]++;
+      if (successor === undefined) continue;
+      ledger.add(successor);
+      last = successor;
+    } while (random.next() < share.renewedAgain);
+    return last;
   }
 
   /** Some are given back at once, some sessions are ended by an administrator, with all that they hold. */
