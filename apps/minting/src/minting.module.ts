@@ -90,6 +90,7 @@ export class MintingModule implements OnApplicationShutdown {
       grants: new TokenVerifier(tokenKinds.renewal, grantKeys, { audience }),
       handles,
       admission,
+      breakers,
       runner,
     });
     const endAtProvider = new EndAtProvider({

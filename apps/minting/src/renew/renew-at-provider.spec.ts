@@ -1,6 +1,7 @@
 /** What minting prolongs, and on whose word. Real keys and tokens; the upstream is stood in for. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { GrantClaims, RenewalClaims } from '@mayfly/contracts';
+import type { GrantClaims, MayflyError, RenewalClaims } from '@mayfly/contracts';
+import { CircuitBreakers, providerDefinitions } from '@mayfly/domain';
 import {
   HandleBox,
   loadSigningKeys,
@@ -16,8 +17,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Admission } from '../issue/admission.ts';
 import { sealHandle } from '../lease-handle.ts';
-import { ProviderUnavailable } from '../providers/provider-error.ts';
-import type { RenewCall } from '../providers/provider-runner.ts';
+import type { Provider } from '../providers/provider.ts';
+import { ProviderUnavailable, ProviderRejected } from '../providers/provider-error.ts';
+import { ProviderRunner, type RenewCall } from '../providers/provider-runner.ts';
+import { SecretReader } from '../secrets/secret-reader.ts';
 import { RenewAtProvider } from './renew-at-provider.ts';
 
 describe('RenewAtProvider', () => {
@@ -62,15 +65,18 @@ describe('RenewAtProvider', () => {
   let calls: RenewCall[];
   let answer: () => Promise<{ nativeExpiresAt?: Date } | 'gone'>;
   let renewals: RenewAtProvider;
+  let breakers: CircuitBreakers;
   let claims: RenewalClaims;
 
   beforeEach(() => {
     calls = [];
     answer = () => Promise.resolve({ nativeExpiresAt: native });
+    breakers = new CircuitBreakers({ failures: 3, openMs: 60_000 });
     renewals = new RenewAtProvider({
       grants: verifier,
       handles,
       admission: new Admission({ perIntegration: 1, queue: 1, waitMs: 100 }),
+      breakers,
       runner: {
         renew: (call) => {
           calls.push(call);
@@ -171,5 +177,62 @@ describe('RenewAtProvider', () => {
       code: 'provider_unavailable',
       reason: 'away',
     });
+  });
+
+  it('leaves an upstream alone that mints or renewals could not reach, for as long as the breaker says', async () => {
+    const place = 'acme/shop-db';
+    for (let failed = 0; failed < 2; failed++) breakers.failed(place, performance.now());
+    answer = () => Promise.reject(new ProviderUnavailable('away'));
+    const unavailable = { code: 'provider_unavailable' };
+    await expect(renewals.renew(await input())).rejects.toMatchObject({ ...unavailable, reason: 'away' });
+    await expect(renewals.renew(await input())).rejects.toMatchObject(unavailable);
+    expect(calls).toHaveLength(1);
+    expect(breakers.mayTry(place, performance.now())).toBe(false);
+  });
+
+  it('counts an answer, if only a refusal, as a sign of life', async () => {
+    for (const next of [
+      () => Promise.resolve('gone' as const),
+      () => Promise.reject(new ProviderRejected('no')),
+      () => Promise.resolve({}),
+    ]) {
+      for (let failed = 0; failed < 2; failed++) breakers.failed('acme/shop-db', performance.now());
+      answer = next;
+      await renewals.renew(await input()).catch(() => undefined);
+      breakers.failed('acme/shop-db', performance.now());
+      expect(breakers.open).toBe(0);
+      breakers.succeeded('acme/shop-db');
+    }
+  });
+
+  it('piles nothing up at an upstream that hangs: so many wait, for so long, and then nobody', async () => {
+    let asked = 0;
+    const hanging = {
+      definition: providerDefinitions.get('postgres'),
+      renew: () => {
+        asked++;
+        return new Promise(() => undefined);
+      },
+    } as unknown as Provider;
+    const hung = new RenewAtProvider({
+      grants: verifier,
+      handles,
+      breakers,
+      admission: new Admission({ perIntegration: 2, queue: 1, waitMs: 5_000 }),
+      runner: new ProviderRunner({
+        providers: new Map([['postgres', hanging]]),
+        secrets: new SecretReader({ ownPaths: [] }),
+        deadlineMs: 50,
+      }),
+    });
+    const asking = await Promise.all(Array.from({ length: 8 }, () => input()));
+    const codes = await Promise.all(
+      asking.map((one) => hung.renew(one).catch((error: unknown) => (error as MayflyError).code)),
+    );
+    expect(new Set(codes)).toEqual(new Set(['provider_unavailable']));
+    // Two had a place and one waited for one.
+    expect(asked).toBe(3);
+    await expect(hung.renew(await input())).rejects.toMatchObject({ code: 'provider_unavailable' });
+    expect(asked).toBe(3);
   });
 });

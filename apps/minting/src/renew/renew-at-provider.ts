@@ -3,12 +3,13 @@
  * revocation can prolong anything by their own word.
  */
 import { bus, MayflyError, type InputOf, type OutputOf, type RenewalClaims } from '@mayfly/contracts';
+import type { CircuitBreakers } from '@mayfly/domain';
 import { remainingMs } from '@mayfly/messaging';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Admission } from '../issue/admission.ts';
 import { openHandle, type Handles } from '../lease-handle.ts';
 import { asMayflyError, asProviderFailure } from '../providers/provider-error.ts';
-import type { ProviderRunner } from '../providers/provider-runner.ts';
+import type { ProviderRunner, RenewCall } from '../providers/provider-runner.ts';
 
 type Renew = typeof bus.minting.renewAtProvider;
 
@@ -17,6 +18,8 @@ export interface RenewAtProviderOptions {
   readonly handles: Handles;
   /** The places of mints: both wait for the same upstream. */
   readonly admission: Admission;
+  /** Those of mints too, for the same reason. */
+  readonly breakers: CircuitBreakers;
   readonly runner: Pick<ProviderRunner, 'renew'>;
 }
 
@@ -34,7 +37,7 @@ export class RenewAtProvider {
    * nothing left to prolong, `provider_rejected`, `provider_unavailable`.
    */
   async renew(input: InputOf<Renew>): Promise<OutputOf<Renew>> {
-    const { grants, handles, admission, runner } = this.options;
+    const { grants, handles, admission, breakers } = this.options;
     const grant = await grants.verify(input.grant, { now: new Date() });
     const { organization } = grant.actor;
     const notAfter = new Date(input.native_not_after);
@@ -60,14 +63,32 @@ export class RenewAtProvider {
       ttlSeconds: input.ttl_seconds,
       notAfter,
     };
-    const renewed = await admission.run(`${organization}/${integration}`, timeLeftMs(), () =>
-      runner.renew(call, timeLeftMs()).catch((error: unknown) => {
-        throw asMayflyError(asProviderFailure(error));
-      }),
-    );
+    const place = `${organization}/${integration}`;
+    if (!breakers.mayTry(place, performance.now())) {
+      throw new MayflyError(
+        'provider_unavailable',
+        'the integration fails; it is tried again in a few seconds',
+      );
+    }
+    const renewed = await admission.run(place, timeLeftMs(), () => this.#call(place, call));
     if (renewed === 'gone') throw new MayflyError('lease_ended', 'The lease has ended.');
     const { nativeExpiresAt } = renewed;
     return nativeExpiresAt === undefined ? {} : { native_expires_at: nativeExpiresAt.toISOString() };
+  }
+
+  /** An upstream that hangs is left after the deadline of a call, and after some of those left alone for a while. */
+  async #call(place: string, call: RenewCall) {
+    const { breakers, runner } = this.options;
+    try {
+      const renewed = await runner.renew(call, timeLeftMs());
+      breakers.succeeded(place);
+      return renewed;
+    } catch (error) {
+      const failure = asProviderFailure(error);
+      if (failure.code === 'provider_unavailable') breakers.failed(place, performance.now());
+      else breakers.succeeded(place);
+      throw asMayflyError(failure);
+    }
   }
 }
 
