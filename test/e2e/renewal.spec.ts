@@ -135,6 +135,9 @@ describe('a lease that is renewed by rotation', () => {
       ended_at: null,
     });
     expect((await agent.leases()).map(({ lease_id }) => lease_id)).toEqual([successor.lease_id]);
-    await agent.giveBack(successor.lease_id);
+    const last = await agent.renew(successor.lease_id, { ttl_seconds: 60 });
+    expect(last).toMatchObject({ predecessor_id: successor.lease_id, renewals: 2 });
+    expect(await codeOf(agent.renew(last.lease_id))).toBe('policy_denied');
+    await agent.giveBack(last.lease_id);
   });
 });

@@ -229,8 +229,8 @@ describe('a renewal', () => {
 });
 
 describe('a renewal by rotation', () => {
-  const rotate = async (leaseId: string) => {
-    const answer = await renew(leaseId, 60);
+  const rotate = async (leaseId: string, ttl = 60) => {
+    const answer = await renew(leaseId, ttl);
     if (answer.decision !== 'rotate') throw new Error(JSON.stringify(answer));
     return { ...answer, claims: await policy.readGrant(answer.grant) };
   };
@@ -296,6 +296,30 @@ describe('a renewal by rotation', () => {
     expect(third.renewals).toBe(2);
     await tell('credential.issued', third.lease_id, { predecessor_id: second.lease_id, renewals: 2 });
     expect(await renew(third.lease_id)).toMatchObject({ decision: 'deny', code: 'policy_denied' });
+  });
+
+  it('never goes past the maximum life from the decision on the first lease, however often it is rotated', async () => {
+    const first = await lease('tool/rotating');
+    await startedAgo(first, 1_100);
+    const { rows } = await policy.database.pool.query<{ ends: Date }>(
+      `SELECT started_at + interval '20 minutes' AS ends FROM policy.renewable_leases WHERE lease_id = $1`,
+      [first],
+    );
+    const end = rows[0]?.ends.getTime() ?? 0;
+    let last = first;
+    for (const renewals of [1, 2]) {
+      const { lease_id, claims, ttl_adjusted } = await rotate(last, 300);
+      expect(ttl_adjusted).toMatchObject({ reason: 'it reaches its maximum life before' });
+      expect(Date.parse(claims.granted_at) + claims.ttl_seconds * 1000).toBeLessThanOrEqual(end);
+      await tell('credential.issued', lease_id, { predecessor_id: last, renewals });
+      last = lease_id;
+    }
+    // More would be allowed by number, nothing by time.
+    await policy.database.pool.query('UPDATE policy.renewable_leases SET renewals = 0 WHERE lease_id = $1', [
+      last,
+    ]);
+    await startedAgo(last, 1_200);
+    expect(await renew(last, 300)).toMatchObject({ decision: 'deny', code: 'ttl_exceeded' });
   });
 
   it('is for the session that holds the lease, because the new secret is sealed to its key', async () => {

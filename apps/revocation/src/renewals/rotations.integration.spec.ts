@@ -80,14 +80,29 @@ describe('a renewal by rotation', () => {
       ['renewed', old, undefined, successor],
     ]);
     expect(events[2]?.data.expires_at).toBe(row.expires_at.toISOString());
+    // It can't be called back, so its upstream isn't asked, and its end can't fail: policy stops counting it for that reason.
+    world.bus.onRevoke = () => Promise.reject(new Error('nobody is there'));
     register.start();
     await until(async () => (await world.row(old))?.['state'] === 'expired');
+    expect(world.bus.revoked).toEqual([]);
     expect(await world.row(old)).toMatchObject({ end_reason: 'rotated' });
     expect((await world.row(successor))?.['state']).toBe('active');
     const ended = (await world.outbox()).find(
       ({ type, subject }) => type.includes('expired') && subject === old,
     );
     expect(ended?.data.reason).toBe('rotated');
+  });
+
+  it('lives no longer than what was minted for it, which is counted from the decision', async () => {
+    const old = await issue();
+    const decided = new Date(Date.now() - 5_000);
+    const claims = base({ jti: uuidv7(), predecessor: { lease_id: old, renewals: 1 } });
+    const native = new Date(decided.getTime() + claims.ttl_seconds * 1000).toISOString();
+    const input = activateInput(await world.sign(claims, { now: decided }), {
+      ...upstream,
+      native_expires_at: native,
+    });
+    expect((await register.activations.activate(input)).expires_at).toBe(native);
   });
 
   it('activates nothing when the old lease has ended meanwhile', async () => {
