@@ -11,10 +11,10 @@ describe('provider definitions', () => {
   // from then on (I10), which policy does not do: see docs/adr/0011.
   it('renew by rotation only what can not be called back, whose end can not fail', () => {
     const rotating = [...providerDefinitions.values()].filter(({ renewal }) => renewal === 'rotation');
-    const kinds = rotating.map(({ name, revocability }) => [
-      name,
-      revocability({ integration: { ...integrations[name] }, credential: {} }).kind,
-    ]);
+    const kinds = rotating.map((definition) => {
+      const integration = { ...integrations[definition.name] };
+      return [definition.name, definition.revocability({ integration, credential: {} }).kind];
+    });
     expect(kinds).toEqual(rotating.map(({ name }) => [name, 'expiry_only']));
     expect(rotating.length).toBeGreaterThan(0);
   });
