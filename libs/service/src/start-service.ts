@@ -10,7 +10,6 @@ import type { ServiceName } from '@mayfly/contracts';
 import {
   BusClient,
   connectBus,
-  consumers,
   EventPublisher,
   isConnected,
   JetStreamServer,
@@ -91,7 +90,6 @@ export async function startService<Settings extends ServiceSettings>(
     { logger: new NestLogger(logger), abortOnError: false },
   );
   const durations = rpcDuration(metrics);
-  const lag = streamLag(metrics);
   const dead = deadLetters(metrics);
   app.connectMicroservice({
     strategy: new RpcServer({
@@ -101,15 +99,18 @@ export async function startService<Settings extends ServiceSettings>(
       onHandled: (operation, code, handledSeconds) => durations.observe({ operation, code }, handledSeconds),
     }),
   });
-  app.connectMicroservice({
-    strategy: new JetStreamServer({
-      connection,
-      service,
-      logger,
-      onLag: (consumer, pending) => lag.set({ stream: consumers[consumer].stream, consumer }, pending),
-      onDeadLetter: (consumer) => dead.inc({ consumer }),
-      onGap: (_consumer, count) => signalLosses.inc(count),
-    }),
+  const eventServer = new JetStreamServer({
+    connection,
+    service,
+    logger,
+    onDeadLetter: (consumer) => dead.inc({ consumer }),
+    onGap: (_consumer, count) => signalLosses.inc(count),
+  });
+  app.connectMicroservice({ strategy: eventServer });
+  streamLag(metrics, async (gauge) => {
+    // A scrape without NATS keeps the last values.
+    const lags = await eventServer.lag().catch(() => []);
+    for (const { messages, ...labels } of lags) gauge.set(labels, messages);
   });
   await definition.configureHttp?.(app, host);
   await app.startAllMicroservices();

@@ -92,8 +92,13 @@ const PASSED_ON = [
   'MAYFLY_LOG_LEVEL',
 ];
 
+/** Timers, rates and sizes of services (docs/configuration.md). What is no number may be a secret or a place, and stays with us. */
+function isTuning(name: string, value: string): boolean {
+  return name.startsWith('MAYFLY_') && /^\d+$/u.test(value);
+}
+
 /**
- * What of `env` every service gets: the system's basics and OTEL_*. Without an OTLP endpoint nothing is exported
+ * What of `env` every service gets: the system's basics, OTEL_* and numbers that tune Mayfly. Without an OTLP endpoint nothing is exported
  * (the SDK's own default would be to try localhost for ever).
  */
 export function inheritedEnvironment(
@@ -101,7 +106,8 @@ export function inheritedEnvironment(
 ): Record<string, string> {
   const passed = Object.entries(env).filter(
     (entry): entry is [string, string] =>
-      entry[1] !== undefined && (PASSED_ON.includes(entry[0]) || entry[0].startsWith('OTEL_')),
+      entry[1] !== undefined &&
+      (PASSED_ON.includes(entry[0]) || entry[0].startsWith('OTEL_') || isTuning(entry[0], entry[1])),
   );
   const inherited = Object.fromEntries(passed);
   delete inherited['OTEL_SERVICE_NAME'];

@@ -23,13 +23,21 @@ const backlogWithoutPause = 100;
 /** So many messages are read without a pause for whatever else waits. */
 const openedAtOnce = 50;
 
+/** What we read of JetStream's answer about a consumer. */
+interface ConsumerInfo {
+  error?: unknown;
+  delivered?: { stream_seq: number; consumer_seq: number };
+  num_pending?: number;
+  num_ack_pending?: number;
+}
+
 interface Opened {
   held: HeldMessage;
   delivery: Delivery;
 }
 
 export class ConsumerLoop {
-  private readonly definition: ConsumerDefinition;
+  readonly definition: ConsumerDefinition;
   private readonly pull: Pull;
   private readonly closing = new AbortController();
   private readonly inHand = new Set<HeldMessage>();
@@ -40,7 +48,7 @@ export class ConsumerLoop {
   private failedBatches = 0;
 
   constructor(
-    private readonly name: ConsumerName,
+    readonly name: ConsumerName,
     private readonly handler: MessageHandler,
     private readonly options: JetStreamServerOptions,
   ) {
@@ -57,6 +65,12 @@ export class ConsumerLoop {
 
   isReady(): boolean {
     return this.ready;
+  }
+
+  /** Messages that nobody has acknowledged yet, those in hand too. Throws `dependency_unavailable`. */
+  async lag(): Promise<number> {
+    const info = await this.info();
+    return (info.num_pending ?? 0) + (info.num_ack_pending ?? 0);
   }
 
   run(): Promise<void> {
@@ -84,7 +98,6 @@ export class ConsumerLoop {
       const backlog = Math.max(batch.at(-1)?.pending ?? 0, this.pull.waiting);
       if (backlog < backlogWithoutPause || this.failedBatches > 0) await Promise.all(running);
       else if (running.size >= (this.definition.parallelBatches ?? 1)) await Promise.race(running);
-      this.options.onLag?.(this.name, backlog);
       // A lone message is handled at once; what comes right after it is gathered, because a batch costs as much as one. A
       // backlog is worked off at full speed.
       const { gatherMs } = this.definition;
@@ -113,16 +126,8 @@ export class ConsumerLoop {
   private async bind(): Promise<void> {
     this.ready = false;
     for (let attempt = 0; !this.closing.signal.aborted; attempt++) {
-      const subject = `$JS.API.CONSUMER.INFO.${this.definition.stream}.${this.name}`;
       try {
-        const reply = await request(this.options.connection, subject, '', {
-          what: 'the event log',
-          timeoutMs: 2_000,
-        });
-        const info = parseJson(reply.data) as {
-          error?: unknown;
-          delivered?: { stream_seq: number; consumer_seq: number };
-        };
+        const info = await this.info();
         if (info.error === undefined && info.delivered) {
           this.offset ??= info.delivered.stream_seq - info.delivered.consumer_seq;
           this.ready = true;
@@ -138,6 +143,15 @@ export class ConsumerLoop {
       }
       await this.pause(Math.min(5_000, 100 * 2 ** Math.min(attempt, 6)));
     }
+  }
+
+  private async info(): Promise<ConsumerInfo> {
+    const subject = `$JS.API.CONSUMER.INFO.${this.definition.stream}.${this.name}`;
+    const reply = await request(this.options.connection, subject, '', {
+      what: 'the event log',
+      timeoutMs: 2_000,
+    });
+    return parseJson(reply.data) as ConsumerInfo;
   }
 
   private async process(batch: readonly HeldMessage[]): Promise<void> {

@@ -9,7 +9,7 @@ import type { CustomTransportStrategy, MessageHandler } from '@nestjs/microservi
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { BusLogger } from '../connection.ts';
 import { consumers } from '../topology.ts';
-import type { ConsumerName } from '../topology.ts';
+import type { ConsumerName, StreamName } from '../topology.ts';
 import { jetStreamTransport } from './consumes.ts';
 import type { ConsumesExtras } from './consumes.ts';
 import { ConsumerLoop } from './consumer-loop.ts';
@@ -19,8 +19,6 @@ export interface JetStreamServerOptions {
   connection: NatsConnection;
   service: ServiceName;
   logger: BusLogger;
-  /** Messages of a consumer that wait, told after every batch. */
-  onLag?: (consumer: ConsumerName, pending: number) => void;
   onDeadLetter?: (consumer: ConsumerName, reason: string) => void;
   /**
    * Signals that the full stream dropped before they came here. With several replicas each may tell the same gap; redeliveries
@@ -54,6 +52,20 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
   /** Whether every consumer exists and is being pulled; part of readiness. */
   isReady(): boolean {
     return this.loops.every((loop) => loop.isReady());
+  }
+
+  /**
+   * How many messages of each consumer nobody has acknowledged yet, as the server says: a handler that hangs is told as well.
+   * Throws `dependency_unavailable`.
+   */
+  lag(): Promise<{ stream: StreamName; consumer: ConsumerName; messages: number }[]> {
+    return Promise.all(
+      this.loops.map(async (loop) => ({
+        stream: loop.definition.stream,
+        consumer: loop.name,
+        messages: await loop.lag(),
+      })),
+    );
   }
 
   /** Stops pulling and waits, up to 10 s each, for the batches in hand. The connection stays open. */
