@@ -245,7 +245,11 @@ export interface World {
   readonly signals: MayflyEvent[];
   readonly keys: { readonly grants: SigningKeys; readonly assertions: SigningKeys };
   /** Another replica on the same database. `settings` are environment variables. */
-  replica(settings?: Record<string, string>, client?: FakeBus): Register;
+  replica(
+    settings?: Record<string, string>,
+    client?: FakeBus,
+    onFailure?: (provider: string) => void,
+  ): Register;
   sign(claims: GrantClaims, options?: Partial<SignOptions>): Promise<string>;
   /** A renewal grant for a lease that was issued with `grantClaims()`, unless told otherwise. */
   signRenewal(changes: RenewalChanges, options?: Partial<SignOptions>): Promise<string>;
@@ -297,7 +301,7 @@ export async function openWorld(): Promise<World> {
     bus: client,
     signals,
     keys: { grants: grantKeys, assertions: assertionKeys },
-    replica(settings = {}, answering = client) {
+    replica(settings = {}, answering = client, onFailure = () => undefined) {
       const register = new Register({
         pool: database.pool,
         client: answering,
@@ -312,7 +316,7 @@ export async function openWorld(): Promise<World> {
         grants: new TokenVerifier(tokenKinds.grant, grantKeys, { audience: 'mayfly-revocation' }),
         renewalGrants: new TokenVerifier(tokenKinds.renewal, grantKeys, { audience: 'mayfly-revocation' }),
         assertions: new TokenVerifier(tokenKinds.assertion, assertionKeys, { audience: 'mayfly-revocation' }),
-        onFailure: () => undefined,
+        onFailure,
         onFound: () => undefined,
         settings: RevocationSettings.parse({
           MAYFLY_NATS_URL: 'nats://none',

@@ -43,6 +43,16 @@ describe('a circuit breaker', () => {
     expect(breakers.becomeProbe('db', 5_000)).toBe(true);
   });
 
+  it('tells for how long an upstream has failed, from the first failure to the first answer', () => {
+    const breakers = new CircuitBreakers({ failures: 3, openMs: 5_000 });
+    expect(breakers.failingForMs('db', 100)).toBe(0);
+    breakers.failed('db', 100);
+    breakers.failed('db', 200);
+    expect(breakers.failingForMs('db', 1_100)).toBe(1_000);
+    breakers.succeeded('db');
+    expect(breakers.failingForMs('db', 1_200)).toBe(0);
+  });
+
   it('remembers so many upstreams at most', () => {
     const breakers = new CircuitBreakers({ failures: 1, openMs: 5_000, mostKept: 2 });
     for (const upstream of ['a', 'b', 'c']) breakers.failed(upstream, 0);

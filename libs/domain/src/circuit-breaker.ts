@@ -13,6 +13,8 @@ export interface BreakerOptions {
 
 interface Failing {
   failures: number;
+  /** Of the first of these failures. */
+  readonly since: number;
   /** When the next attempt is let through, once it is open. */
   nextAttemptAt: number;
   /** Until when somebody is going to try. */
@@ -49,7 +51,7 @@ export class CircuitBreakers {
 
   /** It could not be reached. Answers whether this opened the breaker. */
   failed(upstream: string, nowMs: number): boolean {
-    const one = this.#failing.get(upstream) ?? { failures: 0, nextAttemptAt: 0, probeUntil: 0 };
+    const one = this.#failing.get(upstream) ?? { failures: 0, since: nowMs, nextAttemptAt: 0, probeUntil: 0 };
     const wasOpen = this.#isOpen(one);
     one.failures++;
     this.#failing.delete(upstream);
@@ -60,6 +62,12 @@ export class CircuitBreakers {
       this.#failing.delete(oldest);
     }
     return this.#isOpen(one) && !wasOpen;
+  }
+
+  /** Milliseconds since its first failure in a row; 0 when the last attempt got an answer. */
+  failingForMs(upstream: string, nowMs: number): number {
+    const one = this.#failing.get(upstream);
+    return one === undefined ? 0 : nowMs - one.since;
   }
 
   /**

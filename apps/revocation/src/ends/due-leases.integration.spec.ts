@@ -197,6 +197,71 @@ describe('due leases', () => {
     expect(register.upstreams.open).toBe(0);
   });
 
+  it('count as tried only when the upstream was asked, and are told as failing for that alone', async () => {
+    const failures: string[] = [];
+    const register = world.replica(
+      {
+        ...quick,
+        MAYFLY_RETRY_FIRST_MS: '60000',
+        MAYFLY_RETRY_LONGEST_MS: '60000',
+        MAYFLY_LOUD_AFTER: '2',
+        MAYFLY_BREAKER_FAILURES: '1',
+        MAYFLY_BREAKER_OPEN_MS: '3600000',
+        MAYFLY_END_CONCURRENCY_PER_INTEGRATION: '1',
+      },
+      world.bus,
+      (provider) => failures.push(provider),
+    );
+    world.bus.onRevoke = () => Promise.reject(new MayflyError('provider_unavailable', 'away'));
+    const leaseIds = [await world.issue(register), await world.issue(register)];
+    await makeDue();
+    register.start();
+    const failed = async () =>
+      (await world.database.pool.query(`SELECT FROM revocation.leases WHERE last_error IS NOT NULL`))
+        .rowCount;
+    await until(async () => (await failed()) === 2);
+    // Once more for both, as often as it may be: the breaker refuses.
+    for (let round = 0; round < 5; round++) {
+      await world.database.pool.query('UPDATE revocation.leases SET due_at = now(), claims = claims + 1');
+      register.due.nudge();
+      await until(
+        async () =>
+          (await world.database.pool.query('SELECT FROM revocation.leases WHERE due_at <= now()'))
+            .rowCount === 0,
+      );
+    }
+    const rows = await Promise.all(leaseIds.map((leaseId) => world.row(leaseId)));
+    expect(rows.map((row) => row?.['state'])).toEqual(['revoking', 'revoking']);
+    expect(rows.map((row) => row?.['attempts']).sort()).toEqual([0, 1]);
+    expect(world.bus.revoked).toHaveLength(1);
+    expect(failures).toEqual(['postgres']);
+  });
+
+  it('that failed and are not cleaned up count as tried only when the upstream was asked', async () => {
+    const register = world.replica({
+      ...quick,
+      MAYFLY_ORPHAN_AFTER_MS: '10',
+      MAYFLY_BREAKER_FAILURES: '1',
+      MAYFLY_BREAKER_OPEN_MS: '3600000',
+    });
+    world.bus.onRevoke = () => Promise.reject(new MayflyError('provider_unavailable', 'away'));
+    const leaseId = await world.issue(register);
+    await makeDue();
+    register.start();
+    await until(async () => (await world.row(leaseId))?.['last_error'] === 'provider_unavailable');
+    const claims = grantClaims();
+    await register.activations.abandon({
+      grant: await world.sign(claims),
+      issuance_traceparent: traceparent(),
+      reason: 'provider_unavailable',
+      cleanup: 'pending',
+      mint_id: randomUUID(),
+    });
+    await until(async () => (await world.row(claims.jti))?.['last_error'] === 'provider_unavailable');
+    expect(await world.row(claims.jti)).toMatchObject({ attempts: 0, cleanup: 'pending' });
+    expect(world.bus.reconciled).toEqual([]);
+  });
+
   it('wait for no more than seconds when it was Mayfly that did not answer', async () => {
     const register = world.replica({
       ...quick,

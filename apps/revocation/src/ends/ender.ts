@@ -6,10 +6,10 @@ import { currentTraceparent, inTrace, LeaseSpan, SpanAttribute, type Logger } fr
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
-import { completeEnds, declareFailing, postpone, releaseClaim, type Ended } from '../store/due.ts';
+import { completeEnds, declareFailing, postpone, putOff, releaseClaim, type Ended } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import type { Backoff } from './backoff.ts';
-import type { Upstreams } from './upstreams.ts';
+import { LeftAlone, type Upstreams } from './upstreams.ts';
 import { Completions } from './completions.ts';
 import type { Claims } from './claims.ts';
 import type { ProviderSlots } from './provider-slots.ts';
@@ -25,7 +25,7 @@ export interface EnderOptions {
   readonly upstreams: Upstreams;
   /** Failed attempts after which it becomes loud. */
   readonly loudAfter: number;
-  /** Told of every failed attempt, for metrics. */
+  /** Told of every failed attempt, for metrics; not of those that the upstream was spared. */
   readonly onFailure: (provider: string) => void;
 }
 
@@ -115,6 +115,8 @@ export class Ender {
 
   async #tryLater(lease: Lease, error: unknown): Promise<void> {
     const { pool, logger, onFailure, backoff, loudAfter, relay, upstreams } = this.options;
+    if (error instanceof LeftAlone)
+      return putOff(pool, lease, upstreams.waitOutMs(lease, backoff), error.code);
     const code = error instanceof MayflyError ? error.code : 'internal';
     const waitMs = upstreams.waitMs(lease, code, backoff);
     const fields = {

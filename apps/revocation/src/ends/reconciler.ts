@@ -9,10 +9,10 @@ import { inTrace, SpanAttribute, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
-import { completeCleanup, orphan, postpone } from '../store/due.ts';
+import { completeCleanup, orphan, postpone, putOff } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import type { Backoff } from './backoff.ts';
-import type { Upstreams } from './upstreams.ts';
+import { LeftAlone, type Upstreams } from './upstreams.ts';
 import type { Claims } from './claims.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 
@@ -122,6 +122,8 @@ export class Reconciler {
 
   async #tryLater(lease: Lease, error: unknown): Promise<void> {
     const { pool, logger, backoff, loudAfter, onFailure, upstreams } = this.options;
+    if (error instanceof LeftAlone)
+      return putOff(pool, lease, upstreams.waitOutMs(lease, backoff), error.code);
     const code = error instanceof MayflyError ? error.code : 'internal';
     const waitMs = upstreams.waitMs(lease, code, backoff);
     onFailure(lease.provider);

@@ -27,6 +27,13 @@ export interface UpstreamsOptions {
   readonly due: () => Nudgeable;
 }
 
+/** It was not tried, because its upstream is left alone at present. */
+export class LeftAlone extends MayflyError {
+  constructor() {
+    super('provider_unavailable', 'The integration fails and is left alone for a moment.');
+  }
+}
+
 type Place = Pick<Lease, 'organization' | 'integration'>;
 
 /** Longest wait when it was not the upstream but a part of Mayfly that did not answer, in milliseconds. */
@@ -47,11 +54,11 @@ export class Upstreams {
     return this.#breakers.open;
   }
 
-  /** Makes a call about a lease or an integration. Throws `provider_unavailable` at once while its upstream is left alone. */
+  /** Makes a call about a lease or an integration. Throws `LeftAlone` at once while its upstream is. */
   async attempt<T>(lease: Place, call: (limit: { timeoutMs: number }) => Promise<T>): Promise<T> {
     const upstream = upstreamOf(lease);
     if (!this.#breakers.mayTry(upstream, performance.now())) {
-      throw new MayflyError('provider_unavailable', 'The integration fails and is left alone for a moment.');
+      throw new LeftAlone();
     }
     try {
       const answer = await call({ timeoutMs: this.options.attemptMs });
@@ -77,6 +84,18 @@ export class Upstreams {
     if (code !== 'provider_unavailable') return waitMs;
     const isProbe = this.#breakers.becomeProbe(upstreamOf(lease), performance.now());
     return isProbe ? Math.min(waitMs, this.options.breakerOpenMs) : waitMs;
+  }
+
+  /**
+   * Milliseconds until a lease is due again that was not tried, because its upstream is left alone: about as long as that has
+   * failed by now, so that what waits is looked at ever more seldom. When the upstream is back, all are due at once.
+   */
+  waitOutMs(lease: Place, { longestMs }: Backoff): number {
+    const { breakerOpenMs } = this.options;
+    const [upstream, now] = [upstreamOf(lease), performance.now()];
+    if (this.#breakers.becomeProbe(upstream, now)) return Math.min(breakerOpenMs, longestMs);
+    const failingForMs = this.#breakers.failingForMs(upstream, now);
+    return retryWaitMs(1, { firstMs: Math.max(breakerOpenMs, failingForMs), longestMs });
   }
 
   async #answered(lease: Place): Promise<void> {

@@ -151,6 +151,19 @@ export async function postpone(pool: Pool, lease: Claim, waitMs: number, code: E
   });
 }
 
+/** As `postpone`, for what was not tried: the attempt does not count. */
+export async function putOff(pool: Pool, lease: Claim, waitMs: number, code: ErrorCode): Promise<void> {
+  await pool.query({
+    name: 'put_off',
+    text: `
+      UPDATE revocation.leases SET
+        due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL, last_error = $4,
+        attempts = attempts - 1
+      WHERE lease_id = $1 AND claims = $2 AND due_at IS NOT NULL`,
+    values: [lease.leaseId, lease.claims, waitMs, code],
+  });
+}
+
 /** As `postpone`, and moves `revoking` to `revocation_failed` with its event. False when the claim was lost meanwhile. */
 export async function declareFailing(
   pool: Pool,
