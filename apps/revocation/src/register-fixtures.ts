@@ -98,7 +98,7 @@ export class FakeBus {
       native_expires_at: new Date(Date.now() + input.ttl_seconds * 1000).toISOString(),
     });
   /** What minting does with a revocation. */
-  onRevoke: (input: RevokeInput) => Promise<'revoked'> = () => Promise.resolve('revoked');
+  onRevoke: (input: RevokeInput) => Promise<'revoked' | 'under_way'> = () => Promise.resolve('revoked');
   onOrder: () => Promise<void> = () => Promise.resolve();
   reconcileOutcome: 'removed' | 'absent' | 'unreachable' = 'removed';
   onReconcile: () => Promise<void> = () => Promise.resolve();

@@ -27,7 +27,7 @@ export const RevocationSettings = z.object({
   MAYFLY_RETRY_LONGEST_MS: milliseconds(300_000),
   /** Failed attempts after which a lease is `revocation_failed`: still retried, but loud. */
   MAYFLY_LOUD_AFTER: count(6, 1_000),
-  /** Longest that one attempt to end something is waited for: the delay when minting dies at work. */
+  /** How long minting may be silent about an end: the delay when it dies at work. A slow upstream is waited for. */
   MAYFLY_END_ATTEMPT_MS: milliseconds(3_000),
   /** Failures in a row after which an integration is left alone, and for how long at a time. */
   MAYFLY_BREAKER_FAILURES: count(5, 1_000),

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { MayflyError, type GrantClaims, type ReconcileClaims } from '@mayfly/contracts';
+import { MayflyError, type GrantClaims, type JsonObject, type ReconcileClaims } from '@mayfly/contracts';
+import { withDeadline } from '@mayfly/messaging';
 import { HandleBox } from '@mayfly/tokens';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -82,9 +83,9 @@ describe('EndAtProvider', () => {
     });
   });
 
-  const sealed = () => {
+  const sealed = (narrowed: unknown = true) => {
     const grant = { jti: leaseId, actor: { organization: 'acme' }, provider: 'postgres', integration };
-    return sealHandle(handles, grant as unknown as GrantClaims, { narrowed: true });
+    return sealHandle(handles, grant as unknown as GrantClaims, { narrowed } as JsonObject);
   };
   const input = async () => ({
     lease_id: leaseId,
@@ -147,6 +148,35 @@ describe('EndAtProvider', () => {
     expect(calls).toHaveLength(2);
     await ends.revoke(await input());
     expect(calls).toHaveLength(3);
+  });
+
+  it('says in time that a slow upstream is still at it, and who asks again joins it', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    upstream = promise;
+    const given = await input();
+    const started = performance.now();
+    expect(await withDeadline(200, () => ends.revoke(given))).toEqual({ outcome: 'under_way' });
+    expect(performance.now() - started).toBeLessThan(200);
+    expect(await withDeadline(40, () => ends.reconcile('signed'))).toEqual({ outcome: 'under_way' });
+    const again = withDeadline(10_000, () => ends.revoke(given));
+    // It came later, and has joined.
+    expect(await withDeadline(40, () => ends.revoke(given))).toEqual({ outcome: 'under_way' });
+    resolve();
+    expect(await again).toEqual({ outcome: 'revoked' });
+    expect(calls).toHaveLength(2);
+  });
+
+  it('takes the answer for one handle for no other of the same lease', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    upstream = promise;
+    const asked = [
+      ends.revoke(await input()),
+      ends.revoke({ ...(await input()), handle: await sealed('other') }),
+    ];
+    while (calls.length < 2) await nextTurn();
+    resolve();
+    expect(await Promise.all(asked)).toEqual(Array(2).fill({ outcome: 'revoked' }));
+    expect(calls).toMatchObject([{ handle: { narrowed: true } }, { handle: { narrowed: 'other' } }]);
   });
 
   it('tells a failure by its code, without the words of the upstream', async () => {

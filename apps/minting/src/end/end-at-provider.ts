@@ -1,5 +1,6 @@
 /** Ends at the provider what a handle names, or what an order of policy names by the lease id. */
 import type { bus, InputOf, OutputOf, ReconcileClaims, SweepClaims } from '@mayfly/contracts';
+import { remainingMs } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import type { TokenVerifier } from '@mayfly/tokens';
 import { openHandle, type Handles } from '../lease-handle.ts';
@@ -18,22 +19,29 @@ type Reconcile = typeof bus.minting.reconcileAtProvider;
 type List = typeof bus.minting.listAtProvider;
 type Inspect = typeof bus.minting.inspectAtProvider;
 
+/** How long before a caller's time is over it is told that the work goes on, at most. Milliseconds. */
+const mostMarginMs = 500;
+
 /** Most lease ids of one page. */
 const pageSize = 5_000;
 
 export class EndAtProvider {
-  /** What is being ended, by organization and lease: who asks again while it lasts gets the same answer. */
+  /** What is being ended, by organization, lease and handle: who asks again while it lasts gets the same answer. */
   readonly #underWay = new Map<string, Promise<unknown>>();
 
   constructor(private readonly options: EndAtProviderOptions) {}
 
-  /** Throws `invalid_request` for a handle that is not this lease's, `provider_rejected`, `provider_unavailable`. */
+  /**
+   * `under_way` when the caller's time is over first: the work goes on, and whoever asks again joins it. So a caller that hears
+   * nothing knows that it is minting that is away, and not a slow upstream. Throws `invalid_request` for a handle that is not
+   * this lease's, `provider_rejected`, `provider_unavailable`.
+   */
   async revoke(input: InputOf<Revoke>): Promise<OutputOf<Revoke>> {
     const call = await this.#opened(input);
     failpoint('minting.revoke.before');
-    const outcome = await this.#once(`revoke ${call.organization} ${call.leaseId}`, () =>
-      this.options.runner.revoke(call),
-    ).catch(rethrow);
+    // Of one lease there may be two handles, when its grant was redeemed twice: neither answers for the other.
+    const key = `revoke ${call.organization} ${call.leaseId} ${JSON.stringify(call.handle)}`;
+    const outcome = await orUnderWay(this.#once(key, () => this.options.runner.revoke(call))).catch(rethrow);
     failpoint('minting.revoke.after');
     return { outcome };
   }
@@ -74,14 +82,15 @@ export class EndAtProvider {
     };
   }
 
-  /** Throws `unauthenticated` for an order that policy did not sign, `provider_rejected`, `provider_unavailable`. */
+  /** As `revoke`. Throws `unauthenticated` for an order that policy did not sign, `provider_rejected`, `provider_unavailable`. */
   async reconcile(signedOrder: string): Promise<OutputOf<Reconcile>> {
     const order = await this.options.orders.verify(signedOrder, { now: new Date() });
     const { jti: leaseId, organization, provider, integration, settings } = order;
     failpoint('minting.reconcile.before');
     const reconcile = () =>
       this.options.runner.reconcile({ leaseId, organization, provider, integration, settings });
-    const outcome = await this.#once(`reconcile ${organization} ${leaseId}`, reconcile).catch(rethrow);
+    const key = `reconcile ${organization} ${leaseId}`;
+    const outcome = await orUnderWay(this.#once(key, reconcile)).catch(rethrow);
     failpoint('minting.reconcile.after');
     return { outcome };
   }
@@ -94,6 +103,18 @@ export class EndAtProvider {
     this.#underWay.set(key, begun);
     return begun;
   }
+}
+
+/** What `work` comes to, or `under_way` shortly before the request being handled has no time left. */
+async function orUnderWay<T>(work: Promise<T>): Promise<T | 'under_way'> {
+  const leftMs = remainingMs();
+  if (leftMs === Infinity) return work;
+  const waitMs = Math.max(0, leftMs - Math.min(mostMarginMs, leftMs / 4));
+  let timer: NodeJS.Timeout | undefined;
+  const callerLeaves = new Promise<'under_way'>((resolve) => {
+    timer = setTimeout(resolve, waitMs, 'under_way');
+  });
+  return Promise.race([work, callerLeaves]).finally(() => clearTimeout(timer));
 }
 
 function rethrow(error: unknown): never {

@@ -96,8 +96,11 @@ export interface ListContext<IntegrationSettings extends object> extends Omit<
 }
 
 export type InspectOutcome = OutputOf<typeof bus.minting.inspectAtProvider>['outcome'];
-export type RevokeOutcome = OutputOf<typeof bus.minting.revokeAtProvider>['outcome'];
-export type ReconcileOutcome = OutputOf<typeof bus.minting.reconcileAtProvider>['outcome'];
+export type RevokeOutcome = Exclude<OutputOf<typeof bus.minting.revokeAtProvider>['outcome'], 'under_way'>;
+export type ReconcileOutcome = Exclude<
+  OutputOf<typeof bus.minting.reconcileAtProvider>['outcome'],
+  'under_way'
+>;
 
 /** All calls throw ProviderRejected or ProviderUnavailable, typed from the vendor's codes. */
 export interface Provider<

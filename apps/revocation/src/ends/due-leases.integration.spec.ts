@@ -262,6 +262,33 @@ describe('due leases', () => {
     expect(world.bus.reconciled).toEqual([]);
   });
 
+  it('that a slow upstream takes several calls for are one attempt, and no failure', async () => {
+    const failures: string[] = [];
+    const register = world.replica({ ...quick, MAYFLY_LOUD_AFTER: '2' }, world.bus, (provider) =>
+      failures.push(provider),
+    );
+    const leaseId = await world.issue(register);
+    const abandoned = grantClaims();
+    world.bus.onRevoke = () => Promise.resolve(world.bus.revoked.length < 9 ? 'under_way' : 'revoked');
+    await register.activations.abandon({
+      grant: await world.sign(abandoned),
+      issuance_traceparent: traceparent(),
+      reason: 'provider_unavailable',
+      cleanup: 'pending',
+      handle,
+      mint_id: randomUUID(),
+    });
+    await makeDue();
+    register.start();
+    await inState(leaseId, 'expired');
+    await until(async () => (await world.row(abandoned.jti))?.['cleanup'] === 'done');
+    expect(world.bus.revoked.length).toBeGreaterThanOrEqual(10);
+    expect(await world.row(leaseId)).toMatchObject({ attempts: 1, last_error: null });
+    expect(await world.row(abandoned.jti)).toMatchObject({ attempts: 1, last_error: null });
+    expect(failures).toEqual([]);
+    expect(register.upstreams.open).toBe(0);
+  });
+
   it('wait for no more than seconds when it was Mayfly that did not answer', async () => {
     const register = world.replica({
       ...quick,

@@ -108,7 +108,7 @@ export class Ender {
     }
     const { leaseId, organization, integration, provider, handle } = lease;
     const input = { lease_id: leaseId, organization, integration, provider, handle };
-    await this.options.upstreams.attempt(lease, (limit) =>
+    await this.options.upstreams.carryOut(lease, (limit) =>
       this.options.client.call(bus.minting.revokeAtProvider, input, limit),
     );
   }

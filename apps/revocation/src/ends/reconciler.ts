@@ -87,7 +87,7 @@ export class Reconciler {
     if (handle !== undefined) {
       const { leaseId, organization, integration, provider } = lease;
       const input = { lease_id: leaseId, organization, integration, provider, handle };
-      await upstreams.attempt(lease, (limit) => client.call(bus.minting.revokeAtProvider, input, limit));
+      await upstreams.carryOut(lease, (limit) => client.call(bus.minting.revokeAtProvider, input, limit));
       return 'done';
     }
     const order = await this.#order(lease);
@@ -98,7 +98,7 @@ export class Reconciler {
       );
       return 'unreachable';
     }
-    const { outcome } = await upstreams.attempt(lease, (limit) =>
+    const outcome = await upstreams.carryOut(lease, (limit) =>
       client.call(bus.minting.reconcileAtProvider, { order }, limit),
     );
     return outcome === 'unreachable' ? 'unreachable' : 'done';

@@ -2,7 +2,7 @@
  * How the upstreams are: one that can't be reached is left alone for a few seconds at a time (a circuit breaker each), one
  * lease of those that wait tries again soon, and when it is back all the others are due at once.
  */
-import { MayflyError, type ErrorCode } from '@mayfly/contracts';
+import { bus, MayflyError, type ErrorCode } from '@mayfly/contracts';
 import { CircuitBreakers } from '@mayfly/domain';
 import type { Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
@@ -19,8 +19,8 @@ export interface UpstreamsOptions {
   /** For how long at a time, and so the longest until it is seen that it is back. Milliseconds. */
   readonly breakerOpenMs: number;
   /**
-   * Longest that one attempt is waited for, in milliseconds. A minting that has died gives no answer at all, so this is how
-   * late an end is that it had in hand; where the upstream is slower, the next attempt joins the one under way.
+   * Longest that minting may be silent, in milliseconds. One that has died gives no answer at all, so this is how late an end is
+   * that it had in hand. Where the upstream is slower, minting says so in time and is asked again.
    */
   readonly attemptMs: number;
   /** Looks for due work. */
@@ -35,6 +35,9 @@ export class LeftAlone extends MayflyError {
 }
 
 type Place = Pick<Lease, 'organization' | 'integration'>;
+
+/** Minting gives a call of a provider up before this; several of its replicas may take their turns. Milliseconds. */
+const longestUnderWayMs = bus.minting.revokeAtProvider.bus.timeoutMs;
 
 /** Longest wait when it was not the upstream but a part of Mayfly that did not answer, in milliseconds. */
 const longestOwnWaitMs = 2_000;
@@ -75,6 +78,24 @@ export class Upstreams {
       }
       throw error;
     }
+  }
+
+  /**
+   * As `attempt`, for what may take an upstream longer than minting may be silent: it is asked again, and so waited for, until
+   * minting knows what became of it. So a slow end is one attempt, and one that hangs fails as its upstream's.
+   */
+  carryOut<Outcome extends string>(
+    lease: Place,
+    call: (limit: { timeoutMs: number }) => Promise<{ outcome: Outcome }>,
+  ): Promise<Exclude<Outcome, 'under_way'>> {
+    return this.attempt(lease, async (limit) => {
+      const started = performance.now();
+      while (performance.now() - started < longestUnderWayMs) {
+        const { outcome } = await call(limit);
+        if (outcome !== 'under_way') return outcome as Exclude<Outcome, 'under_way'>;
+      }
+      throw new MayflyError('provider_unavailable', 'The upstream does not answer.');
+    });
   }
 
   /** Milliseconds until a lease is tried again after an error of this code. */

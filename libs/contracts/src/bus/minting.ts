@@ -49,7 +49,8 @@ export const revokeAtProvider = defineOperation({
     provider: Name,
     handle: Sealed,
   }),
-  output: z.strictObject({ outcome: z.enum(['revoked', 'already_gone', 'expiry_only']) }),
+  /** `under_way`: the upstream takes longer than the caller waits; asking again joins what is under way. */
+  output: z.strictObject({ outcome: z.enum(['revoked', 'already_gone', 'expiry_only', 'under_way']) }),
   errors: ['provider_rejected', 'provider_unavailable'],
 });
 
@@ -74,8 +75,11 @@ export const reconcileAtProvider = defineOperation({
   summary: 'Finds what a lease without activation left upstream, by its name, and removes it.',
   bus: { service: 'minting', operation: 'reconcile', callers: ['revocation'], timeoutMs: 25_000 },
   input: z.strictObject({ order: Signed }),
-  /** `unreachable`: such a thing has no name to be found by; it died unreleased and lives until its native expiry. */
-  output: z.strictObject({ outcome: z.enum(['removed', 'absent', 'unreachable']) }),
+  /**
+   * `unreachable`: such a thing has no name to be found by; it died unreleased and lives until its native expiry.
+   * `under_way`: as of `minting.revoke`.
+   */
+  output: z.strictObject({ outcome: z.enum(['removed', 'absent', 'unreachable', 'under_way']) }),
   errors: ['unauthenticated', 'provider_rejected', 'provider_unavailable'],
 });
 
