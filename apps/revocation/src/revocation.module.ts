@@ -16,7 +16,9 @@ import {
   failingLeases,
   foundUpstream,
   liveLeases,
+  oldestOpenRevocation,
   openBreakers,
+  openRevocations,
   outboxPending,
   revocationFailures,
 } from '@mayfly/telemetry';
@@ -143,19 +145,24 @@ class Running implements OnApplicationBootstrap, OnApplicationShutdown {
   }
 }
 
-/** Live leases by state and the due lag, read at each scrape; one query for both. A scrape without Postgres keeps the last values. */
+/** Live leases by state, the due lag and open revocations, read at each scrape; one query for all. A scrape without Postgres keeps the last values. */
 function watchRegister({ metrics, logger }: ServiceHost, pool: Pool): void {
   const lag = dueLag(metrics);
   const failing = failingLeases(metrics);
+  const open = openRevocations(metrics);
+  const oldest = oldestOpenRevocation(metrics);
   liveLeases(metrics, async (gauge) => {
     try {
-      const { byState, dueLagSeconds, failing: failed } = await registerSize(pool);
+      const size = await registerSize(pool);
+      const { byState, dueLagSeconds, failing: failed } = size;
       for (const state of leaseStates) {
         if (!hasEnded(state)) gauge.set({ state }, byState.get(state) ?? 0);
       }
       lag.set(dueLagSeconds);
       failing.set({ work: 'end' }, failed.end);
       failing.set({ work: 'cleanup' }, failed.cleanup);
+      open.set(size.openRevocations.count);
+      oldest.set(size.openRevocations.oldestSeconds);
     } catch (error) {
       logger.warn({ err: error }, 'the register could not be measured');
     }

@@ -25,7 +25,9 @@ export {
   failingLeases,
   foundUpstream,
   liveLeases,
+  oldestOpenRevocation,
   openBreakers,
+  openRevocations,
   revocationFailures,
   type Collect,
 } from './metrics/leases.ts';

@@ -14,6 +14,7 @@ import {
   until,
   type World,
 } from '../register-fixtures.ts';
+import { registerSize } from '../store/reading.ts';
 import { batchSize } from './gatherer.ts';
 
 const codeOf = (promise: Promise<unknown>) =>
@@ -530,6 +531,23 @@ describe('a revocation of many', () => {
     const { revocation_id } = await ask.revoke({ kind: 'user', id: 'urgent' });
     expect(await register.gatherer.step()).toBe(true);
     expect((await ask.get(revocation_id)).revocation).toMatchObject({ status: 'ending', matched: 2 });
+  });
+
+  it('is told with its age until it is done', async () => {
+    const register = world.replica();
+    const open = async () => (await registerSize(world.database.pool)).openRevocations;
+    expect(await open()).toEqual({ count: 0, oldestSeconds: 0 });
+    await addGathered(2, 1);
+    await world.database.pool.query(
+      `UPDATE revocation.revocations SET asked_at = now() - interval '20 seconds'`,
+    );
+    await asker(world, world.replica({ MAYFLY_END_ANSWER_MS: '1' })).revoke({ kind: 'user', id: 'newer' });
+    expect((await open()).count).toBe(2);
+    expect((await open()).oldestSeconds).toBeGreaterThanOrEqual(20);
+    expect((await open()).oldestSeconds).toBeLessThan(60);
+    await endFirst(1);
+    while (await register.gatherer.step());
+    expect(await open()).toEqual({ count: 0, oldestSeconds: 0 });
   });
 
   it('is done with the last of its leases, and passes each that has ended once', async () => {

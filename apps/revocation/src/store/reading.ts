@@ -84,12 +84,14 @@ export async function listLeases(
 
 /**
  * For metrics: leases that have not ended, by state, and the lateness of the most overdue one in seconds. A claim or a retry puts
- * `due_at` off, so that alone would hide what is tried in vain; `revocation_failed` is counted by its state.
+ * `due_at` off, so that alone would hide what is tried in vain; `revocation_failed` is counted by its state. And the
+ * revocations that are not done, with the age of the oldest in seconds.
  */
 export async function registerSize(pool: Pool): Promise<{
   byState: Map<string, number>;
   dueLagSeconds: number;
   failing: { end: number; cleanup: number };
+  openRevocations: { count: number; oldestSeconds: number };
 }> {
   const rows = await query(
     pool,
@@ -101,15 +103,22 @@ export async function registerSize(pool: Pool): Promise<{
        FROM revocation.leases WHERE last_error IS NOT NULL AND due_at IS NOT NULL GROUP BY 1
      UNION ALL
      SELECT NULL, 0, extract(epoch FROM now() - least(min(due_at), min(expires_at) FILTER (WHERE state IN ('active', 'revoking'))))::double precision
-       FROM revocation.leases WHERE due_at IS NOT NULL`,
+       FROM revocation.leases WHERE due_at IS NOT NULL
+     UNION ALL
+     SELECT 'open revocations', count(*)::integer, extract(epoch FROM now() - min(asked_at))::double precision
+       FROM revocation.revocations WHERE due_at IS NOT NULL`,
     [],
   );
   const byState = new Map<string, number>();
   let dueLagSeconds = 0;
+  let openRevocations = { count: 0, oldestSeconds: 0 };
   for (const row of rows) {
-    if (row['state'] === null) dueLagSeconds = Math.max(0, Number(row['lag'] ?? 0));
+    const seconds = Math.max(0, Number(row['lag'] ?? 0));
+    if (row['state'] === null) dueLagSeconds = seconds;
+    else if (row['state'] === 'open revocations')
+      openRevocations = { count: row['leases'] as number, oldestSeconds: seconds };
     else byState.set(row['state'] as string, row['leases'] as number);
   }
   const failing = { end: byState.get('failing end') ?? 0, cleanup: byState.get('failing cleanup') ?? 0 };
-  return { byState, dueLagSeconds, failing };
+  return { byState, dueLagSeconds, failing, openRevocations };
 }

@@ -59,6 +59,24 @@ export function failingLeases(registry: Registry, collect?: Collect<'work'>): Ga
   });
 }
 
+/** `mayfly_open_revocations`: revocations that were accepted and of which not all leases have ended. */
+export function openRevocations(registry: Registry): Gauge {
+  return new Gauge({
+    name: 'mayfly_open_revocations',
+    help: 'Revocations that were accepted and are not done',
+    registers: [registry],
+  });
+}
+
+/** `mayfly_oldest_open_revocation_seconds`: how long ago the oldest of those was accepted; 0 when there is none. */
+export function oldestOpenRevocation(registry: Registry): Gauge {
+  return new Gauge({
+    name: 'mayfly_oldest_open_revocation_seconds',
+    help: 'How long ago the oldest revocation was accepted that is not done',
+    registers: [registry],
+  });
+}
+
 /** `mayfly_open_breakers`: integrations that this replica leaves alone, but for an attempt every few seconds, because they fail. */
 export function openBreakers(registry: Registry, collect?: Collect<string>): Gauge {
   return new Gauge({

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { Registry } from 'prom-client';
 import { issuanceDuration, issuances } from './issuance.ts';
-import { dueLag, liveLeases, revocationFailures } from './leases.ts';
+import { dueLag, liveLeases, oldestOpenRevocation, openRevocations, revocationFailures } from './leases.ts';
 import { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './messages.ts';
 import { createMetrics } from './registry.ts';
 
@@ -15,6 +15,8 @@ describe('createMetrics', () => {
     issuanceDuration(registry).observe({ credential: 'orders-db/readonly', outcome: 'issued' }, 0.01);
     liveLeases(registry, (gauge) => gauge.set({ state: 'active' }, 3));
     dueLag(registry, async (gauge) => gauge.set(await Promise.resolve(1.5)));
+    openRevocations(registry).set(2);
+    oldestOpenRevocation(registry).set(90);
     revocationFailures(registry).inc({ provider: 'postgres' });
     streamLag(registry).set({ stream: 'MAYFLY_EVENTS', consumer: 'audit' }, 2);
     deadLetters(registry).inc({ consumer: 'audit' });
@@ -28,6 +30,8 @@ describe('createMetrics', () => {
       'mayfly_issuances_total{credential="orders-db/readonly",outcome="issued",service="revocation"} 1',
       'mayfly_live_leases{state="active",service="revocation"} 3',
       'mayfly_due_lag_seconds{service="revocation"} 1.5',
+      'mayfly_open_revocations{service="revocation"} 2',
+      'mayfly_oldest_open_revocation_seconds{service="revocation"} 90',
       'mayfly_revocation_failures_total{provider="postgres",service="revocation"} 1',
       'mayfly_stream_lag_messages{stream="MAYFLY_EVENTS",consumer="audit",service="revocation"} 2',
       'mayfly_dead_letters_total{consumer="audit",service="revocation"} 1',
