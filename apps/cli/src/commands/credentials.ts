@@ -30,7 +30,17 @@ Examples:
     });
 }
 
-const header = ['CREDENTIAL', 'PROVIDER', 'SCOPE', 'TTL', 'MAX', 'ENDS', 'APPROVAL', 'DESCRIPTION'];
+const header = [
+  'CREDENTIAL',
+  'PROVIDER',
+  'SCOPE',
+  'TTL',
+  'MAX',
+  'RENEWABLE',
+  'ENDS',
+  'APPROVAL',
+  'DESCRIPTION',
+];
 
 function rowOf(item: CredentialListing): string[] {
   return [
@@ -39,10 +49,18 @@ function rowOf(item: CredentialListing): string[] {
     scopeText(item.scope),
     durationText(item.ttl.default_seconds),
     durationText(item.ttl.max_seconds),
+    renewableHow(item.renewal),
     endsHow(item.revocability),
     item.approval,
     item.description ?? '',
   ];
+}
+
+/** How long it can be made to live, and whether that takes a new secret each time. */
+function renewableHow(renewal: CredentialListing['renewal']): string {
+  if (renewal === undefined) return 'no';
+  const longest = `to ${durationText(renewal.max_life_seconds)}`;
+  return renewal.kind === 'in_place' ? longest : `${longest}, new secrets`;
 }
 
 function endsHow(revocability: CredentialListing['revocability']): string {

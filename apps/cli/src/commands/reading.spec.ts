@@ -33,10 +33,22 @@ describe('mayfly credentials', () => {
     const { status, stdout, stderr } = await line.run('credentials');
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout.split('\n')).toEqual([
-      'CREDENTIAL          PROVIDER  SCOPE                             TTL  MAX  ENDS     APPROVAL  DESCRIPTION',
-      'orders-db/readonly  postgres  privileges=SELECT,schemas=public  5m   15m  at once  off       Read the orders.',
+      'CREDENTIAL          PROVIDER  SCOPE                             TTL  MAX  RENEWABLE  ENDS     APPROVAL  DESCRIPTION',
+      'orders-db/readonly  postgres  privileges=SELECT,schemas=public  5m   15m  no         at once  off       Read the orders.',
       '',
     ]);
+  });
+
+  it('tells how long a lease can be made to live, and where that takes new secrets', async () => {
+    const renewal = { max_life_seconds: 14_400, max_count: 10, grace_seconds: 30 };
+    const credentials = (['in_place', 'rotation'] as const).map((kind) => ({
+      ...listing,
+      renewable: true,
+      renewal: { kind, ...renewal },
+    }));
+    gateway.handlers.set(listCredentials.name, () => ({ credentials }));
+    const lines = (await line.run('credentials')).stdout.split('\n');
+    expect(lines.slice(1, 3).map((text) => text.split(/ {2,}/)[5])).toEqual(['to 4h', 'to 4h, new secrets']);
   });
 
   it('prints what the gateway said with --json', async () => {

@@ -38,4 +38,24 @@ describe('mayfly renew', () => {
     expect((await line.run('renew', leaseId)).status).toBe(13);
     expect((await line.run('renew')).status).toBe(2);
   });
+
+  it.each([
+    ['ttl_exceeded', 'It lives at least that long already.', 13, '`mayfly leases` shows when it ends'],
+    ['policy_denied', 'It has been renewed 4 times, which is the most.', 11, '`mayfly get` gets a new one'],
+    ['conflict', 'Its renewal is a new secret.', 20, 'get a new one with `mayfly get`'],
+    ['lease_ended', 'The lease has ended.', 15, 'Ask for a new one with `mayfly get`'],
+    ['provider_unavailable', 'away', 17, '`mayfly leases` shows when it ends'],
+  ] as const)('tells what to do about %s', async (code, reason, exit, next) => {
+    gateway.refuse(renewLease, code, reason);
+    const { status, stderr } = await line.run('renew', leaseId);
+    expect(status).toBe(exit);
+    expect(stderr).toContain(reason.charAt(0).toUpperCase() + reason.slice(1));
+    expect(stderr).toContain(next);
+    expect(stderr).not.toContain('nothing was issued');
+  });
+
+  it('gives its advice no further than to what the lease is about', async () => {
+    gateway.refuse(renewLease, 'unauthenticated', 'Blocked by an administrator.');
+    expect((await line.run('renew', leaseId)).stderr).toContain('identity token');
+  });
 });

@@ -1,8 +1,9 @@
 /** `mayfly renew`: a later end for a lease of one's own. */
-import { http } from '@mayfly/contracts';
+import { http, type ErrorCode } from '@mayfly/contracts';
 import { Option, type Command } from 'commander';
 import { parseDuration } from '../arguments/duration.ts';
 import type { CommandContext } from '../command-context.ts';
+import { asFailure, CommandFailure } from '../failure.ts';
 import { durationText, relativeTime } from '../output/times.ts';
 
 export function registerRenew(program: Command, context: CommandContext): void {
@@ -20,7 +21,8 @@ export function registerRenew(program: Command, context: CommandContext): void {
     .addHelpText(
       'after',
       `
-Whether a credential is renewable, and how far, is in \`renewal:\` of the configuration. Policy is asked again each time.
+\`mayfly credentials\` shows which are renewable and how long they can live in all. Policy is asked again each time, and no lease
+outlives the session that it was got in. Where each renewal is a new secret, use \`mayfly get\` again instead.
 \`mayfly exec\` renews by itself.
 
 Examples:
@@ -30,7 +32,11 @@ Examples:
     .action(
       async (leaseId: string, { ttl, json = false }: { ttl?: number; json?: boolean }, command: Command) => {
         const session = await context.openSession('renew', command);
-        const lease = await session.call(http.leases.renewLease, { lease_id: leaseId, ttl_seconds: ttl });
+        const lease = await session
+          .call(http.leases.renewLease, { lease_id: leaseId, ttl_seconds: ttl })
+          .catch((error: unknown) => {
+            throw advised(error);
+          });
         if (json) {
           context.printer.json(lease);
           return;
@@ -42,4 +48,22 @@ Examples:
         }
       },
     );
+}
+
+/** What to do when a renewal, not a request for something new, was refused. */
+const advice: Partial<Record<ErrorCode, string>> = {
+  policy_denied: '`mayfly credentials` shows what may be renewed; `mayfly get` gets a new one.',
+  ttl_exceeded:
+    '`mayfly leases` shows when it ends, `mayfly credentials` how long it may live; --ttl counts from now.',
+  conflict: 'Try again in a moment, or get a new one with `mayfly get`.',
+  not_found: '`mayfly leases` lists your own.',
+  provider_unavailable: 'Try again in a moment; `mayfly leases` shows when it ends.',
+  dependency_unavailable: 'Try again in a moment; `mayfly leases` shows when it ends.',
+};
+
+function advised(error: unknown): CommandFailure {
+  const failure = asFailure(error);
+  const { sentence, exit, code, traceId } = failure;
+  const next = code === undefined ? undefined : advice[code];
+  return next === undefined ? failure : new CommandFailure(sentence, { exit, code, next, traceId });
 }

@@ -105,7 +105,10 @@ export class Renew {
   ): Promise<Output> {
     // Its secret is sealed to the key of the session that asks, so it is that session's lease.
     if (sessionId !== session.id) {
-      throw new MayflyError('conflict', 'A lease that gets a new secret is renewed by its own session.');
+      throw new MayflyError(
+        'conflict',
+        'Its renewal is a new secret, which only the session that holds the lease can get.',
+      );
     }
     const { grants, assertions, pool, grantSeconds, holdSeconds } = this.parts;
     const leaseId = uuidv7();

@@ -215,7 +215,7 @@ function refusal(outcome: Refused, { limit, max_count }: RenewalClaims): MayflyE
 }
 
 const notLater = {
-  ttl: 'It lives at least as long already.',
+  ttl: 'It lives at least that long already.',
   max_life: 'It is at its maximum life.',
   session: 'It lives to the end of its session already.',
 } as const satisfies Record<RenewalClaims['limit'], string>;
