@@ -249,4 +249,13 @@ describe('revocation on the bus', () => {
     expect(text).toMatch(/mayfly_due_lag_seconds\{.*\} 0/);
     expect(text).toMatch(/mayfly_outbox_pending/);
   });
+
+  it('shows in the first scrape what is so at that moment', async () => {
+    const { leaseId } = await issue();
+    await world.database.pool.query(
+      `UPDATE revocation.leases SET last_error = 'provider_unavailable' WHERE lease_id = $1`,
+      [leaseId],
+    );
+    expect(await metrics.metrics()).toMatch(/mayfly_failing_leases\{work="end".*\} 1/);
+  });
 });

@@ -6,22 +6,10 @@ import {
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
 } from '@nestjs/common';
-import { leaseStates } from '@mayfly/contracts';
-import { hasEnded } from '@mayfly/domain';
 import { OutboxRelay } from '@mayfly/messaging';
 import { createPool, migrate } from '@mayfly/postgres';
 import { failpoint, type ServiceHost } from '@mayfly/service';
-import {
-  dueLag,
-  failingLeases,
-  foundUpstream,
-  liveLeases,
-  oldestOpenRevocation,
-  openBreakers,
-  openRevocations,
-  outboxPending,
-  revocationFailures,
-} from '@mayfly/telemetry';
+import { foundUpstream, openBreakers, outboxPending, revocationFailures } from '@mayfly/telemetry';
 import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { ActivationHandler } from './activation/activation.handler.ts';
@@ -35,11 +23,11 @@ import { Leases } from './leases/leases.ts';
 import { RenewalsHandler } from './renewals/renewals.handler.ts';
 import { Renewals } from './renewals/renewals.ts';
 import { Register } from './register.ts';
+import { watchRegister } from './register-metrics.ts';
 import { Orders } from './revocations/orders.ts';
 import { Revocations } from './revocations/revocations.ts';
 import { RevocationsHandler } from './revocations/revocations.handler.ts';
 import type { RevocationSettings } from './settings.ts';
-import { registerSize } from './store/reading.ts';
 
 export const schema = 'revocation';
 export const migrationsDirectory = join(import.meta.dirname, '..', 'migrations');
@@ -67,7 +55,7 @@ export class RevocationModule {
     const pending = outboxPending(metrics);
     const failures = revocationFailures(metrics);
     const differences = foundUpstream(metrics);
-    watchRegister(host, pool);
+    watchRegister(metrics, logger, pool);
     const relay = new OutboxRelay({
       pool,
       schema,
@@ -143,28 +131,4 @@ class Running implements OnApplicationBootstrap, OnApplicationShutdown {
     await this.relay.stop();
     await this.pool.end();
   }
-}
-
-/** Live leases by state, the due lag and open revocations, read at each scrape; one query for all. A scrape without Postgres keeps the last values. */
-function watchRegister({ metrics, logger }: ServiceHost, pool: Pool): void {
-  const lag = dueLag(metrics);
-  const failing = failingLeases(metrics);
-  const open = openRevocations(metrics);
-  const oldest = oldestOpenRevocation(metrics);
-  liveLeases(metrics, async (gauge) => {
-    try {
-      const size = await registerSize(pool);
-      const { byState, dueLagSeconds, failing: failed } = size;
-      for (const state of leaseStates) {
-        if (!hasEnded(state)) gauge.set({ state }, byState.get(state) ?? 0);
-      }
-      lag.set(dueLagSeconds);
-      failing.set({ work: 'end' }, failed.end);
-      failing.set({ work: 'cleanup' }, failed.cleanup);
-      open.set(size.openRevocations.count);
-      oldest.set(size.openRevocations.oldestSeconds);
-    } catch (error) {
-      logger.warn({ err: error }, 'the register could not be measured');
-    }
-  });
 }

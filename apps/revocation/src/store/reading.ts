@@ -82,17 +82,20 @@ export async function listLeases(
   return rows.map(toLease);
 }
 
-/**
- * For metrics: leases that have not ended, by state, and the lateness of the most overdue one in seconds. A claim or a retry puts
- * `due_at` off, so that alone would hide what is tried in vain; `revocation_failed` is counted by its state. And the
- * revocations that are not done, with the age of the oldest in seconds.
- */
-export async function registerSize(pool: Pool): Promise<{
-  byState: Map<string, number>;
-  dueLagSeconds: number;
-  failing: { end: number; cleanup: number };
-  openRevocations: { count: number; oldestSeconds: number };
-}> {
+/** For metrics. */
+export interface RegisterSize {
+  /** Leases that have not ended. */
+  readonly byState: ReadonlyMap<string, number>;
+  /** Lateness of the most overdue lease; `revocation_failed` is counted by its state instead. */
+  readonly dueLagSeconds: number;
+  /** Leases whose end or clean-up has failed and is tried again. */
+  readonly failing: { readonly end: number; readonly cleanup: number };
+  /** Revocations that are not done, and how long ago the oldest was asked for. */
+  readonly openRevocations: { readonly count: number; readonly oldestSeconds: number };
+}
+
+/** A claim or a retry puts `due_at` off, so that alone would hide what is tried in vain: expiries are looked at as well. */
+export async function registerSize(pool: Pool): Promise<RegisterSize> {
   const rows = await query(
     pool,
     'register_size',

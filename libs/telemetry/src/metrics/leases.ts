@@ -60,20 +60,22 @@ export function failingLeases(registry: Registry, collect?: Collect<'work'>): Ga
 }
 
 /** `mayfly_open_revocations`: revocations that were accepted and of which not all leases have ended. */
-export function openRevocations(registry: Registry): Gauge {
+export function openRevocations(registry: Registry, collect?: Collect<string>): Gauge {
   return new Gauge({
     name: 'mayfly_open_revocations',
     help: 'Revocations that were accepted and are not done',
     registers: [registry],
+    ...collecting(collect),
   });
 }
 
 /** `mayfly_oldest_open_revocation_seconds`: how long ago the oldest of those was accepted; 0 when there is none. */
-export function oldestOpenRevocation(registry: Registry): Gauge {
+export function oldestOpenRevocation(registry: Registry, collect?: Collect<string>): Gauge {
   return new Gauge({
     name: 'mayfly_oldest_open_revocation_seconds',
     help: 'How long ago the oldest revocation was accepted that is not done',
     registers: [registry],
+    ...collecting(collect),
   });
 }
 
