@@ -67,6 +67,27 @@ describe('a request beyond what policy allows', () => {
     await expect(eventually(() => agent.lease('orders-db/limited'))).resolves.toBeDefined();
   });
 
+  it.each([
+    // After a few failures its breaker is open: then minting refuses before anything is begun, and no event tells of it.
+    ['the upstream is away', 'away-db/scarce', 'provider_unavailable'],
+    ['the upstream refuses', 'orders-db/nowhere', 'provider_rejected'],
+  ])(
+    'leaves its place within the limits to the next when nothing came of it: %s',
+    async (_, credential, code) => {
+      const agent = await openSession(stack);
+      const codes: string[] = [];
+      for (let round = 0; round < 10; round++) {
+        const { code } = await eventually(async () => {
+          const problem = await refusal(agent.lease(credential));
+          if (problem.code === 'limit_exceeded') throw new Error('the place is still held');
+          return problem;
+        });
+        codes.push(code);
+      }
+      expect(codes).toEqual(Array(10).fill(code));
+    },
+  );
+
   it('is refused to a person, who asks for nothing', async () => {
     const person = await openSession(stack, personClaims(['administrators']));
     expect(await refusal(person.lease('orders-db/readonly'))).toMatchObject({ code: 'policy_denied' });

@@ -33,6 +33,8 @@ export type OpenedLease<Secret = Record<string, unknown>> = Omit<IssuedLease, 's
 export interface SessionOptions {
   /** Register a recipient key, so that secrets come sealed (default), or have them through the gateway's one-time key. */
   readonly sealed?: boolean;
+  /** The session ends when it goes unheard for longer than these. */
+  readonly heartbeatSeconds?: number;
 }
 
 /** One session of an agent or a person. */
@@ -49,7 +51,7 @@ export class AgentApi {
   static async openSession(
     gatewayUrl: string,
     identity: string,
-    { sealed = true }: SessionOptions = {},
+    { sealed = true, heartbeatSeconds }: SessionOptions = {},
   ): Promise<AgentApi> {
     const key = sealed ? await generateSealingKeyPair() : undefined;
     const response = await fetch(`${gatewayUrl}/v1/token`, {
@@ -59,6 +61,7 @@ export class AgentApi {
         subject_token: identity,
         subject_token_type: jwtTokenType,
         ...(key === undefined ? {} : { recipient_key: JSON.stringify(key.publicJwk) }),
+        ...(heartbeatSeconds === undefined ? {} : { heartbeat_seconds: String(heartbeatSeconds) }),
       }),
     });
     if (!response.ok) throw new Error(`No session: ${await response.text()}`);
