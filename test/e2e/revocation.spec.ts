@@ -299,6 +299,34 @@ describe('a stack of its own', () => {
     expect(await worksAny(leases)).toBe(0);
   }, 90_000);
 
+  it('is told at once what a document removes, whose leases end though their upstream hangs for now', async () => {
+    const lease = await (await openSession(stack)).postgresLease('orders-db/limited');
+    const platform = await openSession(stack, personClaims(['platform-administrators']));
+    const { document } = (await platform.call('GET', '/v1/config')) as { document: string };
+    const changed = document.replaceAll('orders-db/limited', 'orders-db/restricted');
+    expect(await codeOf(platform.call('PUT', '/v1/config', { document: changed }))).toBe('conflict');
+    expect(await works(lease)).toBe(true);
+
+    await stack.services.minting.kill('SIGSTOP');
+    const began = performance.now();
+    const answer = (await platform.call('PUT', '/v1/config', { document: changed, end_leases: true })) as {
+      revocations: { organization: string; subject: object; revocation_id: string }[];
+    };
+    expect(performance.now() - began).toBeLessThan(3_000);
+    expect(answer.revocations).toEqual([
+      {
+        organization: 'acme',
+        subject: { kind: 'credential', id: 'orders-db/limited' },
+        revocation_id: expect.any(String) as unknown,
+      },
+    ]);
+    await stack.services.minting.kill('SIGCONT');
+    await waitUntil('ending it', async () => !(await works(lease)), within);
+    const administrator = await openSession(stack, personClaims(['administrators']));
+    const revocation = `/v1/revocations/${answer.revocations[0]?.revocation_id ?? ''}`;
+    expect(await administrator.call('GET', revocation)).toMatchObject({ revocation: { matched: 1 } });
+  }, 60_000);
+
   it('is emptied, of every organization, by a platform administrator who revokes everything', async () => {
     const acme = await (await openSession(stack)).postgresLease('orders-db/readonly');
     const globex = await openSession(stack, agentClaims({ org: 'globex' }));

@@ -23,7 +23,6 @@ import { ApplyConfig } from './configuration/apply-config.ts';
 import { ConfigurationHandler } from './configuration/configuration.handler.ts';
 import { loadFirstDocument } from './configuration/first-document.ts';
 import { GetConfig } from './configuration/get-config.ts';
-import { EndRemovedLeases } from './configuration/end-removed-leases.ts';
 import { OrderReconciliation } from './configuration/order-reconciliation.ts';
 import { OrderSweeps } from './configuration/order-sweeps.ts';
 import { RunningConfiguration } from './configuration/running-configuration.ts';
@@ -190,14 +189,7 @@ function useCases({ host, settings, keys, pool, running, relay, installation }: 
     new LeaseRegister(pool),
     new Authorize({ gate, assertions, signals }),
     new Blocks({ gate, assertions, signals, pool, relay }),
-    new ApplyConfig({
-      gate,
-      running,
-      signals,
-      pool,
-      relay,
-      removed: new EndRemovedLeases({ client: host.client, assertions, pool }),
-    }),
+    new ApplyConfig({ gate, running, signals, pool, relay }),
     new GetConfig({ gate, signals, pool }),
     new OrderReconciliation({ running, orders }),
     new OrderSweeps({ running, orders: new TokenSigner(tokenKinds.sweepOrder, keys.grant), installation }),

@@ -224,18 +224,20 @@ describe('revocation on the bus', () => {
     expect(eventSubject('session.closed')).toBe('mayfly.events.session.closed');
   });
 
-  it('takes what policy orders with a block from the event log', async () => {
-    const user = 'blocked@acme.test';
-    const { leaseId } = await issue({ actor: { user } });
+  it.each([
+    ['block', 'block.added', { kind: 'user', id: 'blocked@acme.test' }],
+    ['removal', 'config.removed', { kind: 'credential', id: 'orders-db/gone' }],
+  ] as const)('takes what policy orders with a %s from the event log', async (_what, type, subject) => {
+    const { leaseId } = await issue({ actor: { user: 'blocked@acme.test' }, credential: 'orders-db/gone' });
     const order = {
       organization,
       session_id: randomUUID(),
       agent_id: 'spiffe://acme.test/person/ann',
       reason: 'strange',
-      action_context: { subject: { kind: 'user', id: user } },
+      action_context: { subject },
       revocation_id: randomUUID(),
     };
-    await policyEvents.publish(newEvent('policy', 'block.added', order));
+    await policyEvents.publish(newEvent('policy', type, order));
     await until(() => toldOf(leaseId).includes('revoked'));
     await until(() => toldOf(order.revocation_id).length === 2);
     expect(toldOf(order.revocation_id)).toEqual(['requested', 'completed']);

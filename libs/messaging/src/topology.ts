@@ -108,6 +108,13 @@ export const consumers = {
     batch: 100,
     maxAckPending: 1_000,
   },
+  'revocation-removals': {
+    service: 'revocation',
+    stream: 'MAYFLY_EVENTS',
+    filter: eventSubject('config.removed'),
+    batch: 100,
+    maxAckPending: 1_000,
+  },
   'policy-leases': {
     service: 'policy',
     stream: 'MAYFLY_EVENTS',

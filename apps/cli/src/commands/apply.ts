@@ -1,5 +1,5 @@
 /** `mayfly apply`: replaces the configuration document, whole or not at all. */
-import { http } from '@mayfly/contracts';
+import { http, type RemovalOrder } from '@mayfly/contracts';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';
 import { readDocument, reportProblems } from '../output/config-problems.ts';
@@ -21,13 +21,14 @@ export function registerApply(program: Command, context: CommandContext): void {
         parseVersion,
       ),
     )
-    .option('--end-leases', 'end the live leases of integrations and credentials that the document removes')
+    .option('--end-leases', 'remove also integrations and credentials that have live leases, which then end')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
 With any mistake in it the document is rejected, every place named, and the running one stays. One that removes integrations
-or credentials with live leases is refused unless --end-leases ends them: their end is durable before the document runs.
+or credentials with live leases is refused unless --end-leases is given. Whatever is removed is revoked: the revocations are durable
+with the document and named here. Administrators of their organizations follow them with \`mayfly revocations <id> --wait\`.
 
 Examples:
   mayfly config check mayfly.yaml && mayfly apply -f mayfly.yaml
@@ -45,14 +46,26 @@ Examples:
         });
         if (answer.outcome === 'rejected') reportProblems(context, file, answer.problems, json);
         else if (json) context.printer.json(answer);
-        else
+        else {
           context.printer.result(
             answer.unchanged
               ? `version ${answer.version} is running already`
               : `version ${answer.version} is running`,
           );
+          noteRevocations(context, answer.revocations, answer.revocations_total);
+        }
       },
     );
+}
+
+function noteRevocations({ printer }: CommandContext, named: readonly RemovalOrder[], total: number): void {
+  for (const { organization, subject, revocation_id } of named) {
+    printer.note(
+      `leases of ${subject.kind} ${subject.id} of ${organization} end: \`mayfly revocations ${revocation_id} --wait\``,
+    );
+  }
+  if (total > named.length)
+    printer.note(`and ${total - named.length} more; \`mayfly revocations\` lists them`);
 }
 
 function parseVersion(text: string): number {

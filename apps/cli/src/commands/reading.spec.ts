@@ -169,7 +169,13 @@ describe('mayfly apply and mayfly config', () => {
 
   it('applies a document, with the version that must be running', async () => {
     line.write('mayfly.yaml', 'organizations: []\n');
-    gateway.handlers.set(putConfig.name, () => ({ outcome: 'applied', version: 8, unchanged: false }));
+    gateway.handlers.set(putConfig.name, () => ({
+      outcome: 'applied',
+      version: 8,
+      unchanged: false,
+      revocations: [],
+      revocations_total: 0,
+    }));
     const { status, stdout } = await line.run('apply', '-f', 'mayfly.yaml', '--expected-version', '7');
     expect({ status, stdout }).toEqual({ status: 0, stdout: 'version 8 is running\n' });
     expect(gateway.called(putConfig)[0]?.input).toEqual({
@@ -177,6 +183,28 @@ describe('mayfly apply and mayfly config', () => {
       expected_version: 7,
       end_leases: false,
     });
+  });
+
+  it('names the revocations of what the document removes, and how to follow them', async () => {
+    line.write('mayfly.yaml', 'organizations: []\n');
+    const revocations = [
+      {
+        organization: 'globex',
+        subject: { kind: 'integration', id: 'plans' },
+        revocation_id: '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21',
+      },
+    ];
+    const answer = { outcome: 'applied', version: 8, unchanged: false, revocations, revocations_total: 3 };
+    gateway.handlers.set(putConfig.name, () => answer);
+    const { stdout, stderr } = await line.run('apply', '-f', 'mayfly.yaml', '--end-leases');
+    expect(gateway.called(putConfig)[0]?.input).toMatchObject({ end_leases: true });
+    expect(stdout).toBe('version 8 is running\n');
+    expect(stderr).toBe(
+      'mayfly: leases of integration plans of globex end: `mayfly revocations 0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21 --wait`\n' +
+        'mayfly: and 2 more; `mayfly revocations` lists them\n',
+    );
+    const json = await line.run('apply', '-f', 'mayfly.yaml', '--json');
+    expect(JSON.parse(json.stdout)).toEqual(answer);
   });
 
   it('names every place of a rejected one', async () => {

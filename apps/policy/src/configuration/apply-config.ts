@@ -1,18 +1,28 @@
 /** Applies a configuration document: all of it, or nothing. */
-import { MayflyError, type bus, type ConfigProblem, type InputOf, type OutputOf } from '@mayfly/contracts';
+import {
+  MayflyError,
+  type bus,
+  type ConfigProblem,
+  type EventData,
+  type InputOf,
+  type OutputOf,
+  type RemovalOrder,
+} from '@mayfly/contracts';
 import { parseConfiguration, type Configuration } from '@mayfly/configuration';
 import { appendToOutbox, type OutboxRelay } from '@mayfly/messaging';
 import { inTransaction } from '@mayfly/postgres';
-import type { EventData } from '@mayfly/contracts';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { policyEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
-import { actorOf } from '../sessions/session.ts';
-import { storeConfigVersion, type StoreOutcome } from '../store/config-versions.ts';
-import type { EndRemovedLeases } from './end-removed-leases.ts';
+import { actorOf, type Session } from '../sessions/session.ts';
+import { lockConfigVersions, storeConfigVersion, type StoreOutcome } from '../store/config-versions.ts';
+import { countLiveReservations, listLiveCredentials } from '../store/reservations.ts';
 import { requirePlatformAdministrator } from './platform-administrator.ts';
+import { refusal, removalEvent, removalOrders } from './removal-orders.ts';
+import { removedCredentials, type RemovedCredential } from './removed.ts';
 import type { RunningConfiguration } from './running-configuration.ts';
 
+type Stored = Exclude<StoreOutcome, { outcome: 'conflict' }>;
 type Output = OutputOf<typeof bus.policy.applyConfig>;
 
 export interface ApplyConfigParts {
@@ -21,15 +31,21 @@ export interface ApplyConfigParts {
   readonly signals: SignalReporter;
   readonly pool: Pool;
   readonly relay: Pick<OutboxRelay, 'nudge'>;
-  readonly removed: EndRemovedLeases;
 }
+
+/** Most revocations that the answer names; the events order them all. */
+const namedAtMost = 100;
+
+/** How often the removals are looked for anew because another document was applied meanwhile. */
+const mostLooks = 3;
 
 export class ApplyConfig {
   constructor(private readonly parts: ApplyConfigParts) {}
 
   /**
-   * Throws `unauthenticated`, `policy_denied`, or `conflict`: another version is running than the expected one, or leases of what
-   * the document removes may still work and it was not said that they shall end.
+   * Stores the document together with the orders to revoke what it removes, or neither; nobody is waited for. Throws
+   * `unauthenticated`, `policy_denied`, or `conflict`: another version is running than the expected one, or leases of what the
+   * document removes may still work and it was not said that they shall end.
    */
   async run(input: InputOf<typeof bus.policy.applyConfig>): Promise<Output> {
     const session = await this.parts.gate.liveSession(input.token);
@@ -46,39 +62,64 @@ export class ApplyConfig {
       return { outcome: 'rejected', problems: parsed.problems.slice(0, 100) };
     }
 
-    // Whoever expects another version has not seen what is removed.
-    const before = this.parts.running.isLoaded() ? this.parts.running.current() : undefined;
-    if (
-      input.expected_version !== undefined &&
-      before !== undefined &&
-      input.expected_version !== before.version
-    )
-      throw otherVersion(before.version);
-    const { removed } = this.parts;
-    const ended =
-      before === undefined
-        ? []
-        : await removed.before(before.configuration, parsed.configuration, session, input.end_leases);
-
-    const outcome = await storeWithEvent(this.parts.pool, {
-      document: input.document,
-      appliedBy: session.agentId,
-      ...(input.expected_version === undefined ? {} : { expectedVersion: input.expected_version }),
-      about: actor,
-    });
-    if (outcome.outcome === 'conflict') {
-      throw otherVersion(outcome.runningVersion);
-    }
+    const { outcome, orders } = await this.#store(input, parsed.configuration, session, actor);
     this.parts.relay.nudge();
     this.parts.running.takeUp(outcome.stored, parsed.configuration);
-    // Once more for what was granted in between. What is missed here ends at its TTL.
-    await removed.end(ended, parsed.configuration, session).catch(() => undefined);
     return {
       outcome: 'applied',
       version: outcome.stored.version,
       unchanged: outcome.outcome === 'unchanged',
+      revocations: orders.slice(0, namedAtMost),
+      revocations_total: orders.length,
     };
   }
+
+  async #store(
+    input: InputOf<typeof bus.policy.applyConfig>,
+    after: Configuration,
+    session: Session,
+    actor: EventData,
+  ): Promise<{ outcome: Stored; orders: RemovalOrder[] }> {
+    const { pool, running } = this.parts;
+    for (let look = 0; look < mostLooks; look++) {
+      // Relative to the newest version, whichever replica has stored it; compared before the lock, so that it is held briefly.
+      await running.refresh();
+      const before = running.isLoaded() ? running.current() : undefined;
+      const removed = before === undefined ? [] : removedCredentials(before.configuration, after);
+      const stored = await inTransaction(pool, async (client) => {
+        const newest = await lockConfigVersions(client);
+        if (before !== undefined && newest !== before.version) return undefined;
+        const outcome = await storeWithEvent(client, {
+          document: input.document,
+          appliedBy: session.agentId,
+          ...(input.expected_version === undefined ? {} : { expectedVersion: input.expected_version }),
+          about: actor,
+        });
+        // Whoever expects another version has not seen what is removed.
+        if (outcome.outcome === 'conflict') throw otherVersion(outcome.runningVersion);
+        if (outcome.outcome === 'unchanged') return { outcome, orders: [] };
+        // Nothing to compare with, since this release can't read the newest version: what lives tells what was there.
+        const gone = before === undefined ? await liveOutside(client, after) : removed;
+        if (!input.end_leases) {
+          const live = await countLiveReservations(client, gone);
+          if (live.length > 0) throw new MayflyError('conflict', refusal(live));
+        }
+        const orders = removalOrders(gone, after);
+        const events = orders.map((order) => removalEvent(order, session, outcome.stored.version));
+        await appendToOutbox(client, 'policy', events);
+        return { outcome, orders };
+      });
+      if (stored !== undefined) return stored;
+    }
+    throw new MayflyError('conflict', 'Other documents were applied at the same time.');
+  }
+}
+
+async function liveOutside(client: PoolClient, after: Configuration): Promise<RemovedCredential[]> {
+  const live = await listLiveCredentials(client);
+  return live.filter(
+    ({ organization, credential }) => after.credential(organization, credential) === undefined,
+  );
 }
 
 function otherVersion(running: number): MayflyError {
@@ -95,33 +136,28 @@ export async function applyFirstDocument(
 ): Promise<{ outcome: 'applied' | 'superseded' } | { outcome: 'rejected'; problems: ConfigProblem[] }> {
   const parsed = checkDocument(document);
   if (parsed.outcome === 'rejected') return parsed;
-  const { outcome } = await storeWithEvent(pool, {
-    document,
-    appliedBy: 'bootstrap',
-    expectedVersion: 0,
-    about: {},
+  const { outcome } = await inTransaction(pool, async (client) => {
+    await lockConfigVersions(client);
+    return storeWithEvent(client, { document, appliedBy: 'bootstrap', expectedVersion: 0, about: {} });
   });
   return { outcome: outcome === 'stored' ? 'applied' : 'superseded' };
 }
 
-function storeWithEvent(
-  pool: Pool,
+async function storeWithEvent(
+  client: PoolClient,
   wanted: { document: string; appliedBy: string; expectedVersion?: number; about: EventData },
 ): Promise<StoreOutcome> {
-  return inTransaction(pool, async (client) => {
-    const outcome = await storeConfigVersion(client, wanted);
-    if (outcome.outcome === 'stored') {
-      const { version } = outcome.stored;
-      const event = policyEvent('config.applied', {
-        ...wanted.about,
-        config_version: version,
-        outcome: 'applied',
-        action_context: { applied_by: wanted.appliedBy },
-      });
-      await appendToOutbox(client, 'policy', [event]);
-    }
-    return outcome;
-  });
+  const outcome = await storeConfigVersion(client, wanted);
+  if (outcome.outcome === 'stored') {
+    const event = policyEvent('config.applied', {
+      ...wanted.about,
+      config_version: outcome.stored.version,
+      outcome: 'applied',
+      action_context: { applied_by: wanted.appliedBy },
+    });
+    await appendToOutbox(client, 'policy', [event]);
+  }
+  return outcome;
 }
 
 /** Postgres stores no NUL, and no YAML has one. */

@@ -1,5 +1,5 @@
 /** What a document takes out of the running configuration. Pure. */
-import type { RevocationSubject } from '@mayfly/contracts';
+import type { BlockSubject } from '@mayfly/contracts';
 import type { Configuration } from '@mayfly/configuration';
 
 export interface RemovedCredential {
@@ -20,12 +20,12 @@ export function removedCredentials(before: Configuration, after: Configuration):
 export function subjectsOf(
   removed: readonly RemovedCredential[],
   after: Configuration,
-): { organization: string; subject: RevocationSubject }[] {
-  const subjects = new Map<string, { organization: string; subject: RevocationSubject }>();
+): { organization: string; subject: BlockSubject }[] {
+  const subjects = new Map<string, { organization: string; subject: BlockSubject }>();
   for (const { organization, credential } of removed) {
     const integration = credential.split('/', 1).join('');
     const gone = after.integration(organization, integration) === undefined;
-    const subject: RevocationSubject = gone
+    const subject: BlockSubject = gone
       ? { kind: 'integration', id: integration }
       : { kind: 'credential', id: credential };
     subjects.set(JSON.stringify([organization, subject]), { organization, subject });

@@ -24,6 +24,7 @@ export class RunningConfiguration {
   #running: RunningVersion | undefined;
   /** The newest version, when it can't be used. Deciding by an older one would undo what an administrator has done. */
   #unusable: number | undefined;
+  #looking: Promise<void> | undefined;
   /** In the order of last use. */
   readonly #earlier = new Map<number, Configuration>();
 
@@ -50,6 +51,17 @@ export class RunningConfiguration {
     if (newest <= this.#newestSeen()) return;
     const stored = await findConfigVersion(this.pool);
     if (stored !== undefined) this.takeUp(stored);
+  }
+
+  /** For who has learnt that there is a newer version than this one. One look serves all who ask at the same time. */
+  async refreshFrom(version: number): Promise<void> {
+    // A look that was under way may have begun before the newer version was there.
+    for (let look = 0; look < 2 && this.#newestSeen() <= version; look++) {
+      this.#looking ??= this.refresh().finally(() => {
+        this.#looking = undefined;
+      });
+      await this.#looking;
+    }
   }
 
   /** Makes a stored version the running one, unless a newer one is. `parsed` saves parsing what the caller has parsed. */

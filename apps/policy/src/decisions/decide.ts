@@ -21,6 +21,7 @@ import { reserveLease, type GrantedTerms, type ReservationOutcome } from '../sto
 import { decideRequest, deny, type CredentialRequest, type Decision, type Denial } from './decide-request.ts';
 import { blockedDenial } from './blocked.ts';
 import { grantClaims } from './grant-claims.ts';
+import { byNewestConfiguration, outdated, type Outdated } from './newest-configuration.ts';
 import { refuse } from './refuse.ts';
 
 type Input = InputOf<typeof bus.policy.decide>;
@@ -47,12 +48,15 @@ export class Decide {
   constructor(private readonly parts: DecideParts) {}
 
   /**
-   * An allowed request costs one round trip to Postgres: session, limits and reservation in one call. Throws
-   * `unauthenticated`, and `conflict` for an Idempotency-Key that is in use.
+   * An allowed request costs one round trip to Postgres: session, configuration, limits and reservation in one call. Throws
+   * `unauthenticated`, `dependency_unavailable`, and `conflict` for an Idempotency-Key that is in use.
    */
   async run(input: Input): Promise<Output> {
     const session = await this.parts.gate.readToken(input.token);
-    const running = this.parts.running.current();
+    return byNewestConfiguration(this.parts.running, (running) => this.#decide(input, session, running));
+  }
+
+  async #decide(input: Input, session: Session, running: RunningVersion): Promise<Output | Outdated> {
     const request = requestOf(input);
     const decision = decideRequest(request, session, running, new Date());
     if (decision.decision === 'deny') {
@@ -70,6 +74,7 @@ export class Decide {
       sessionId: session.id,
       organization: session.organization,
       credential: credential.name,
+      configVersion: running.version,
       limits: credential.limits,
       grantSeconds: this.parts.grantSeconds,
       holdSeconds: this.parts.holdSeconds,
@@ -84,6 +89,8 @@ export class Decide {
         return this.#grant(leaseId, decision, reservation, input, session, running);
       case 'session_ended':
         throw sessionEnded();
+      case 'outdated_configuration':
+        return outdated;
       case 'blocked':
         return this.#refuse(
           await blockedDenial(this.parts.pool, decision, session),

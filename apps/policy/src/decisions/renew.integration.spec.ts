@@ -1,7 +1,7 @@
 /** Decisions on renewals: by the configuration, the session and the lease as they are now. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { MayflyError } from '@mayfly/contracts';
-import { newEvent, type BusClient } from '@mayfly/messaging';
+import { newEvent } from '@mayfly/messaging';
 import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
 import { Blocks } from '../blocks/blocks.ts';
 import { ApplyConfig } from '../configuration/apply-config.ts';
@@ -12,9 +12,6 @@ import { Decide } from './decide.ts';
 import { LeaseRegister } from './lease-register.ts';
 import { Renew } from './renew.ts';
 
-/** What removed credentials have is to end, and revocation says that it will. */
-const revocationAccepts = { call: () => Promise.resolve({}) } as unknown as BusClient;
-
 const writer = { ...analyst, role: 'writer' };
 
 let policy: RunningPolicy;
@@ -22,7 +19,7 @@ let token: string;
 let sessionId: string;
 
 beforeAll(async () => {
-  policy = await runPolicy(twoOrganizations, { client: revocationAccepts });
+  policy = await runPolicy(twoOrganizations);
 });
 afterAll(() => policy.stop());
 beforeEach(async () => {

@@ -26,6 +26,7 @@ import {
 } from './decide-renewal-request.ts';
 import { blockedDenial } from './blocked.ts';
 import { grantClaims } from './grant-claims.ts';
+import { byNewestConfiguration, outdated, type Outdated } from './newest-configuration.ts';
 import { refuse } from './refuse.ts';
 
 type Input = InputOf<typeof bus.policy.decideRenewal>;
@@ -52,14 +53,18 @@ export class Renew {
    * `unauthenticated`, `not_found` for a lease that is not the agent's, `lease_ended`, `conflict`.
    */
   async run(input: Input): Promise<Output> {
-    const { gate, running: configuration, signals, pool } = this.parts;
-    const session = await gate.readToken(input.token);
-    const running = configuration.current();
+    const session = await this.parts.gate.readToken(input.token);
+    return byNewestConfiguration(this.parts.running, (running) => this.#decide(input, session, running));
+  }
+
+  async #decide(input: Input, session: Session, running: RunningVersion): Promise<Output | Outdated> {
+    const { signals, pool } = this.parts;
     failpoint('policy.renewal.before');
     const found = await findRenewableLease(pool, {
       leaseId: input.lease_id,
       sessionId: session.id,
       organization: session.organization,
+      configVersion: running.version,
     });
     const asked = {
       ...(input.ttl_seconds === undefined ? {} : { ttlSeconds: input.ttl_seconds }),
@@ -68,6 +73,8 @@ export class Renew {
     switch (found.outcome) {
       case 'session_ended':
         throw sessionEnded();
+      case 'outdated_configuration':
+        return outdated;
       case 'not_found':
         throw new MayflyError('not_found', 'No such lease.');
       case 'lease_ended':

@@ -35,21 +35,32 @@ export async function findConfigVersion(
   return row === undefined ? undefined : versionOf(row);
 }
 
+/**
+ * Until the end of the transaction nobody else stores a version, and no decision reserves a lease (`policy.reserve_lease` takes
+ * the same lock shared): what was reserved before is seen here, what is reserved later sees the version that is stored here. A
+ * process that is paused in such a transaction holds everybody up, so Postgres ends it after a few seconds. Answers with the
+ * newest version, 0 when there is none.
+ */
+export async function lockConfigVersions(client: PoolClient): Promise<number> {
+  await rowsOf(client, { text: "SELECT set_config('idle_in_transaction_session_timeout', '3000', true)" });
+  await rowsOf(client, {
+    text: "SELECT pg_advisory_xact_lock(hashtextextended('mayfly config versions', 0))",
+  });
+  return newestVersionNumber(client);
+}
+
 export type StoreOutcome =
   | { readonly outcome: 'stored' | 'unchanged'; readonly stored: ConfigVersion }
   | { readonly outcome: 'conflict'; readonly runningVersion: number };
 
 /**
  * Makes a document the newest version, unless it is already or another version than the expected one is. Part of a
- * transaction: one at a time may decide that, whichever replica it asks.
+ * transaction that has called `lockConfigVersions`.
  */
 export async function storeConfigVersion(
   client: PoolClient,
   wanted: { document: string; appliedBy: string; expectedVersion?: number },
 ): Promise<StoreOutcome> {
-  await rowsOf(client, {
-    text: "SELECT pg_advisory_xact_lock(hashtextextended('mayfly config versions', 0))",
-  });
   const [newest] = await rowsOf<VersionRow>(client, {
     text: `SELECT version, document, sha256, applied_at, applied_by FROM policy.config_versions
            ORDER BY version DESC LIMIT 1`,

@@ -24,7 +24,15 @@ export type FoundLease =
       readonly sessionId: string;
       readonly sessionExpiresAt: Date;
     }
-  | { readonly outcome: 'session_ended' | 'not_found' | 'lease_ended' | 'not_renewable' };
+  | {
+      readonly outcome:
+        | 'session_ended'
+        | 'not_found'
+        | 'lease_ended'
+        | 'not_renewable'
+        /** A newer version of the configuration is stored: decide again by that. */
+        | 'outdated_configuration';
+    };
 
 /**
  * The lease, if the session lives and its agent holds it, by this session or another (I5): as for giving it back. The session
@@ -32,16 +40,24 @@ export type FoundLease =
  */
 export async function findRenewableLease(
   database: Database,
-  { leaseId, sessionId, organization }: { leaseId: string; sessionId: string; organization: string },
+  asked: {
+    readonly leaseId: string;
+    readonly sessionId: string;
+    readonly organization: string;
+    /** The version of the configuration that the decision will be made by. */
+    readonly configVersion: number;
+  },
 ): Promise<FoundLease> {
+  const { leaseId, sessionId, organization, configVersion } = asked;
   const [row] = await rowsOf<Row>(database, {
     name: 'find-renewable-lease',
-    // A second of life at least, as for a mint. now() is from before anything was looked at, so that what slips by a block that
-    // commits at this moment was decided before the fence that follows the block, and is stopped there.
+    // A second of life at least, as for a mint. now() is from before anything was looked at, so that what slips by a block or
+    // a removal that commits at this moment was decided before the fence that follows, and is stopped there.
     text: `SELECT now() AS now, r.credential, r.ended_at, r.session_id, o.expires_at AS session_expires_at,
                   o.ended_at AS session_ended_at,
                   coalesce(policy.block_for(s.organization, s.id, s.agent_id, s.user_name, r.credential, now()),
                            policy.block_for(s.organization, o.id, o.agent_id, o.user_name, r.credential, now())) AS block_id,
+                  EXISTS (SELECT FROM policy.config_versions v WHERE v.version > $4) AS is_outdated,
                   l.started_at, l.renewals, l.ttl_seconds, l.scope, l.claimed_task, l.justification
            FROM policy.sessions s
            LEFT JOIN (policy.reservations r JOIN policy.sessions o ON o.id = r.session_id)
@@ -49,12 +65,13 @@ export async function findRenewableLease(
            LEFT JOIN policy.renewable_leases l ON l.lease_id = r.lease_id
            WHERE s.id = $2 AND s.organization = $3 AND s.kind = 'agent' AND s.ended_at IS NULL
              AND s.expires_at >= now() + interval '1 second'`,
-    values: [leaseId, sessionId, organization],
+    values: [leaseId, sessionId, organization, configVersion],
   });
   if (row === undefined) return { outcome: 'session_ended' };
   if (row.credential === null) return { outcome: 'not_found' };
   if (row.ended_at !== null || row.session_ended_at !== null) return { outcome: 'lease_ended' };
   if (row.started_at === null) return { outcome: 'not_renewable' };
+  if (row.is_outdated) return { outcome: 'outdated_configuration' };
   const blocked = row.block_id !== null;
   return {
     outcome: 'found',
@@ -114,6 +131,7 @@ interface Row {
   credential: string | null;
   ended_at: Date | null;
   block_id: string | null;
+  is_outdated: boolean;
   started_at: Date | null;
   renewals: number;
   ttl_seconds: number;

@@ -40,6 +40,7 @@ function wanted(sessionId: string, more: Partial<LeaseReservation> = {}): LeaseR
     sessionId,
     organization: 'acme',
     credential: 'db/read',
+    configVersion: 1,
     limits: {},
     grantSeconds: 30,
     holdSeconds: 90,

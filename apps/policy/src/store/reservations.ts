@@ -7,6 +7,8 @@ export interface LeaseReservation {
   readonly sessionId: string;
   readonly organization: string;
   readonly credential: string;
+  /** The version of the configuration that the decision was made by. */
+  readonly configVersion: number;
   readonly limits: { readonly perSession?: number; readonly concurrent?: number };
   /** How long the grant may be redeemed. */
   readonly grantSeconds: number;
@@ -36,6 +38,8 @@ export type ReservationOutcome =
   | {
       readonly outcome:
         | 'session_ended'
+        /** A newer version of the configuration is stored: decide again by that. */
+        | 'outdated_configuration'
         /** An administrator has blocked who asks, or what is asked for. */
         | 'blocked'
         | 'limit_per_session'
@@ -48,18 +52,18 @@ export type ReservationOutcome =
 
 const reserving = {
   name: 'reserve-lease',
-  text: 'SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+  text: 'SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)',
 };
 
 const reservingRenewable = {
   name: 'reserve-renewable-lease',
   text: `WITH reserved AS MATERIALIZED (
-           SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+           SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ),
          kept AS (
            INSERT INTO policy.renewable_leases
              (lease_id, started_at, ttl_seconds, scope, claimed_task, justification)
-           SELECT $1, reserved.decided_at, $11, $12, $13, $14 FROM reserved WHERE reserved.outcome = 'reserved'
+           SELECT $1, reserved.decided_at, $12, $13, $14, $15 FROM reserved WHERE reserved.outcome = 'reserved'
          )
          SELECT * FROM reserved`,
 };
@@ -83,6 +87,7 @@ export async function reserveLease(
       reservation.holdSeconds,
       reservation.idempotency?.key ?? null,
       reservation.idempotency?.bodySha256 ?? null,
+      reservation.configVersion,
       ...(renewable === undefined
         ? []
         : [
@@ -103,7 +108,11 @@ export async function reserveLease(
   };
 }
 
-/** How many leases of each credential may still work or be under way; credentials without any are left out. */
+/**
+ * How many leases of each credential may still work or be under way; credentials without any are left out. A lease that has
+ * given its place within the limits to a successor may still work, so it counts here. Exact under the lock of
+ * `storeConfigVersion`: no decision can reserve meanwhile.
+ */
 export async function countLiveReservations(
   database: Database,
   credentials: readonly { readonly organization: string; readonly credential: string }[],
@@ -113,12 +122,23 @@ export async function countLiveReservations(
     text: `SELECT r.organization, r.credential, count(*)::integer AS leases
            FROM unnest($1::text[], $2::text[]) AS asked (organization, credential)
            JOIN policy.reservations r ON r.organization = asked.organization AND r.credential = asked.credential
-           WHERE r.ended_at IS NULL AND (r.held_until IS NULL OR r.held_until > now())
+           WHERE r.ended_at IS NULL AND (r.issued_at IS NOT NULL OR r.held_until IS NULL OR r.held_until > now())
            GROUP BY r.organization, r.credential ORDER BY r.organization, r.credential`,
     values: [
       credentials.map(({ organization }) => organization),
       credentials.map(({ credential }) => credential),
     ],
+  });
+}
+
+/** The credentials of which leases may still work or be under way, counted as above. */
+export async function listLiveCredentials(
+  database: Database,
+): Promise<{ organization: string; credential: string }[]> {
+  return rowsOf(database, {
+    name: 'list-live-credentials',
+    text: `SELECT DISTINCT organization, credential FROM policy.reservations
+           WHERE ended_at IS NULL AND (issued_at IS NOT NULL OR held_until IS NULL OR held_until > now())`,
   });
 }
 

@@ -1,6 +1,7 @@
 /**
- * What policy orders by events: the fence of what it has blocked, and the revocation of what was blocked with it. The gateway
- * asks for the same at once; the event makes it certain, whoever dies in between.
+ * What policy orders by events, so that it is certain, whoever dies in between: the fence of what it has blocked, the revocation
+ * that was asked for with a block, and the revocation of what a configuration document has removed. For a block the gateway asks
+ * for the same at once.
  */
 import { AgentId, BlockSubject, Name, text, Uuid } from '@mayfly/contracts';
 import type { Delivery } from '@mayfly/messaging';

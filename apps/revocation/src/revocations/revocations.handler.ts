@@ -37,4 +37,9 @@ export class RevocationsHandler {
   blocksAdded(@Payload() deliveries: Delivery[]): Promise<void> {
     return this.orders.carryOut(deliveries);
   }
+
+  @Consumes('revocation-removals')
+  configRemoved(@Payload() deliveries: Delivery[]): Promise<void> {
+    return this.orders.carryOut(deliveries);
+  }
 }

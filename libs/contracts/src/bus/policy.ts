@@ -201,6 +201,28 @@ export const ConfigProblem = z.strictObject({
 });
 export type ConfigProblem = z.infer<typeof ConfigProblem>;
 
+/** A revocation of what a document has removed: durable with the document. */
+export const RemovalOrder = z.strictObject({
+  organization: Name,
+  subject: BlockSubject.describe('A `credential`, or an `integration` that is gone as a whole'),
+  revocation_id: Uuid.describe('Where its leases are found; it may be there a moment after this answer'),
+});
+export type RemovalOrder = z.infer<typeof RemovalOrder>;
+
+/** What an applied document answers, here and over HTTP. */
+export const AppliedConfig = z.strictObject({
+  outcome: z.literal('applied'),
+  version: z.int().min(1),
+  unchanged: z.boolean(),
+  revocations: z
+    .array(RemovalOrder)
+    .max(100)
+    .describe(
+      'Ordered with the document, one for each credential or whole integration that it removes; the first 100',
+    ),
+  revocations_total: z.int().min(0).describe('How many were ordered in all'),
+});
+
 export const applyConfig = defineOperation({
   name: 'policy.apply-config',
   summary:
@@ -211,12 +233,12 @@ export const applyConfig = defineOperation({
     document: WellFormed.max(786_432),
     /** Refuse with `conflict` unless this is the running version. */
     expected_version: z.int().min(0).optional(),
-    /** End the live leases of what the document removes; without it, a document that removes what has some is refused. */
+    /** Remove also what has live leases, which then end; without it, such a document is refused. */
     end_leases: z.boolean().default(false),
     source_ip: SourceIp,
   }),
   output: z.discriminatedUnion('outcome', [
-    z.strictObject({ outcome: z.literal('applied'), version: z.int().min(1), unchanged: z.boolean() }),
+    AppliedConfig,
     z.strictObject({ outcome: z.literal('rejected'), problems: z.array(ConfigProblem).max(100) }),
   ]),
   errors: ['unauthenticated', 'policy_denied', 'conflict'],

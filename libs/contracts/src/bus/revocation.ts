@@ -237,7 +237,7 @@ export const AcceptedRevocation = RevocationView.extend({
 export const revoke = defineOperation({
   name: 'revocation.revoke',
   summary: 'Ends all leases of a subject, including those whose mint is under way. Accepted means durable.',
-  bus: { service: 'revocation', operation: 'revoke', callers: ['gateway', 'policy'], timeoutMs: 30_000 },
+  bus: { service: 'revocation', operation: 'revoke', callers: ['gateway'], timeoutMs: 30_000 },
   input: z.strictObject({ assertion: Signed }),
   output: AcceptedRevocation,
   errors: ['unauthenticated', 'policy_denied'],

@@ -40,6 +40,7 @@ export const eventTypes = [
   'revocation.requested',
   'revocation.completed',
   'config.applied',
+  'config.removed',
   'block.added',
   'block.removed',
 ] as const;

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { AuditEvent, auditFilters, LeaseLifecycle } from '../bus/audit.ts';
 import {
+  AppliedConfig,
   Block,
   blocksPage,
   ConfigProblem,
@@ -103,7 +104,7 @@ export const putConfig = defineOperation({
   name: 'applyConfig',
   summary: 'Replace the configuration document',
   description:
-    'The whole document is validated; a document with any mistake is rejected with every place named, and the running configuration stays.',
+    'The whole document is validated; a document with any mistake is rejected with every place named, and the running configuration stays. What the document removes is revoked: the answer names the revocations, which are durable with the document; `GET /v1/revocations/{revocation_id}` tells how far each is.',
   http: { method: 'PUT', path: '/v1/config', status: 200, auth: 'session', tag: 'administration' },
   input: z.strictObject({
     document: WellFormed.max(786_432).describe('mayfly.yaml'),
@@ -112,11 +113,11 @@ export const putConfig = defineOperation({
       .boolean()
       .default(false)
       .describe(
-        'End the live leases of integrations and credentials that the document removes; without it such a document is refused with `conflict`',
+        'Remove also integrations and credentials that have live leases, which then end; without it such a document is refused with `conflict`',
       ),
   }),
   output: z.discriminatedUnion('outcome', [
-    z.strictObject({ outcome: z.literal('applied'), version: z.int().min(1), unchanged: z.boolean() }),
+    AppliedConfig,
     z.strictObject({ outcome: z.literal('rejected'), problems: z.array(ConfigProblem) }),
   ]),
   errors: ['unauthenticated', 'policy_denied', 'conflict', 'rate_limited'],
