@@ -28,7 +28,8 @@ export function registerApply(program: Command, context: CommandContext): void {
       `
 With any mistake in it the document is rejected, every place named, and the running one stays. One that removes integrations
 or credentials with live leases is refused unless --end-leases is given. Whatever is removed is revoked: the revocations are durable
-with the document and named here. Administrators of their organizations follow them with \`mayfly revocations <id> --wait\`.
+with the document and named here. You follow those of your own organization with \`mayfly revocations <id> --wait\`, the
+administrators of other organizations theirs.
 
 Examples:
   mayfly config check mayfly.yaml && mayfly apply -f mayfly.yaml
@@ -61,7 +62,7 @@ Examples:
 function noteRevocations({ printer }: CommandContext, named: readonly RemovalOrder[], total: number): void {
   for (const { organization, subject, revocation_id } of named) {
     printer.note(
-      `leases of ${subject.kind} ${subject.id} of ${organization} end: \`mayfly revocations ${revocation_id} --wait\``,
+      `leases of ${subject.kind} ${subject.id} end; ${organization} follows it by \`mayfly revocations ${revocation_id} --wait\``,
     );
   }
   if (total > named.length)

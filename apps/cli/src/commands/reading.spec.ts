@@ -200,7 +200,7 @@ describe('mayfly apply and mayfly config', () => {
     expect(gateway.called(putConfig)[0]?.input).toMatchObject({ end_leases: true });
     expect(stdout).toBe('version 8 is running\n');
     expect(stderr).toBe(
-      'mayfly: leases of integration plans of globex end: `mayfly revocations 0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21 --wait`\n' +
+      'mayfly: leases of integration plans end; globex follows it by `mayfly revocations 0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21 --wait`\n' +
         'mayfly: and 2 more; `mayfly revocations` lists them\n',
     );
     const json = await line.run('apply', '-f', 'mayfly.yaml', '--json');

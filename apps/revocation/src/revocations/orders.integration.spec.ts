@@ -153,6 +153,37 @@ describe('what policy orders by an event', () => {
     expect(await stateOf(lives)).toBe('active');
   });
 
+  it('is seen by the administrators of its organization, and by who asked for it within the own one', async () => {
+    const ids = { own: uuidv7(), globex: uuidv7() };
+    await deliver(
+      blocked(subject, { revocation_id: ids.own }),
+      blocked(subject, { revocation_id: ids.globex, organization: 'globex' }),
+    );
+    const seenBy = async (who: Parameters<World['assert']>[1]) => {
+      const { revocations } = await register.revocations.list({
+        assertion: await world.assert({ action: 'list_revocations' }, who),
+        limit: 20,
+      });
+      const one = async (revocation_id: string) =>
+        register.revocations.get({
+          assertion: await world.assert({ action: 'read_revocation', revocation_id }, who),
+          leases: 'all',
+          limit: 100,
+        });
+      const listed = revocations.map(({ revocation_id }) => revocation_id);
+      for (const id of Object.values(ids)) {
+        expect(await codeOf(one(id))).toBe(listed.includes(id) ? 'ok' : 'not_found');
+      }
+      return listed;
+    };
+    const asked = { platformAdministrator: true, agentId: agentId('admin') };
+    expect(await seenBy(asked)).toEqual([ids.own]);
+    expect(await seenBy({ ...asked, agentId: agentId('another') })).toEqual([]);
+    expect(await seenBy({ ...asked, organization: 'initech' })).toEqual([]);
+    expect(await seenBy({ administrator: true })).toEqual([ids.own]);
+    expect(await seenBy({ administrator: true, organization: 'globex' })).toEqual([ids.globex]);
+  });
+
   it('is put aside when it can not be carried out, and what follows it is', async () => {
     const lives = await world.issue(register, { actor: { user } });
     const whole = blocked(subject).data;

@@ -261,7 +261,8 @@ describe('a revocation', () => {
     expect(await world.row(leaseId)).toMatchObject({ state: 'active' });
     const { revocation_id } = await ask.revoke({ kind: 'user', id: 'shared' });
     expect(await codeOf(ask.get(revocation_id, {}, stranger))).toBe('not_found');
-    expect(await codeOf(ask.get(revocation_id, {}, { platformAdministrator: true }))).toBe('not_found');
+    const platform = { platformAdministrator: true, agentId: agentId('platform') };
+    expect(await codeOf(ask.get(revocation_id, {}, platform))).toBe('not_found');
     const { revocations } = await ask.list(stranger);
     expect(revocations).toHaveLength(6);
     expect(JSON.stringify(revocations)).not.toContain(revocation_id);

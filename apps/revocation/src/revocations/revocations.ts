@@ -130,7 +130,7 @@ export class Revocations {
   async #waitForEnds(revocation: AcceptedRevocation): Promise<Answer> {
     const { pool, answerMs } = this.options;
     const deadline = performance.now() + answerMs;
-    const visible = { organization: revocation.organization, everything: false };
+    const visible = { organization: revocation.organization, everything: false, askedBy: undefined };
     for (let pauseMs = firstLookMs; ; pauseMs = Math.min(2 * pauseMs, longestLookMs)) {
       await sleep(pauseMs);
       const found =
@@ -181,13 +181,21 @@ function namedBy(
 
 function visibleTo({
   organization,
+  agentId,
   isAdministrator,
   isPlatformAdministrator,
-}: Pick<Asker<never>, 'organization' | 'isAdministrator' | 'isPlatformAdministrator'>): Visibility {
+}: Pick<
+  Asker<never>,
+  'organization' | 'agentId' | 'isAdministrator' | 'isPlatformAdministrator'
+>): Visibility {
   if (!isAdministrator && !isPlatformAdministrator) {
     throw new MayflyError('policy_denied', 'Seeing revocations takes an administrator.');
   }
-  return { organization: isAdministrator ? organization : undefined, everything: isPlatformAdministrator };
+  return {
+    organization: isAdministrator ? organization : undefined,
+    everything: isPlatformAdministrator,
+    askedBy: isPlatformAdministrator ? { organization, agentId } : undefined,
+  };
 }
 
 function justAccepted(revocation: AcceptedRevocation): RevocationProgress {

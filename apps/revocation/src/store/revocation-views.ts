@@ -25,7 +25,12 @@ export interface Visibility {
   /** Undefined for a platform administrator who is no administrator of an organization. */
   readonly organization: string | undefined;
   readonly everything: boolean;
+  /** Beside these what somebody has asked for in the own organization: a platform administrator who has removed something there. */
+  readonly askedBy: { readonly organization: string; readonly agentId: string } | undefined;
 }
+
+/** Of a revocation `r`; the parameters are those of `visibleValues`. */
+const isVisible = '(r.organization = ANY ($2::text[]) OR (r.organization = $3 AND r.asked_by = $4))';
 
 export interface LeaseOfRevocation {
   readonly leaseId: string;
@@ -66,8 +71,8 @@ export async function findRevocation(
   const [row] = await query(
     pool,
     'find_revocation',
-    `${progress} WHERE r.revocation_id = $1 AND r.organization = ANY ($2::text[])`,
-    [revocationId, organizationsOf(visible)],
+    `${progress} WHERE r.revocation_id = $1 AND ${isVisible}`,
+    [revocationId, ...visibleValues(visible)],
   );
   return row === undefined ? undefined : toProgress(row);
 }
@@ -82,8 +87,8 @@ export async function listRevocations(
   const rows = await query(
     pool,
     'list_revocations',
-    `${progress} WHERE r.organization = ANY ($1::text[]) AND r.revocation_id < $2::uuid ORDER BY r.revocation_id DESC LIMIT $3`,
-    [organizationsOf(visible), before ?? 'ffffffff-ffff-ffff-ffff-ffffffffffff', limit],
+    `${progress} WHERE r.revocation_id < $1::uuid AND ${isVisible} ORDER BY r.revocation_id DESC LIMIT $5`,
+    [before ?? 'ffffffff-ffff-ffff-ffff-ffffffffffff', ...visibleValues(visible), limit],
   );
   return rows.map(toProgress);
 }
@@ -143,8 +148,12 @@ export async function leasesOfRevocation(
   };
 }
 
-function organizationsOf({ organization, everything }: Visibility): string[] {
-  return [...(organization === undefined ? [] : [organization]), ...(everything ? [everyOrganization] : [])];
+function visibleValues({ organization, everything, askedBy }: Visibility): unknown[] {
+  const whole = [
+    ...(organization === undefined ? [] : [organization]),
+    ...(everything ? [everyOrganization] : []),
+  ];
+  return [whole, askedBy?.organization ?? null, askedBy?.agentId ?? null];
 }
 
 function toProgress(row: QueryResultRow): RevocationProgress {
