@@ -6,7 +6,9 @@ import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { bus } from '@mayfly/contracts';
 import { PostgresSecret } from '@mayfly/domain';
+import { BusClient, connectBus } from '@mayfly/messaging';
 import { Refused, repositoryRoot, waitUntil, type AgentApi, type OpenedLease } from '@mayfly/stack';
 import {
   agentClaims,
@@ -17,6 +19,7 @@ import {
   wholeStack,
   type TestStack,
 } from '@mayfly/testing';
+import { keyFiles, loadSealingPublicKey, sealTo } from '@mayfly/tokens';
 import pg from 'pg';
 
 const within = { deadlineMs: 30_000 };
@@ -211,6 +214,41 @@ describe('an administrator who blocks', () => {
     expect(await worksAny(leases)).toBe(0);
     expect(await codeOf(agent.lease('orders-db/readonly'))).toBe('policy_denied');
     await mayfly(stack, ['administrators'], 'unblock', '--user', user);
+  });
+
+  it('is obeyed also when the gateway dies after the block and before the revocation', async () => {
+    const user = `trudy-${randomUUID()}@example.com`;
+    const agent = await openSession(stack, agentClaims({ on_behalf_of: user }));
+    const lease = await agent.postgresLease('orders-db/readonly');
+    const administrator = await openSession(stack, personClaims(['administrators']));
+    const files = keyFiles(stack.keysFolder);
+    const connection = await connectBus({
+      servers: stack.natsUrl,
+      service: 'gateway',
+      seedFile: join(stack.keysFolder, 'gateway', 'nats.nk'),
+    });
+    try {
+      // As the gateway would, which then does nothing more.
+      const { block } = await new BusClient(connection).call(bus.policy.addBlock, {
+        token: await sealTo(
+          await loadSealingPublicKey(files.public.policySealing),
+          administrator.sessionToken,
+        ),
+        subject: { kind: 'user', id: user },
+        reason: 'x',
+        revoke: true,
+        source_ip: '127.0.0.1',
+      });
+      await waitUntil('ending it', async () => !(await works(lease)), within);
+      const { revocations } = (await administrator.call('GET', '/v1/revocations')) as {
+        revocations: { subject: object; matched: number }[];
+      };
+      const ordered = revocations.filter(({ subject }) => 'id' in subject && subject.id === user);
+      expect(ordered).toMatchObject([{ matched: 1 }]);
+      await administrator.call('DELETE', `/v1/blocks/${block.block_id}`);
+    } finally {
+      await connection.close();
+    }
   });
 
   it('answers when no mint under way can come out any more', async () => {

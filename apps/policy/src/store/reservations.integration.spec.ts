@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
 import { freshDatabase, type FreshDatabase } from '../spec-support/fresh-database.ts';
+import { lockConfigVersions } from './config-versions.ts';
 import { pruneReservations, recordLeaseNews, reserveLease, type LeaseReservation } from './reservations.ts';
 import {
   closeSession,
@@ -152,6 +153,17 @@ describe('a reservation that is not committed yet', () => {
       await first.query('ROLLBACK');
       first.release();
     }
+  });
+
+  it('waits for whoever stores a configuration, and not for long when that process is paused', async () => {
+    const session = await openSession();
+    const paused = await database.pool.connect();
+    const failed = new Promise<Error>((resolve) => paused.on('error', resolve));
+    await paused.query('BEGIN');
+    await lockConfigVersions(paused);
+    expect((await reserve(wanted(session))).outcome).toBe('reserved');
+    expect(await failed).toMatchObject({ code: '25P03' });
+    paused.release(true);
   });
 
   async function someoneWaitsForALock(): Promise<boolean> {
