@@ -342,14 +342,59 @@ describe('activation', () => {
     it('of a lease that is ending or has ended changes nothing', async () => {
       const claims = grantClaims();
       const grant = await world.sign(claims);
-      await register.activations.activate(activateInput(grant));
+      const input = activateInput(grant);
+      await register.activations.activate(input);
       await register.ends.endLease(
         await world.assert({ action: 'end_lease', lease_id: claims.jti, reason: 'done' }),
       );
       await until(async () => (await world.row(claims.jti))?.['state'] === 'revoked');
-      await abandon(grant, 'pending', { handle });
+      await abandon(grant, 'pending', { handle, mint_id: input.mint_id });
       expect(await world.row(claims.jti)).toMatchObject({ state: 'revoked', handle: null, due_at: null });
       expect(await world.eventsOf(claims.jti)).toEqual(['credential.issued', 'credential.revoked']);
     });
+
+    it.each(['before', 'after'] as const)(
+      'of a grant that was redeemed twice has what the other redemption made removed, told of %s the end',
+      async (when) => {
+        const world = await openWorld();
+        try {
+          const register = world.replica({ MAYFLY_DUE_POLL_MS: '50' });
+          register.start();
+          const asked: string[] = [];
+          world.bus.onRevoke = (input) => {
+            asked.push(input.handle);
+            return Promise.resolve('revoked');
+          };
+          const claims = grantClaims();
+          const grant = await world.sign(claims);
+          const abandonOther = () =>
+            register.activations.abandon({
+              grant,
+              issuance_traceparent: traceparent(),
+              reason: 'conflict',
+              cleanup: 'pending',
+              mint_id: randomUUID(),
+              handle: 'other.bbbb.cccc.dddd.eeee',
+            });
+          await register.activations.activate(activateInput(grant));
+          if (when === 'before') await abandonOther();
+          expect(await world.row(claims.jti)).toMatchObject({ state: 'active', handle });
+          const end = { action: 'end_lease', lease_id: claims.jti, reason: 'done' } as const;
+          await register.ends.endLease(await world.assert(end));
+          if (when === 'after') await abandonOther();
+          await until(async () => (await world.row(claims.jti))?.['cleanup'] === 'done');
+          expect(asked).toEqual([handle, 'other.bbbb.cccc.dddd.eeee']);
+          expect(await world.row(claims.jti)).toMatchObject({
+            state: 'revoked',
+            handle: null,
+            other_handle: null,
+            due_at: null,
+          });
+          expect(await world.eventsOf(claims.jti)).toEqual(['credential.issued', 'credential.revoked']);
+        } finally {
+          await world.close();
+        }
+      },
+    );
   });
 });

@@ -105,7 +105,8 @@ export interface Ended extends Claim {
 }
 
 /**
- * Ends leases and writes their events, all in one statement. Answers with the ids of those that it ended: the others had
+ * Ends leases and writes their events, all in one statement. What another redemption of the grant left upstream is to be removed
+ * from then on, as what a failed mint left. Answers with the ids of those that it ended: the others had
  * ended, or their claim was lost.
  */
 export async function completeEnds(pool: Pool, ends: readonly Ended[]): Promise<Set<string>> {
@@ -121,7 +122,9 @@ export async function completeEnds(pool: Pool, ends: readonly Ended[]): Promise<
         ORDER BY l.lease_id FOR NO KEY UPDATE OF l),
       done AS (
         UPDATE revocation.leases l SET
-          state = held.state, ended_at = now(), handle = NULL, due_at = NULL, claimed_until = NULL
+          state = held.state, ended_at = now(), claimed_until = NULL, handle = l.other_handle, other_handle = NULL,
+          cleanup = CASE WHEN l.other_handle IS NOT NULL THEN 'pending' ELSE l.cleanup END,
+          due_at = CASE WHEN l.other_handle IS NOT NULL THEN now() END
         FROM held WHERE l.lease_id = held.lease_id
         RETURNING l.lease_id, held.event_id, held.event),
       written AS (
