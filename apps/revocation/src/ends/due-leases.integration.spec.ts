@@ -289,6 +289,36 @@ describe('due leases', () => {
     expect(register.upstreams.open).toBe(0);
   });
 
+  it('of an upstream that hangs are failures of that upstream, which is then left alone', async () => {
+    const register = world.replica({
+      ...quick,
+      MAYFLY_BREAKER_FAILURES: '2',
+      MAYFLY_BREAKER_OPEN_MS: '3600000',
+      MAYFLY_RETRY_FIRST_MS: '60000',
+      MAYFLY_RETRY_LONGEST_MS: '60000',
+      MAYFLY_END_CONCURRENCY_PER_INTEGRATION: '2',
+    });
+    // What minting says of each: it takes longer than it may be silent, and in the end that nothing came.
+    const calls = new Map<string, number>();
+    world.bus.onRevoke = ({ lease_id }) => {
+      const call = (calls.get(lease_id) ?? 0) + 1;
+      calls.set(lease_id, call);
+      if (call < 3) return Promise.resolve('under_way');
+      return Promise.reject(new MayflyError('provider_unavailable', 'the upstream did not answer in time'));
+    };
+    for (let index = 0; index < 10; index++) await world.issue(register);
+    await makeDue();
+    register.start();
+    await until(async () => {
+      const { rowCount } = await world.database.pool.query(
+        `SELECT FROM revocation.leases WHERE last_error = 'provider_unavailable'`,
+      );
+      return rowCount === 10;
+    });
+    expect(register.upstreams.open).toBe(1);
+    expect([...calls.values()]).toEqual([3, 3]);
+  });
+
   it('wait for no more than seconds when it was Mayfly that did not answer', async () => {
     const register = world.replica({
       ...quick,
