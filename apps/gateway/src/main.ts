@@ -30,6 +30,8 @@ await startService({
         // Node looks for slow requests only this often (default 30 s), and closes none in between.
         connectionsCheckingInterval: Math.min(5_000, Math.ceil(settings.MAYFLY_REQUEST_TIMEOUT_MS / 4)),
       },
+      // While it stops, what comes on a connection that is open is served as ever: Fastify's own refusal is no problem document.
+      return503OnClosing: false,
       clientErrorHandler: answerClientError,
       frameworkErrors: answerFrameworkError,
       routerOptions: { maxParamLength: 256 },

@@ -55,7 +55,7 @@ async function main(): Promise<void> {
   const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
   print(`seed ${String(seed)}`);
   if (values.sabotage) return finish([await runSabotage(seed, print)]);
-  const load = { rate: Number(values.rate), agents: 96 };
+  const load = { rate: Number(values.rate), agents: 160 };
   const { only } = values;
   const chosen = fullPlan().filter(({ name }) => only === undefined || name.includes(only));
   const short = runPlan({
@@ -65,6 +65,7 @@ async function main(): Promise<void> {
     smallDisks: !values.keep,
     keep: values.keep,
     longestMs: values.random ? Number(values.minutes) * minute : 30 * minute,
+    ...(only === undefined && { mustRenew: ['postgres', 'jwt'] as const }),
     progress: print,
     ...load,
   });
@@ -79,6 +80,7 @@ async function main(): Promise<void> {
       rate: 5,
       agents: 4,
       postgresShare: 1,
+      mustRenew: ['postgres'],
       progress: (line) => {
         print(`${line} (real timers)`);
       },

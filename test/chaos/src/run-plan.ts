@@ -19,7 +19,7 @@ import { UpstreamWatch } from './checks/upstream-watch.ts';
 import { FaultNotPossible, type Fault, type Scene } from './faults/fault.ts';
 import { agentClaims, openSession } from './load/agent.ts';
 import { HttpClient } from './load/http-client.ts';
-import { Ledger } from './load/ledger.ts';
+import { Ledger, type CredentialKind } from './load/ledger.ts';
 import { Load } from './load/load.ts';
 import { Random } from './load/random.ts';
 import { startChaosStack, type ChaosStackOptions } from './stack/chaos-stack.ts';
@@ -61,6 +61,8 @@ export interface RunOptions extends ChaosStackOptions {
   readonly agents: number;
   /** Which part of the credentials leaves something upstream; default a third. */
   readonly postgresShare?: number;
+  /** What must have been renewed at least once; a run that is too short for it does not say. */
+  readonly mustRenew?: readonly CredentialKind[];
   /** No fault begins after this; milliseconds. */
   readonly longestMs: number;
   readonly progress: (line: string) => void;
@@ -142,10 +144,14 @@ export async function runPlan(options: RunOptions): Promise<Report> {
         name: 'every credential was tried after its time',
         problems: stillWorks.pending === 0 ? [] : [`${String(stillWorks.pending)} were not`],
       },
-      { name: 'no orphan outlives its time, and nothing the register', problems: watch.violations },
+      { name: 'no orphan outlives its time, no role its lease', problems: watch.violations },
       {
         name: 'leases were renewed, in place and by a successor',
-        problems: Object.entries(load.renewals).flatMap(([kind, count]) => (count > 0 ? [] : [`no ${kind}`])),
+        problems: [
+          ...(options.mustRenew ?? [])
+            .filter((kind) => load.renewals[kind] === 0)
+            .map((kind) => `none of kind ${kind}`),
+        ],
         note: `${String(load.renewals.postgres)} and ${String(load.renewals.jwt)}`,
       },
       await checkNothingUpstream(register),

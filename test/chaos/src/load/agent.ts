@@ -56,7 +56,7 @@ export async function openSession(
       ...(key === undefined ? {} : { recipient_key: JSON.stringify(key.publicJwk) }),
     },
   });
-  if (status !== 200) throw new AskAgain(String(body['error']));
+  if (status !== 200) throw new AskAgain(codeIn(body['error'], status));
   return { token: String(body['access_token']), sessionId: String(body['session_id']) };
 }
 
@@ -142,8 +142,13 @@ export class ChaosAgent {
       this.#session = undefined;
       throw new SessionOver();
     }
-    throw new AskAgain(String(body['code']));
+    throw new AskAgain(codeIn(body['code'], status));
   }
+}
+
+/** What an error answer says that it is. */
+function codeIn(code: unknown, status: number): string {
+  return typeof code === 'string' ? code : `HTTP ${String(status)} without a code`;
 }
 
 /** Throws AskAgain when there is no answer, with what the network said. */
