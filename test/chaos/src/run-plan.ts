@@ -1,4 +1,7 @@
 /** One run: a stack under load, one fault after the other, the checks after each and at the end. */
+import { cp, mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   checkAccountedFor,
@@ -38,6 +41,8 @@ export interface Row {
 }
 
 export interface Report {
+  /** Of a run that failed: the folder with the logs of its services. */
+  readonly logs?: string;
   readonly rows: readonly Row[];
   readonly checks: readonly Check[];
   readonly issued: number;
@@ -161,8 +166,10 @@ export async function runPlan(options: RunOptions): Promise<Report> {
       await checkSecretsSwept(stack, register, ledger),
     ];
     const leases = await register.leases();
+    const rows = rowsOf(episodes, leases, accounted.lost, scene, watch);
     return {
-      rows: rowsOf(episodes, leases, accounted.lost, scene, watch),
+      ...(isRed(rows, checks) && { logs: await keepLogs(stack.dataDirectory) }),
+      rows,
       checks,
       issued: ledger.all().length,
       askedRate: (asked / (ended - begun)) * 1000,
@@ -182,6 +189,19 @@ export async function runPlan(options: RunOptions): Promise<Report> {
     await register.close();
     await chaos.stop();
   }
+}
+
+function isRed(rows: readonly Row[], checks: readonly Check[]): boolean {
+  return (
+    rows.some(({ verdict }) => verdict === 'FAILED') || checks.some(({ problems }) => problems.length > 0)
+  );
+}
+
+/** The data of a run go with it; its logs are all that tells why it failed. */
+async function keepLogs(dataDirectory: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'mayfly-chaos-logs-'));
+  await cp(join(dataDirectory, 'logs'), folder, { recursive: true });
+  return folder;
 }
 
 /** One fault, and whether all is well again in time. */

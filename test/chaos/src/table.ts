@@ -39,6 +39,7 @@ export function describe(title: string, report: Report): string {
       : [
           `the machine did not run the suite itself ${String(report.stalls.count)} times, ${seconds(report.stalls.totalMs)} in all; that counts as a fault in the way`,
         ]),
+    ...(report.logs === undefined ? [] : [`logs of this run: ${report.logs}`]),
     '"late" is against expires_at, "after" against the end of the fault that stood in the way.',
   ].join('\n');
 }
