@@ -37,8 +37,28 @@ export async function declareTopology(
     await declareStream(manager, name, definition, options);
   }
   for (const [name, definition] of Object.entries<ConsumerDefinition>(consumers)) {
+    await dropIfAhead(manager, name, definition.stream);
     await declareConsumer(manager, name, definition, options);
   }
+}
+
+/**
+ * A server that ran out of space or power may come back with a stream that ends before what a consumer has already had. The
+ * consumer would take no message until the stream has caught up with it, so it is made anew and begins at the first.
+ */
+async function dropIfAhead(manager: JetStreamManager, name: string, stream: StreamName): Promise<void> {
+  try {
+    const { delivered } = await manager.consumers.info(stream, name);
+    // Asked for later, so it is ahead of the consumer in any other case.
+    const { state } = await manager.streams.info(stream);
+    if (isAhead(delivered, state)) await manager.consumers.delete(stream, name);
+  } catch (error) {
+    if (!isCode(error, JetStreamApiCodes.ConsumerNotFound)) throw error;
+  }
+}
+
+function isAhead(delivered: { stream_seq: number }, state: { last_seq: number }): boolean {
+  return delivered.stream_seq > state.last_seq;
 }
 
 async function declareStream(
@@ -104,22 +124,39 @@ function isCode(error: unknown, code: number): boolean {
 /** How long one look takes at most, in milliseconds. */
 const lookTimeoutMs = 2_000;
 
-/** Whether the streams that a service uses and its own consumers exist. Never throws: what cannot be asked is not ready. */
+/**
+ * Whether the streams that a service uses and its own consumers exist, and no consumer is ahead of its stream: then it gets
+ * nothing until `declareTopology` has been called. Never throws: what cannot be asked is not ready.
+ */
 export async function topologyReady(connection: NatsConnection, service: ServiceName): Promise<boolean> {
-  const subjects = [
-    ...streamsOf(service).map((stream) => `$JS.API.STREAM.INFO.${stream}`),
-    ...consumersOf(service).map(([name, { stream }]) => `$JS.API.CONSUMER.INFO.${stream}.${name}`),
-  ];
-  const found = await Promise.all(subjects.map((subject) => exists(connection, subject)));
-  return found.every(Boolean);
+  const own = consumersOf(service);
+  const positions = await Promise.all(
+    own.map(([name, { stream }]) =>
+      look<{ delivered: { stream_seq: number } }>(connection, `CONSUMER.INFO.${stream}.${name}`),
+    ),
+  );
+  const used = streamsOf(service);
+  // After the consumers, which can't get ahead meanwhile.
+  const found = await Promise.all(
+    used.map((stream) => look<{ state: { last_seq: number } }>(connection, `STREAM.INFO.${stream}`)),
+  );
+  if (found.includes(undefined)) return false;
+  return own.every(([, { stream }], index) => {
+    const position = positions[index];
+    const { state } = found[used.indexOf(stream)] ?? {};
+    return position !== undefined && state !== undefined && !isAhead(position.delivered, state);
+  });
 }
 
-async function exists(connection: NatsConnection, subject: string): Promise<boolean> {
+/** JetStream's answer, unless it is an error or none. */
+async function look<Answer>(connection: NatsConnection, what: string): Promise<Answer | undefined> {
   try {
+    const subject = `$JS.API.${what}`;
     const reply = await request(connection, subject, '', { what: 'the event log', timeoutMs: lookTimeoutMs });
     const answer = parseJson(reply.data);
-    return typeof answer === 'object' && answer !== null && !('error' in answer);
+    const isFound = typeof answer === 'object' && answer !== null && !('error' in answer);
+    return isFound ? (answer as Answer) : undefined;
   } catch {
-    return false;
+    return undefined;
   }
 }

@@ -20,6 +20,8 @@ export interface LocalNatsServer {
   seedFile(user: keyof ReturnType<typeof natsPermissions>): string;
   /** Kills it with SIGKILL and waits until it is gone; `restart` starts it on the same port and files. */
   kill(): Promise<void>;
+  /** While it is dead: takes away all that it had stored of a stream, as a full disk or a loss of power does. */
+  loseMessages(stream: string): void;
   restart(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -45,6 +47,9 @@ export async function startNatsServer(options: { enforced?: boolean } = {}): Pro
     url: `nats://127.0.0.1:${port}`,
     seedFile: (user) => join(folder, `${user}.nk`),
     kill,
+    loseMessages: (stream) => {
+      rmSync(join(folder, 'jetstream', '$G', 'streams', stream, 'msgs'), { recursive: true });
+    },
     restart: async () => {
       child = await start(config, port);
     },

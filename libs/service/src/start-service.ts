@@ -75,7 +75,16 @@ export async function startService<Settings extends ServiceSettings>(
     metrics,
     connection,
     client: new BusClient(connection),
-    publisher: new EventPublisher(connection, { service, onSignalLost: () => signalLosses.inc() }),
+    publisher: new EventPublisher(connection, {
+      service,
+      onSignalLost: () => signalLosses.inc(),
+      onSentAgain: (count, failed) => {
+        logger.info(
+          { count, failed },
+          'the event log was away: what was published last has been sent once more',
+        );
+      },
+    }),
     keys: keyFiles(settings.MAYFLY_KEYS),
     addReadinessCheck: (name, check) => readiness.add(name, check),
   };

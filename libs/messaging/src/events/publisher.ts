@@ -10,12 +10,17 @@ import { contextOf, endSpan, injectTrace, messagingAttributes, tracer } from '..
 import { storeDeadLetter } from './dead-letter.ts';
 import { PoisonMessage } from './delivery.ts';
 import { sourceOf } from './new-event.ts';
+import { SentAgain, type StoredMessage } from './sent-again.ts';
 import { store } from './store.ts';
 
 export interface EventPublisherOptions {
   service: ServiceName;
   /** A signal was not stored; for metrics and the log. */
   onSignalLost?: (event: MayflyEvent, error: MayflyError) => void;
+  /** After the server was away, events of the last seconds were sent once more; `failed` of them could not be. */
+  onSentAgain?: (count: number, failed: number) => void;
+  /** How long after the reconnect that is done, in milliseconds. */
+  sendAgainAfterMs?: number;
 }
 
 export interface PublishOptions {
@@ -26,10 +31,19 @@ export interface PublishOptions {
 }
 
 export class EventPublisher {
+  readonly #sentAgain: SentAgain;
+
   constructor(
     private readonly connection: NatsConnection,
     private readonly options: EventPublisherOptions,
-  ) {}
+  ) {
+    const { onSentAgain, sendAgainAfterMs } = options;
+    this.#sentAgain = new SentAgain(connection, {
+      send: (message) => this.#sendAgain(message),
+      ...(onSentAgain !== undefined && { onSent: onSentAgain }),
+      ...(sendAgainAfterMs !== undefined && { afterMs: sendAgainAfterMs }),
+    });
+  }
 
   /**
    * Resolves when the stream has stored the event, or had it already (`duplicate`).
@@ -57,13 +71,19 @@ export class EventPublisher {
     const headers = newHeaders();
     if (checked.traceparent === undefined) injectTrace(headers, trace.setSpan(parent, span));
     else headers.set('traceparent', checked.traceparent);
-    headers.set('Nats-Msg-Id', options.messageId ?? checked.id);
+    const messageId = options.messageId ?? checked.id;
+    headers.set('Nats-Msg-Id', messageId);
+    const stream = streamOf(subject);
+    const payload = JSON.stringify(checked);
     let outcome: ErrorCode | 'ok' = 'ok';
     try {
-      return await store(this.connection, streamOf(subject), subject, JSON.stringify(checked), {
+      const stored = await store(this.connection, stream, subject, payload, {
         headers,
         timeoutMs: options.timeoutMs ?? 5_000,
       });
+      const traceparent = headers.get('traceparent') || undefined;
+      if (stream === 'MAYFLY_EVENTS') this.#sentAgain.remember({ subject, payload, messageId, traceparent });
+      return stored;
     } catch (error) {
       outcome = error instanceof MayflyError ? error.code : 'internal';
       throw error;
@@ -92,6 +112,13 @@ export class EventPublisher {
         error instanceof MayflyError ? error : new MayflyError('internal', 'signal lost', { cause: error }),
       );
     }
+  }
+
+  #sendAgain({ subject, payload, messageId, traceparent }: StoredMessage): Promise<unknown> {
+    const headers = newHeaders();
+    headers.set('Nats-Msg-Id', messageId);
+    if (traceparent !== undefined) headers.set('traceparent', traceparent);
+    return store(this.connection, streamOf(subject), subject, payload, { headers, timeoutMs: 5_000 });
   }
 
   private check(event: MayflyEvent): MayflyEvent {

@@ -40,13 +40,17 @@ export function streamAtItsLimit(): Fault {
   };
 }
 
-/** No room for the stream's files. nats-server then turns JetStream off until it is started again. */
+/**
+ * No room for the stream's files. nats-server then turns JetStream off until it is started again, and may have lost the last of
+ * what it had acknowledged; as the operations guide says, the streams are then set up again.
+ */
 export function fullDiskOfNats(): Fault {
   return {
     name: 'full disk: stream',
     run: (scene, broken) =>
       fillDisk(scene, 'nats', broken, async () => {
         await ownNats(scene).restart();
+        await scene.stack.changeTopology({ ackWaitMs: scene.timers.ackWaitMs });
       }),
   };
 }
