@@ -34,6 +34,12 @@ export interface StackService {
   restart(env?: Readonly<Record<string, string>>): Promise<void>;
 }
 
+/**
+ * V8 lets the space of young objects grow from 1 to 32 MB as it sees fit, twice, which looks like a leak in a service that keeps
+ * nothing. At 16 MB it stays what it is. The same in `deploy/compose/compose.yaml`.
+ */
+const steadyNewSpace = ['--min-semi-space-size=16', '--max-semi-space-size=16'];
+
 /** Starts a service and waits for its /readyz. @throws ProcessFailed with its last lines */
 export async function startService(options: ServiceOptions): Promise<StackService> {
   const { service, port, logFile, onRestarted = () => undefined } = options;
@@ -46,6 +52,7 @@ export async function startService(options: ServiceOptions): Promise<StackServic
       command: process.execPath,
       args: [
         '--enable-source-maps',
+        ...steadyNewSpace,
         '--import',
         join(root, 'libs', 'telemetry', 'dist', 'register.js'),
         join(root, 'apps', service, 'dist', 'main.js'),
