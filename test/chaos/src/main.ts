@@ -80,7 +80,6 @@ async function main(): Promise<void> {
       rate: 5,
       agents: 4,
       postgresShare: 1,
-      mustRenew: ['postgres'],
       progress: (line) => {
         print(`${line} (real timers)`);
       },
