@@ -32,7 +32,7 @@ export interface WithdrawalsOptions {
   readonly client: Pick<BusClient, 'call'>;
   readonly handles: Handles;
   readonly logger: Pick<Logger, 'warn'>;
-  /** Pauses between the attempts to tell revocation, in milliseconds. */
+  /** Longest pauses between the attempts to tell revocation, in milliseconds; up to half of each is cut off by chance. */
   readonly retryPausesMs?: readonly number[];
 }
 
@@ -60,7 +60,7 @@ export class Withdrawals {
 
   async #withdraw(withdrawal: Withdrawal): Promise<void> {
     const { signedGrant, traceparent, mintId, reason, grant } = withdrawal;
-    const { retryPausesMs = [200, 1_000, 3_000] } = this.options;
+    const { retryPausesMs = [200, 400, 800, 1_600, 3_000] } = this.options;
     failpoint('minting.withdrawal.before');
     const cleanup = await this.#cleanUp(withdrawal);
     failpoint('minting.withdrawal.after');
@@ -72,8 +72,9 @@ export class Withdrawals {
       ...cleanup,
     };
     for (const pauseMs of [0, ...retryPausesMs]) {
-      // Keeps a stopping process alive for the seconds that this may take.
-      if (pauseMs > 0) await sleep(pauseMs);
+      // Keeps a stopping process alive for the seconds that this may take. By chance, because where one mint comes to nothing many
+      // do, and all of them at once are more than revocation takes.
+      if (pauseMs > 0) await sleep(pauseMs * (1 - Math.random() / 2));
       try {
         await this.options.client.call(bus.revocation.abandon, input);
         return;
