@@ -2,12 +2,15 @@
 import type { Pool } from 'pg';
 import { leaseColumns, toLease, type Lease } from './lease.ts';
 
-/** Whether the comparison is due and this replica is the one to make it. One that a longer setting has put further off is due now. */
+/**
+ * Whether the comparison is due and this replica is the one to make it. One that a longer setting has put
+ * further off is due now: more than twice as far, because who claims at the same moment may have begun a little earlier.
+ */
 export async function claimSweep(pool: Pool, everyMs: number): Promise<boolean> {
   const { rowCount } = await pool.query({
     name: 'claim_sweep',
     text: `UPDATE revocation.sweep SET next_at = now() + $1::double precision * interval '1 millisecond'
-           WHERE next_at <= now() OR next_at > now() + $1::double precision * interval '1 millisecond'`,
+           WHERE next_at <= now() OR next_at > now() + 2 * $1::double precision * interval '1 millisecond'`,
     values: [everyMs],
   });
   return rowCount === 1;
