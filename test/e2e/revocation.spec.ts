@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { bus } from '@mayfly/contracts';
+import { blockedReason, bus } from '@mayfly/contracts';
 import { PostgresSecret } from '@mayfly/domain';
 import { BusClient, connectBus } from '@mayfly/messaging';
 import { Refused, repositoryRoot, waitUntil, type AgentApi, type OpenedLease } from '@mayfly/stack';
@@ -195,7 +195,7 @@ describe('an administrator who blocks', () => {
     );
     expect(blocked).toMatchObject({ status: 0, stderr: '' });
     expect(await codeOf(agent.lease('orders-db/readonly'))).toBe('policy_denied');
-    await expect(openSession(stack, claims)).rejects.toThrow('Blocked by an administrator');
+    await expect(openSession(stack, claims)).rejects.toThrow(blockedReason);
     expect(await works(lease)).toBe(true);
     expect((await mayfly(stack, ['administrators'], 'blocks')).stdout).toContain(`agent ${id}`);
     expect((await mayfly(stack, ['administrators'], 'unblock', '--agent', id)).status).toBe(0);

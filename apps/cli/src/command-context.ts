@@ -1,5 +1,6 @@
 /** What every command has at hand: input and output, and sessions opened as the global options say. */
 import type { Command } from 'commander';
+import { advising } from './advice.ts';
 import { GatewayClient } from './api/client.ts';
 import { findGatewayUrl } from './api/gateway-url.ts';
 import { Session } from './api/session.ts';
@@ -42,6 +43,8 @@ export class CommandContext {
       fetch: this.io.fetch,
       traceparent: traceparentOf(this.io.env),
     });
-    return Session.open(client, identity, signal, heartbeatSeconds);
+    return advising(Session.open(client, identity, signal, heartbeatSeconds), {
+      dependency_unavailable: 'Try again in a moment; nothing was asked for yet.',
+    });
   }
 }

@@ -2,7 +2,8 @@
  * Everything that can end the command: one sentence, what to do next, the trace id, and an exit status that scripts may
  * rely on. Statuses come from the contracts' error table; two more are the shell's own conventions.
  */
-import { errorTable, MayflyError, type ErrorCode } from '@mayfly/contracts';
+import { constants } from 'node:os';
+import { blockedReason, errorTable, MayflyError, type ErrorCode } from '@mayfly/contracts';
 
 /** `sysexits.h` EX_USAGE would be 64; shells and most tools use 2. The table has it for `invalid_request` too. */
 export const usageExit = errorTable.invalid_request.exit;
@@ -14,6 +15,11 @@ export const notEndedYetExit = 31;
 export const failingExit = 32;
 /** `sysexits.h` EX_UNAVAILABLE: the gateway can't be reached. */
 export const unreachableExit = 69;
+
+/** 128 + n for what signal n has ended (POSIX XCU §2.8.2, as shells have it). */
+export function statusOfSignal(signal: NodeJS.Signals): number {
+  return 128 + constants.signals[signal];
+}
 
 export class CommandFailure extends Error {
   override readonly name = 'CommandFailure';
@@ -45,9 +51,17 @@ export class CommandFailure extends Error {
 export function failureOf(
   code: ErrorCode,
   reason: string,
-  { traceId, next = advice[code] }: { traceId?: string | undefined; next?: string } = {},
+  {
+    traceId,
+    next = reason === blockedReason ? blockedAdvice : advice[code],
+  }: { traceId?: string | undefined; next?: string } = {},
 ): CommandFailure {
   return new CommandFailure(asSentence(reason), { exit: errorTable[code].exit, code, next, traceId });
+}
+
+/** Whether the same call may succeed later without being changed. */
+export function mayPass({ code, exit }: CommandFailure): boolean {
+  return code === undefined ? exit === unreachableExit : errorTable[code].retryable;
 }
 
 /** Reasons of services are written without a capital and a full stop. */
@@ -77,6 +91,10 @@ export function asFailure(error: unknown): CommandFailure {
   const kind = error instanceof Error ? error.name : typeof error;
   return failureOf('internal', `Something inside mayfly went wrong (${kind}).`);
 }
+
+/** Of whoever is blocked: nothing that they could change themselves would help. */
+export const blockedAdvice =
+  'Ask an administrator: `mayfly blocks` tells them why, and `mayfly unblock` ends it.';
 
 const advice: Record<ErrorCode, string> = {
   invalid_request: 'Correct the arguments; `mayfly help <command>` shows examples.',

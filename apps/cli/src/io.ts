@@ -25,8 +25,8 @@ export interface Io {
   readonly cwd: string;
   readonly fetch: typeof fetch;
   now(): Date;
-  /** Resolves after so many milliseconds. */
-  pause(milliseconds: number): Promise<void>;
+  /** Resolves after so many milliseconds, or as soon as `signal` is aborted. */
+  pause(milliseconds: number, signal?: AbortSignal): Promise<void>;
   /** Asks on the terminal and gives the line that is typed; empty when the input ends. */
   ask(question: string): Promise<string>;
   /** Calls `listener` for every relayed signal until the returned function is called; meanwhile they do not end the process. */
@@ -44,7 +44,7 @@ export function processIo(): Io {
     cwd: process.cwd(),
     fetch,
     now: () => new Date(),
-    pause: (milliseconds) => sleep(milliseconds),
+    pause: (milliseconds, signal) => sleep(milliseconds, undefined, { signal }).catch(() => undefined),
     ask,
     onSignal: (listener) => {
       for (const signal of relayedSignals) process.on(signal, listener);
@@ -53,6 +53,16 @@ export function processIo(): Io {
       };
     },
   };
+}
+
+/**
+ * Nobody may be left to read: `mayfly audit | head` has had enough, a terminal is gone. That is no error, and what runs and
+ * what is to be given back is more important than a note.
+ */
+export function outliveReader(stream: NodeJS.EventEmitter): void {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+  });
 }
 
 function ask(question: string): Promise<string> {

@@ -116,10 +116,14 @@ export const Problem = z.object({
 });
 export type Problem = z.infer<typeof Problem>;
 
+/** `reason` of `policy_denied` for who or what an administrator has blocked. Why is told to auditors alone. */
+export const blockedReason = 'blocked by an administrator';
+
 /** RFC 6749 §5.2 error body. */
 export const OAuthError = z.object({
   error: z.string(),
   error_description: z.string(),
+  code: ErrorCodeSchema.optional().describe("Mayfly's own code, more exact than `error`"),
   trace_id: z.string().optional(),
 });
 

@@ -8,16 +8,21 @@ import type { z } from 'zod';
 import { CommandFailure, failureOf, systemErrorCode, unreachableExit, usageFailure } from '../failure.ts';
 import { failureOfAnswer } from './failed-answer.ts';
 
-/** Longer than the longest deadline of the gateway. */
-const timeoutMs = 60_000;
+/** Longer than the longest deadline of the gateway. Milliseconds. */
+const usualTimeoutMs = 60_000;
 /** A page of 1,000 audit events is far below it. */
 const maxAnswerBytes = 32 * 1024 * 1024;
 
-export interface CallOptions {
-  /** Session token, for operations with `auth: session`. */
-  readonly token?: Secret;
+export interface CallLimits {
   /** Gives the call up; it then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /** How long to wait for the answer; a minute unless told. Milliseconds. */
+  readonly timeoutMs?: number | undefined;
+}
+
+export interface CallOptions extends CallLimits {
+  /** Session token, for operations with `auth: session`. */
+  readonly token?: Secret;
 }
 
 export class GatewayClient {
@@ -40,7 +45,7 @@ export class GatewayClient {
   async call<I extends z.ZodType, O extends z.ZodType>(
     operation: HttpOperation<I, O>,
     input: z.input<I>,
-    { token, signal }: CallOptions = {},
+    { token, signal, timeoutMs = usualTimeoutMs }: CallOptions = {},
   ): Promise<z.output<O>> {
     const checked = operation.input.safeParse(input);
     if (!checked.success) throw usageFailure(`The request is not valid: ${mistakeIn(checked.error)}.`);

@@ -10,17 +10,27 @@ export function failureOfAnswer({ http }: HttpOperation, status: number, body: u
   }
   const oauth = OAuthError.safeParse(body);
   if (http.errors === 'oauth' && oauth.success) {
-    const { error, error_description: reason, trace_id: traceId } = oauth.data;
-    return failureOf(codeOfOAuthError(error, http.path), reason, { traceId });
+    const { error, error_description: reason, code, trace_id: traceId } = oauth.data;
+    return failureOf(code ?? codeOfOAuthError(error, http.path), reason, { traceId });
+  }
+  if (unavailable.includes(status)) {
+    return failureOf(
+      'dependency_unavailable',
+      `What is in front of the gateway answered with status ${status}.`,
+    );
   }
   return failureOf('internal', `The gateway answered with an unexpected status ${status}.`, {
     next: 'Check that the URL is that of a Mayfly gateway.',
   });
 }
 
+/** What proxies answer while the gateway behind them restarts (RFC 9110 §15.6.3 to §15.6.5). */
+const unavailable = [502, 503, 504];
+
 /**
- * RFC 8693 §2.2.2 makes `invalid_request` of an identity that is not accepted, so at the token endpoint, to which mayfly
- * sends nothing else that could be wrong, it means "not authenticated".
+ * For an answer without Mayfly's own code, as a proxy in front of it might make one. RFC 8693 §2.2.2 makes `invalid_request` of
+ * an identity that is not accepted, so at the token endpoint, to which mayfly sends nothing else that could be wrong, it means
+ * "not authenticated".
  */
 function codeOfOAuthError(error: string, path: string): ErrorCode {
   switch (error) {

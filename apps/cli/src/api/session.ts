@@ -9,12 +9,14 @@ import {
 import { Secret } from '@mayfly/domain';
 import { generateSealingKeyPair, type SealingKeyPair } from '@mayfly/tokens';
 import type { z } from 'zod';
-import type { GatewayClient } from './client.ts';
+import { asFailure } from '../failure.ts';
+import type { CallLimits, GatewayClient } from './client.ts';
 
 export class Session {
   readonly #client: GatewayClient;
   readonly #token: Secret;
   readonly #keys: SealingKeyPair;
+  #tellEnd: (() => void) | undefined;
 
   private constructor(client: GatewayClient, token: Secret, keys: SealingKeyPair) {
     this.#client = client;
@@ -45,12 +47,28 @@ export class Session {
     return new Session(client, new Secret(access_token), keys);
   }
 
-  call<I extends z.ZodType, O extends z.ZodType>(
+  async call<I extends z.ZodType, O extends z.ZodType>(
     operation: HttpOperation<I, O>,
     input: z.input<I>,
-    signal?: AbortSignal,
+    limits: CallLimits = {},
   ): Promise<z.output<O>> {
-    return this.#client.call(operation, input, { token: this.#token, signal });
+    try {
+      return await this.#client.call(operation, input, { ...limits, token: this.#token });
+    } catch (error) {
+      if (hasEnded(error)) this.#noticeEnd();
+      throw error;
+    }
+  }
+
+  /** Calls `listener` once, when from now on a call is refused because the session is over. */
+  whenEnded(listener: () => void): void {
+    this.#tellEnd = listener;
+  }
+
+  #noticeEnd(): void {
+    const tell = this.#tellEnd;
+    this.#tellEnd = undefined;
+    tell?.();
   }
 
   /** The payload of a JWE that was sealed to this session. Throws MayflyError for any other. */
@@ -59,14 +77,15 @@ export class Session {
   }
 
   /**
-   * Says that the session is alive, three times in the period that it was opened with, until the function it answers is called.
-   * What fails is tried again at the next turn.
+   * Says that the session is alive, three times in the period that it was opened with, until the function it answers is called
+   * or the session is over. What else fails is tried again at the next turn.
    */
   keepAlive(heartbeatSeconds: number): () => void {
-    const timer = setInterval(
-      () => void this.call(http.oauth.heartbeat, {}).catch(() => undefined),
-      (heartbeatSeconds * 1_000) / 3,
-    );
+    const beat = () =>
+      this.call(http.oauth.heartbeat, {}).catch((error: unknown) => {
+        if (hasEnded(error)) clearInterval(timer);
+      });
+    const timer = setInterval(() => void beat(), (heartbeatSeconds * 1_000) / 3);
     return () => clearInterval(timer);
   }
 
@@ -78,4 +97,9 @@ export class Session {
       { signal },
     );
   }
+}
+
+/** Whether a call was refused because its session is over: its time is up, or somebody has ended it. */
+export function hasEnded(error: unknown): boolean {
+  return asFailure(error).code === 'unauthenticated';
 }

@@ -1,6 +1,7 @@
 /** `mayfly apply`: replaces the configuration document, whole or not at all. */
 import { http, type RemovalOrder } from '@mayfly/contracts';
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { advising, maybeDone, onlyFor, type Advice } from '../advice.ts';
 import type { CommandContext } from '../command-context.ts';
 import { readDocument, reportProblems } from '../output/config-problems.ts';
 
@@ -40,11 +41,14 @@ Examples:
       async ({ file, expectedVersion, endLeases = false, json = false }: ApplyOptions, command: Command) => {
         const document = await readDocument(context.io, file);
         const session = await context.openSession('apply', command);
-        const answer = await session.call(http.administration.putConfig, {
-          document,
-          expected_version: expectedVersion,
-          end_leases: endLeases,
-        });
+        const answer = await advising(
+          session.call(http.administration.putConfig, {
+            document,
+            expected_version: expectedVersion,
+            end_leases: endLeases,
+          }),
+          advice,
+        );
         if (answer.outcome === 'rejected') reportProblems(context, file, answer.problems, json);
         else if (json) context.printer.json(answer);
         else {
@@ -58,6 +62,18 @@ Examples:
       },
     );
 }
+
+const advice: Advice = {
+  ...maybeDone(
+    'It may have been applied: `mayfly config get` shows what is running. Applying the same again is safe.',
+  ),
+  ...onlyFor('a platform administrator'),
+  // Policy names the field of its API when leases stand in the way; else another document was applied meanwhile.
+  conflict: ({ sentence }) =>
+    sentence.includes('end_leases')
+      ? 'With --end-leases they end and the document is applied; without it, wait until they have ended.'
+      : '`mayfly config get` shows what is running; look at it, then apply again.',
+};
 
 function noteRevocations({ printer }: CommandContext, named: readonly RemovalOrder[], total: number): void {
   for (const { organization, subject, revocation_id } of named) {

@@ -41,19 +41,29 @@ export function registerAuditVerify(audit: Command, context: CommandContext): vo
       `
 Exit status: 0 the log is intact, 1 it is not.
 
+Checkpoints in Postgres can be removed by whoever can change the log there; the copy outside it, the file that audit writes as
+MAYFLY_CHECKPOINT_FILE, then tells. Without --checkpoints that copy is not compared. MAYFLY_AUDIT_DATABASE_URL keeps the
+password out of the process list.
+
 Examples:
   mayfly audit verify
-  mayfly audit verify --database-url "$AUDITOR_URL" --checkpoints checkpoints.jsonl --keys checkpoint.jwks.json --json`,
+  mayfly audit verify --database-url postgres://mayfly_auditor@db.example/mayfly \\
+    --checkpoints /var/lib/mayfly/checkpoints.jsonl --keys checkpoint.jwks.json
+  MAYFLY_AUDIT_DATABASE_URL="$AUDITOR_URL" mayfly audit verify --checkpoints checkpoints.jsonl --keys checkpoint.jwks.json --json`,
     )
     .action(async (_options: VerifyOptions, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>();
       const places = await findPlaces(options, context);
+      if (places.checkpointFile === undefined) context.printer.note(notCompared);
       const verification = await verify(places, context);
       if (options.json === true) context.printer.json(verification);
       else context.printer.result(describe(verification, places));
       if (verification.outcome === 'broken') context.exitStatus = brokenExit;
     });
 }
+
+const notCompared =
+  'Warning: the copy of the checkpoints outside Postgres is not compared. A log whose end was rewritten or cut off passes as intact if the checkpoints in Postgres went with it. Name the file that audit writes (MAYFLY_CHECKPOINT_FILE) with --checkpoints.';
 
 async function findPlaces(options: VerifyOptions, { io }: CommandContext): Promise<Places> {
   const folder = await findDevelopmentFolder(io);

@@ -1,6 +1,7 @@
 /** `mayfly audit`: what happened, as auditors see it. */
 import { http, type AuditEvent } from '@mayfly/contracts';
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { advising, onlyFor } from '../advice.ts';
 import { parseSince } from '../arguments/duration.ts';
 import type { CommandContext } from '../command-context.ts';
 import { clockTime } from '../output/times.ts';
@@ -51,11 +52,14 @@ Examples:
       const events: AuditEvent[] = [];
       let after: number | undefined;
       do {
-        const page = await session.call(http.administration.queryAudit, {
-          ...filters,
-          after,
-          limit: Math.min(pageSize, limit - events.length),
-        });
+        const page = await advising(
+          session.call(http.administration.queryAudit, {
+            ...filters,
+            after,
+            limit: Math.min(pageSize, limit - events.length),
+          }),
+          onlyFor('an auditor or an administrator'),
+        );
         events.push(...page.events);
         after = page.events.length === 0 ? undefined : page.next;
       } while (after !== undefined && events.length < limit);

@@ -1,6 +1,7 @@
 /** `mayfly block`, `unblock` and `blocks`: no new lease for a subject until it is unblocked. */
 import { BlockSubject, http, mostBlocks, type Block } from '@mayfly/contracts';
 import { Option, type Command } from 'commander';
+import { advising, maybeDone, onlyFor, type Advice } from '../advice.ts';
 import { parseDuration, parseUntil } from '../arguments/duration.ts';
 import { addSubjectOptions, subjectsOf, subjectText, type SubjectOptions } from '../arguments/subject.ts';
 import type { Session } from '../api/session.ts';
@@ -61,8 +62,12 @@ async function block(context: CommandContext, parsed: Command, options: BlockOpt
   const subject = blockSubjectOf(options);
   if (subject === undefined) throw nothingNamed('block');
   if (wait && !revoke) throw usageFailure('--wait is for --revoke; a block is there at once.');
-  const session = await context.openSession('block', parsed);
-  const answer = await session.call(addBlock, { subject, reason, for_seconds: until, revoke });
+  const open = (signal?: AbortSignal) => context.openSession('block', parsed, signal);
+  const session = await open();
+  const answer = await advising(
+    session.call(addBlock, { subject, reason, for_seconds: until, revoke }),
+    blockAdvice,
+  );
   if (json && wait) context.printer.jsonLine({ type: 'block', block: answer.block });
   else if (json) context.printer.json(answer);
   else
@@ -70,8 +75,8 @@ async function block(context: CommandContext, parsed: Command, options: BlockOpt
   const { revocation } = answer;
   if (revocation === undefined) return;
   if (wait) {
-    const waiting = { timeoutSeconds: timeout, json };
-    await waitForRevocation(context, session, revocation.revocation_id, waiting);
+    const waiting = { timeoutSeconds: timeout, json, isNew: true };
+    await waitForRevocation(context, { session, open }, revocation.revocation_id, waiting);
   } else if (!json) {
     if (revocation.leases !== undefined) printOutcomes(context, revocation.leases, 'It has no live lease.');
     if (revocation.status !== 'done')
@@ -80,6 +85,21 @@ async function block(context: CommandContext, parsed: Command, options: BlockOpt
       );
   }
 }
+
+const administrator = onlyFor('an administrator');
+
+const blockAdvice: Advice = {
+  ...administrator,
+  ...maybeDone(
+    'It may have been accepted: `mayfly blocks` tells, and with --revoke `mayfly revocations`. Asking again is safe.',
+  ),
+};
+
+const unblockAdvice: Advice = {
+  ...administrator,
+  ...maybeDone('It may have been done: `mayfly blocks` tells.'),
+  not_found: '`mayfly blocks` lists what is blocked.',
+};
 
 interface UnblockOptions extends SubjectOptions {
   readonly json?: boolean;
@@ -111,7 +131,7 @@ Examples:
       if ((id === undefined) === (subject === undefined)) throw nothingNamed('unblock');
       const session = await context.openSession('unblock', parsed);
       const block_id = id ?? (await idOfBlock(session, subject));
-      const answer = await session.call(removeBlock, { block_id });
+      const answer = await advising(session.call(removeBlock, { block_id }), unblockAdvice);
       if (options.json === true) context.printer.json(answer);
       else context.printer.line(`${subjectText(answer.block.subject)} is no longer blocked`);
     });
@@ -179,7 +199,10 @@ async function allBlocks(session: Session): Promise<Block[]> {
   const blocks: Block[] = [];
   let after: string | undefined;
   do {
-    const page = await session.call(listBlocks, { after, limit: mostBlocks });
+    const page = await advising(session.call(listBlocks, { after, limit: mostBlocks }), {
+      ...administrator,
+      dependency_unavailable: 'Try again in a moment.',
+    });
     blocks.push(...page.blocks);
     after = page.next;
   } while (after !== undefined);

@@ -1,6 +1,7 @@
 /** `mayfly config get`: the running configuration document. */
 import { http } from '@mayfly/contracts';
 import type { Command } from 'commander';
+import { advising, onlyFor } from '../advice.ts';
 import type { CommandContext } from '../command-context.ts';
 import { clockTime } from '../output/times.ts';
 
@@ -18,7 +19,10 @@ Examples:
     )
     .action(async ({ json = false }: { json?: boolean }, command: Command) => {
       const session = await context.openSession('configGet', command);
-      const answer = await session.call(http.administration.getConfig, {});
+      const answer = await advising(
+        session.call(http.administration.getConfig, {}),
+        onlyFor('a platform administrator'),
+      );
       if (json) {
         context.printer.json(answer);
         return;

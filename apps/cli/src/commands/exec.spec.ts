@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { http } from '@mayfly/contracts';
 import { CommandLine, identityToken } from '../fixtures/command-line.ts';
 import { FakeGateway, fakePassword, jwtSecret, postgresSecret, Refusal } from '../fixtures/gateway.ts';
+import { until } from '../fixtures/until.ts';
 
 let gateway: FakeGateway;
 let line: CommandLine;
@@ -33,14 +34,6 @@ interface Told {
 }
 const told = () => JSON.parse(readFileSync(join(line.cwd, 'child.json'), 'utf8')) as Told;
 
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('it did not happen in 10 s');
-    await new Promise((later) => setTimeout(later, 10));
-  }
-}
-
 describe('mayfly exec', () => {
   it("puts the secret into the child's environment, nowhere else, and gives the lease back", async () => {
     const { status, stdout, stderr } = await line.run('exec', 'orders-db/readonly', ...node(tell));
@@ -63,6 +56,19 @@ describe('mayfly exec', () => {
     );
     expect(gateway.called(http.oauth.token)[0]?.input).toMatchObject({ heartbeat_seconds: '30' });
     expect((await line.run('exec', 'orders-db/readonly', '--heartbeat', '5s', ...node(tell))).status).toBe(2);
+  });
+
+  it('with a heartbeat says as soon as the session has ended, and lets the command go on', async () => {
+    gateway.refuse(http.oauth.heartbeat, 'unauthenticated', 'The session has ended.');
+    gateway.refuse(deleteLease, 'unauthenticated', 'The session has ended.');
+    const waiting = `setInterval(() => fs.existsSync('done') && process.exit(3), 10);`;
+    const running = line.run('exec', 'orders-db/readonly', '--heartbeat', '10s', ...node(waiting));
+    await until(() => gateway.called(http.oauth.heartbeat).length === 1);
+    line.write('done', '');
+    expect(await running).toMatchObject({
+      status: 3,
+      stderr: 'mayfly: The session has ended, and its credentials end with it.\n',
+    });
   });
 
   it('keeps the identity and misleading variables from the child', async () => {
@@ -254,6 +260,35 @@ describe('mayfly exec', () => {
       expect(await running).toMatchObject({ status: 3, stderr: '' });
     });
 
+    it('says when the lease ends by its last renewal, when it can not be given back', async () => {
+      gateway.handlers.set(renewLease.name, () => ({
+        ...gateway.renewed(1),
+        expires_at: '2031-01-01T00:00:00.000Z',
+        ttl_seconds: 3600,
+      }));
+      gateway.refuse(deleteLease, 'dependency_unavailable', 'no');
+      const running = line.run('exec', 'orders-db/readonly', ...node(waiting));
+      await until(() => gateway.called(renewLease).length === 1);
+      letGo();
+      const { status, stderr } = await running;
+      expect(status).toBe(3);
+      expect(stderr).toBe(
+        'mayfly: orders-db/readonly could not be given back; it ends at 2031-01-01 00:00:00Z.\n',
+      );
+    });
+
+    it('says once that the session has ended, whichever call finds out, and lets the command go on', async () => {
+      gateway.refuse(renewLease, 'unauthenticated', 'The session has ended.');
+      gateway.refuse(deleteLease, 'unauthenticated', 'The session has ended.');
+      const running = line.run('exec', 'orders-db/readonly', ...node(waiting));
+      await until(() => gateway.called(renewLease).length === 1);
+      letGo();
+      expect(await running).toMatchObject({
+        status: 3,
+        stderr: 'mayfly: The session has ended, and its credentials end with it.\n',
+      });
+    });
+
     it('leaves alone what would take another secret', async () => {
       Object.assign(gateway.issuing, { renewal: { ...renewal, kind: 'rotation' } });
       const running = line.run(
@@ -271,6 +306,22 @@ describe('mayfly exec', () => {
     const { status, stderr } = await line.run('exec', 'orders-db/readonly', ...node('process.exit(3)'));
     expect(status).toBe(3);
     expect(stderr).toMatch(/orders-db\/readonly could not be given back; it ends at \d{4}-/);
+  });
+
+  it.each(['ending', 'failing'])('says that what is %s may still work', async (outcome) => {
+    gateway.handlers.set(deleteLease.name, ({ lease_id }) => ({ lease_id, outcome }));
+    const { status, stderr } = await line.run('exec', 'orders-db/readonly', ...node('process.exit(3)'));
+    expect(status).toBe(3);
+    expect(stderr).toMatch(/^mayfly: orders-db\/readonly is given back but may still work.*Mayfly goes on/);
+  });
+
+  it('says of a session that has ended by itself that its leases have too, once for all', async () => {
+    gateway.refuse(deleteLease, 'unauthenticated', 'The session has ended.');
+    const { status, stderr } = await line.run('exec', 'orders-db/readonly', 'reports-api/read', ...node(''));
+    expect({ status, stderr }).toEqual({
+      status: 0,
+      stderr: 'mayfly: The session has ended, and its credentials end with it.\n',
+    });
   });
 
   it.each([

@@ -9,13 +9,13 @@ import type { Session } from '../api/session.ts';
 import { parseDuration } from '../arguments/duration.ts';
 import { parseScope } from '../arguments/scope.ts';
 import type { CommandContext } from '../command-context.ts';
-import { giveBack, requestLease, type OpenedLease } from '../credentials/lease.ts';
+import { giveBack, noteEndOf, requestLease, type OpenedLease } from '../credentials/lease.ts';
 import { childEnvironment, prefixesOf } from '../execution/child-environment.ts';
-import { runChild, statusOfSignal } from '../execution/run-child.ts';
+import { runChild } from '../execution/run-child.ts';
 import { Renewals } from '../execution/renewals.ts';
 import { SecretFiles } from '../execution/secret-files.ts';
 import { Interrupted, SignalRelay } from '../execution/signal-relay.ts';
-import { CommandFailure, usageFailure } from '../failure.ts';
+import { CommandFailure, statusOfSignal, usageFailure } from '../failure.ts';
 
 interface ExecOptions {
   readonly ttl?: number;
@@ -90,13 +90,11 @@ async function execute(
     const session = await context.openSession('exec', parsed, relay.beforeChild, options.heartbeat);
     if (options.heartbeat !== undefined) stopHeartbeat = session.keepAlive(options.heartbeat);
     return await withLeases(context, session, [...prefixes.keys()], options, relay, (leases) =>
-      runRenewed(context, session, leases, () =>
-        runWith(
-          context,
-          leases.map((lease) => ({ prefix: prefixes.get(lease.lease.credential) ?? '', lease })),
-          options,
-          relay,
-        ),
+      runWith(
+        context,
+        leases.map((lease) => ({ prefix: prefixes.get(lease.lease.credential) ?? '', lease })),
+        options,
+        relay,
       ),
     );
   } catch (error) {
@@ -133,7 +131,10 @@ function checkArguments(
   }
 }
 
-/** All leases or none: those of a failed attempt are given back, and so are all when `use` is done. */
+/**
+ * All leases or none: those of a failed attempt are given back, and so are all when `use` is done. Meanwhile they are renewed;
+ * a renewal that is under way then is over before its lease is given back.
+ */
 async function withLeases(
   { printer }: CommandContext,
   session: Session,
@@ -148,31 +149,20 @@ async function withLeases(
     ),
   );
   const leases = attempts.flatMap((attempt) => (attempt.status === 'fulfilled' ? [attempt.value] : []));
+  const renewals = new Renewals(session, printer);
+  noteEndOf(session, printer);
   try {
     for (const attempt of attempts) if (attempt.status === 'rejected') throw attempt.reason;
     relay.beforeChild.throwIfAborted();
+    renewals.keep(leases.map(({ lease }) => lease));
     return await use(leases);
   } finally {
+    renewals.stop();
     relay.childEnded();
-    await giveBack(session, leases, printer, relay.afterChild);
+    const given = leases.map(({ lease }) => renewals.latest(lease));
+    await giveBack(session, given, printer, relay.afterChild);
     // Ends what an interrupted mint may have left; without this the session would still expire by itself.
     await session.end(relay.afterChild).catch(() => undefined);
-  }
-}
-
-/** A renewal that is under way when the command ends is over before its lease is given back. */
-async function runRenewed(
-  { printer }: CommandContext,
-  session: Session,
-  leases: readonly OpenedLease[],
-  run: () => Promise<number>,
-): Promise<number> {
-  const renewals = new Renewals(session, printer);
-  renewals.keep(leases.map(({ lease }) => lease));
-  try {
-    return await run();
-  } finally {
-    renewals.stop();
   }
 }
 

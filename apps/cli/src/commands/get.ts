@@ -4,7 +4,7 @@ import { parseDuration } from '../arguments/duration.ts';
 import { parseScope } from '../arguments/scope.ts';
 import type { CommandContext } from '../command-context.ts';
 import { formatLease, formatNames, type FormatName } from '../credentials/formats.ts';
-import { giveBack, requestLease, type LeaseRequest } from '../credentials/lease.ts';
+import { giveBack, noteEndOf, requestLease, type LeaseRequest } from '../credentials/lease.ts';
 import { durationText, relativeTime } from '../output/times.ts';
 
 export function registerGet(program: Command, context: CommandContext): void {
@@ -53,7 +53,8 @@ Examples:
         try {
           context.printer.result(formatLease(opened, format));
         } catch (error) {
-          await giveBack(session, [opened], context.printer);
+          noteEndOf(session, context.printer);
+          await giveBack(session, [opened.lease], context.printer);
           throw error;
         }
         const { lease_id, expires_at, ttl_adjusted, renewal } = opened.lease;

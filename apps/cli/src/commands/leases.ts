@@ -19,7 +19,7 @@ export function registerLeases(program: Command, context: CommandContext): void 
     .command('leases')
     .description('list leases that live')
     .addOption(new Option('--all', 'those that have ended too').conflicts('failing'))
-    .option('--failing', 'those that could not be ended or cleaned up yet, and are tried again')
+    .option('--failing', 'those whose end or clean-up failed or is overdue; tried for ever')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -27,11 +27,11 @@ export function registerLeases(program: Command, context: CommandContext): void 
 Examples:
   mayfly leases
   mayfly leases --all --as administrator
-  mayfly leases --failing --as administrator
+  mayfly leases --failing                     # of the organization, for an administrator
   mayfly leases --json | jq -r '.leases[].lease_id'`,
     )
     .action(async ({ all = false, failing = false, json = false }: LeasesOptions, command: Command) => {
-      const session = await context.openSession('leases', command);
+      const session = await context.openSession(failing ? 'failingLeases' : 'leases', command);
       const answer = await session.call(http.leases.listLeases, {
         state: failing ? 'failing' : all ? 'all' : 'live',
         limit: shown,
@@ -41,7 +41,7 @@ Examples:
         const now = context.io.now();
         const rows = answer.leases.map((lease) => (failing ? failingRowOf : rowOf)(lease, now));
         const none = failing
-          ? 'No lease fails to end.'
+          ? 'No end fails or is overdue.'
           : all
             ? 'There are no leases.'
             : 'There are no live leases.';
@@ -66,13 +66,23 @@ function rowOf(lease: LeaseView, now: Date): string[] {
   ];
 }
 
-const failingHeader = ['LEASE', 'CREDENTIAL', 'STATE', 'ATTEMPTS', 'LAST ERROR', 'NEXT ATTEMPT', 'AGENT'];
+const failingHeader = [
+  'LEASE',
+  'CREDENTIAL',
+  'STATE',
+  'EXPIRY',
+  'ATTEMPTS',
+  'LAST ERROR',
+  'NEXT ATTEMPT',
+  'AGENT',
+];
 
 function failingRowOf(lease: LeaseView, now: Date): string[] {
   return [
     lease.lease_id,
     lease.credential,
     lease.state,
+    relativeTime(lease.expires_at, now),
     String(lease.failing?.attempts ?? 0),
     lease.failing?.last_error ?? '-',
     relativeTime(lease.failing?.next_attempt_at, now),

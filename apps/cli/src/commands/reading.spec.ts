@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { errorTable, http, type ErrorCode } from '@mayfly/contracts';
+import { blockedReason, errorTable, http, type ErrorCode } from '@mayfly/contracts';
 import { CommandLine, identityToken } from '../fixtures/command-line.ts';
 import { FakeGateway, fakeTraceId } from '../fixtures/gateway.ts';
 
@@ -261,7 +261,7 @@ describe('errors', () => {
 
   it.each([
     ['unauthenticated', 10],
-    ['policy_denied', 10],
+    ['policy_denied', 11],
     ['rate_limited', 21],
     ['dependency_unavailable', 18],
   ] as const)('of the token endpoint: %s exits with %d', async (code, exit) => {
@@ -269,6 +269,12 @@ describe('errors', () => {
     const { status, stderr } = await line.run('credentials');
     expect(status).toBe(exit);
     expect(stderr).toContain(fakeTraceId);
+  });
+
+  it('tells the blocked whom to ask, and nothing of identity tokens', async () => {
+    gateway.refuse(http.oauth.token, 'policy_denied', blockedReason);
+    const { stderr } = await line.run('credentials');
+    expect(stderr).toContain('Blocked by an administrator. (policy_denied)\n  Ask an administrator');
   });
 
   it('exits with 69 when nothing answers, and says how to start it', async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { http } from '@mayfly/contracts';
+import { blockedReason, http } from '@mayfly/contracts';
 import { CommandLine, identityToken } from '../fixtures/command-line.ts';
 import { FakeGateway } from '../fixtures/gateway.ts';
 
@@ -55,7 +55,9 @@ describe('mayfly renew', () => {
   });
 
   it('gives its advice no further than to what the lease is about', async () => {
-    gateway.refuse(renewLease, 'unauthenticated', 'Blocked by an administrator.');
+    gateway.refuse(renewLease, 'unauthenticated', 'The session has ended.');
     expect((await line.run('renew', leaseId)).stderr).toContain('identity token');
+    gateway.refuse(renewLease, 'policy_denied', blockedReason);
+    expect((await line.run('renew', leaseId)).stderr).toContain('Ask an administrator');
   });
 });

@@ -1,9 +1,9 @@
 /** `mayfly renew`: a later end for a lease of one's own. */
-import { http, type ErrorCode } from '@mayfly/contracts';
+import { http } from '@mayfly/contracts';
 import { Option, type Command } from 'commander';
+import { advising, type Advice } from '../advice.ts';
 import { parseDuration } from '../arguments/duration.ts';
 import type { CommandContext } from '../command-context.ts';
-import { asFailure, CommandFailure } from '../failure.ts';
 import { durationText, relativeTime } from '../output/times.ts';
 
 export function registerRenew(program: Command, context: CommandContext): void {
@@ -32,11 +32,10 @@ Examples:
     .action(
       async (leaseId: string, { ttl, json = false }: { ttl?: number; json?: boolean }, command: Command) => {
         const session = await context.openSession('renew', command);
-        const lease = await session
-          .call(http.leases.renewLease, { lease_id: leaseId, ttl_seconds: ttl })
-          .catch((error: unknown) => {
-            throw advised(error);
-          });
+        const lease = await advising(
+          session.call(http.leases.renewLease, { lease_id: leaseId, ttl_seconds: ttl }),
+          advice,
+        );
         if (json) {
           context.printer.json(lease);
           return;
@@ -51,7 +50,7 @@ Examples:
 }
 
 /** What to do when a renewal, not a request for something new, was refused. */
-const advice: Partial<Record<ErrorCode, string>> = {
+const advice: Advice = {
   policy_denied: '`mayfly credentials` shows what may be renewed; `mayfly get` gets a new one.',
   ttl_exceeded:
     '`mayfly leases` shows when it ends, `mayfly credentials` how long it may live; --ttl counts from now.',
@@ -60,10 +59,3 @@ const advice: Partial<Record<ErrorCode, string>> = {
   provider_unavailable: 'Try again in a moment; `mayfly leases` shows when it ends.',
   dependency_unavailable: 'Try again in a moment; `mayfly leases` shows when it ends.',
 };
-
-function advised(error: unknown): CommandFailure {
-  const failure = asFailure(error);
-  const { sentence, exit, code, traceId } = failure;
-  const next = code === undefined ? undefined : advice[code];
-  return next === undefined ? failure : new CommandFailure(sentence, { exit, code, next, traceId });
-}

@@ -2,12 +2,17 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { http, type RevocationView, type RevokedLease } from '@mayfly/contracts';
 import { CommandLine, identityToken } from '../fixtures/command-line.ts';
 import { FakeGateway } from '../fixtures/gateway.ts';
+import {
+  endInSteps,
+  revocationId,
+  revocationView as view,
+  revokedLease as lease,
+} from '../fixtures/revocation.ts';
 
 const { deleteLease } = http.leases;
 const { revoke, getRevocation, listRevocations } = http.administration;
 
 const leaseId = '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21';
-const revocationId = '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4aff';
 const asked = ['--user', 'ada@example.com', '--reason', 'drill'];
 
 let gateway: FakeGateway;
@@ -18,54 +23,8 @@ beforeEach(async () => {
 });
 afterEach(() => gateway.stop());
 
-const view = (changes: Partial<RevocationView> = {}): RevocationView => ({
-  revocation_id: revocationId,
-  subject: { kind: 'user', id: 'ada@example.com' },
-  reason: 'drill',
-  asked_by: 'spiffe://acme.example/person/grace',
-  asked_at: '2026-11-20T19:00:00.000Z',
-  status: 'done',
-  matched: 0,
-  by_revocability: { immediate: 0, eventual: 0, expiry_only: 0 },
-  revoked: 0,
-  pending: 0,
-  failing: 0,
-  ...changes,
-});
-const lease = (number: number, changes: Partial<RevokedLease> = {}): RevokedLease => ({
-  lease_id: `0199a3c4-7d1e-7b3a-9f10-${String(number).padStart(12, '0')}`,
-  outcome: 'revoked',
-  credential: 'orders-db/readonly',
-  agent_id: 'spiffe://acme.example/agent/demo/report/agent-1',
-  ended_at: '2026-11-20T19:00:01.000Z',
-  ...changes,
-});
-
-/** A gateway whose revocation of `matched` leases ends `perLook` of them between two pauses of the command. */
-function ending(matched: number, perLook: number, last: Partial<RevocationView> = {}): void {
-  let ended = 0;
-  const now = () =>
-    view({
-      status: ended === matched ? 'done' : 'ending',
-      matched,
-      by_revocability: { immediate: matched, eventual: 0, expiry_only: 0 },
-      revoked: ended,
-      pending: matched - ended,
-      ...(ended === matched ? last : {}),
-    });
-  line.onPause = () => (ended = Math.min(matched, ended + perLook));
-  gateway.handlers.set(revoke.name, () => now());
-  gateway.handlers.set(getRevocation.name, ({ leases, after, limit }) => {
-    const from = after === undefined ? 0 : Number(after);
-    const upTo = Math.min(leases === 'ended' ? ended : matched, from + Number(limit));
-    const page = Array.from({ length: Math.max(0, upTo - from) }, (_, index) => lease(from + index));
-    return {
-      revocation: now(),
-      leases: page,
-      ...(page.length > 0 && (leases === 'ended' || upTo < matched) && { next: String(upTo) }),
-    };
-  });
-}
+const ending = (matched: number, perLook: number, last: Partial<RevocationView> = {}) =>
+  endInSteps(gateway, line, { matched, perLook, last });
 
 describe('mayfly revoke', () => {
   it('gives a lease of its own back', async () => {
@@ -168,6 +127,7 @@ describe('mayfly revoke --wait', () => {
     expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
     // 40 looks, half a second apart.
     expect(stderr.trimEnd().split('\n')).toEqual([
+      `mayfly: Accepted as ${revocationId}; stopping this wait does not stop it.`,
       'mayfly: 2500 of 10000 ended',
       'mayfly: 5000 of 10000 ended',
       'mayfly: 7500 of 10000 ended',
@@ -231,10 +191,29 @@ describe('mayfly revoke --wait', () => {
 });
 
 describe('mayfly revocations', () => {
-  it('lists them', async () => {
-    gateway.handlers.set(listRevocations.name, () => ({ revocations: [view({ matched: 3, revoked: 3 })] }));
-    const { stdout } = await line.run('revocations');
-    expect(stdout).toContain(`${revocationId}  2026-11-20 19:00:00Z  user ada@example.com  done    3/3`);
+  it('lists them, with how many leases of each are dead, to come and failing', async () => {
+    const open = { status: 'ending', matched: 6, revoked: 3, pending: 2, failing: 1 } as const;
+    gateway.handlers.set(listRevocations.name, () => ({ revocations: [view(open)] }));
+    const [header, row] = (await line.run('revocations')).stdout.split('\n');
+    expect(header).toMatch(/STATUS +ENDED +PENDING +FAILING/);
+    expect(row).toMatch(
+      /^0199a3c4-\S+ +2026-11-20 19:00:00Z +user ada@example\.com +ending +3\/6 +2 +1 +spiffe/,
+    );
+  });
+
+  it('says when there are more than it lists', async () => {
+    gateway.handlers.set(listRevocations.name, () => ({ revocations: [view()], next: revocationId }));
+    expect((await line.run('revocations')).stderr).toContain('Only the newest 1 are listed');
+    expect(JSON.parse((await line.run('revocations', '--json')).stdout)).toMatchObject({
+      next: revocationId,
+    });
+    const revocation = view({ status: 'ending', matched: 700, revoked: 300, pending: 399, failing: 1 });
+    const leases = [lease(1, { outcome: 'ending', ended_at: undefined })];
+    gateway.handlers.set(getRevocation.name, () => ({ revocation, leases, next: '1' }));
+    expect((await line.run('revocations', revocationId)).stderr).toContain(
+      'Only the first 1 of 400 leases that have not ended are listed',
+    );
+    expect((await line.run('revocations', revocationId, '--json')).stderr).toContain('1 of 700 leases are');
   });
 
   it('shows what of one has not ended, and can follow it', async () => {
@@ -249,5 +228,18 @@ describe('mayfly revocations', () => {
     ending(3, 3);
     expect((await line.run('revocations', revocationId, '--wait')).stdout).toContain(lease(2).lease_id);
     expect((await line.run('revocations', '--wait')).status).toBe(2);
+  });
+
+  it.each<[Partial<RevocationView>, string]>([
+    [{ status: 'gathering' }, 'Its leases are still being found'],
+    [{}, 'No live lease matched.'],
+    [{ matched: 2, revoked: 2 }, 'All of its leases have ended.'],
+    [
+      { matched: 2, revoked: 2, by_revocability: { immediate: 1, eventual: 0, expiry_only: 1 } },
+      'All of its leases have ended; 1 may work for a while',
+    ],
+  ])('of %j without open leases says: %s', async (changes, text) => {
+    gateway.handlers.set(getRevocation.name, () => ({ revocation: view(changes), leases: [] }));
+    expect((await line.run('revocations', revocationId)).stderr).toContain(text);
   });
 });

@@ -1,6 +1,7 @@
 /** `mayfly revoke`: an agent gives its own lease back; an administrator ends all leases of a subject. */
 import { http, type RevocationSubject } from '@mayfly/contracts';
 import type { Command } from 'commander';
+import { advising, maybeDone, onlyFor, type Advice } from '../advice.ts';
 import { parseDuration } from '../arguments/duration.ts';
 import { addSubjectOptions, subjectsOf, subjectText, type SubjectOptions } from '../arguments/subject.ts';
 import type { CommandContext } from '../command-context.ts';
@@ -44,7 +45,8 @@ Once it is accepted, every lease of the subject ends, whatever crashes; mints th
 Revoking again is safe, and tries at once what could not be ended. New leases are granted as before: \`mayfly block\`.
 
 With --wait the exit status tells how it went: 0 all have ended; 30 all have ended, but some work until a time that is
-told; 31 not all have ended in time; 32 an upstream would not end some so far.
+told; 31 not all have ended in time; 32 an upstream would not end some so far. A gateway that does not answer is waited for,
+within --timeout. Stopping the wait, by Ctrl-C, stops nothing: \`mayfly revocations <id> --wait\` goes on with it.
 
 Examples:
   mayfly revoke 0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21
@@ -85,7 +87,10 @@ async function giveOwnBack(
   { json = false }: RevokeOptions,
 ): Promise<void> {
   const session = await context.openSession('giveBack', parsed);
-  const outcome = await session.call(http.leases.deleteLease, { lease_id: leaseId });
+  const outcome = await advising(
+    session.call(http.leases.deleteLease, { lease_id: leaseId }),
+    giveBackAdvice,
+  );
   if (json) context.printer.json(outcome);
   else printOutcomes(context, [outcome]);
 }
@@ -97,10 +102,12 @@ async function revokeSubject(
   { reason = '', wait = false, timeout, yes = false, json = false }: RevokeOptions,
 ): Promise<void> {
   if (!yes) await confirm(context, subject);
-  const session = await context.openSession('revoke', parsed);
-  const answer = await session.call(http.administration.revoke, { subject, reason });
+  const open = (signal?: AbortSignal) => context.openSession('revoke', parsed, signal);
+  const session = await open();
+  const answer = await advising(session.call(http.administration.revoke, { subject, reason }), revokeAdvice);
   if (wait) {
-    await waitForRevocation(context, session, answer.revocation_id, { timeoutSeconds: timeout, json });
+    const waiting = { timeoutSeconds: timeout, json, isNew: true };
+    await waitForRevocation(context, { session, open }, answer.revocation_id, waiting);
     return;
   }
   if (json) {
@@ -119,6 +126,16 @@ async function revokeSubject(
     `${found}, ${answer.revoked} ended; \`mayfly revocations ${answer.revocation_id} --wait\` follows it`,
   );
 }
+
+const giveBackAdvice: Advice = {
+  ...maybeDone('It may have been given back: `mayfly leases` tells. Asking again is safe.'),
+  not_found: '`mayfly leases` lists your own; an administrator ends those of others with --lease.',
+};
+
+const revokeAdvice: Advice = {
+  ...maybeDone('It may have been accepted: `mayfly revocations` tells. Asking again is safe.'),
+  ...onlyFor('an administrator, and for --everything one of the platform'),
+};
 
 const wide: readonly RevocationSubject['kind'][] = ['integration', 'organization', 'everything'];
 

@@ -1,7 +1,7 @@
 /** Asking for a lease, opening its secret, and giving it back. */
-import { http, JsonObject, type IssuedLease } from '@mayfly/contracts';
+import { http, JsonObject, type EndOutcome, type IssuedLease } from '@mayfly/contracts';
 import { providerDefinitions, Secret } from '@mayfly/domain';
-import type { Session } from '../api/session.ts';
+import { hasEnded, type Session } from '../api/session.ts';
 import { failureOf } from '../failure.ts';
 import type { Printer } from '../output/printer.ts';
 import { clockTime } from '../output/times.ts';
@@ -30,7 +30,7 @@ export async function requestLease(
   const { sealed, secret, ...lease } = await session.call(
     http.leases.createLease,
     { credential, ttl_seconds: ttlSeconds, scope, task, justification },
-    signal,
+    { signal },
   );
   try {
     // The session's key was registered, so a secret in the clear has passed through hands that should not have held it.
@@ -56,27 +56,52 @@ export function secretOf({ lease, secret }: OpenedLease): JsonObject {
   return parsed.data;
 }
 
+/** What of a lease counts when it is given back. `expires_at` is its latest end that is known. */
+export type GivenBack = Pick<IssuedLease, 'lease_id' | 'credential' | 'expires_at'>;
+
 /** Gives leases back and tells honestly what that means for each. Never throws: what can't be ended now ends at its TTL. */
 export async function giveBack(
   session: Session,
-  leases: readonly OpenedLease[],
+  leases: readonly GivenBack[],
   printer: Printer,
   signal?: AbortSignal,
 ): Promise<void> {
   await Promise.all(
-    leases.map(async ({ lease: { lease_id, credential, expires_at } }) => {
+    leases.map(async (lease) => {
       try {
-        const ended = await session.call(http.leases.deleteLease, { lease_id }, signal);
-        if (ended.outcome === 'eventual' || ended.outcome === 'expiry_only') {
-          printer.note(
-            `${credential} can't be called back at once; it is dead by ${clockTime(ended.by ?? expires_at)}.`,
-          );
-        }
-      } catch {
-        printer.note(`${credential} could not be given back; it ends at ${clockTime(expires_at)}.`);
+        const ended = await session.call(http.leases.deleteLease, { lease_id: lease.lease_id }, { signal });
+        const note = endNote(lease, ended);
+        if (note !== undefined) printer.note(note);
+      } catch (error) {
+        // The leases of a session end with it, which is told once for all of them.
+        if (hasEnded(error)) return;
+        printer.note(
+          `${lease.credential} could not be given back; it ends at ${clockTime(lease.expires_at)}.`,
+        );
       }
     }),
   );
+}
+
+/** Tells once, as soon as any call finds out, that the session is over before the command is. */
+export function noteEndOf(session: Session, printer: Printer): void {
+  session.whenEnded(() => printer.note('The session has ended, and its credentials end with it.'));
+}
+
+/** Undefined when it is dead, as it should be. */
+function endNote({ credential, expires_at }: GivenBack, { outcome, by }: EndOutcome): string | undefined {
+  switch (outcome) {
+    case 'revoked':
+    case 'already_ended':
+      return undefined;
+    case 'eventual':
+    case 'expiry_only':
+      return `${credential} can't be called back at once; it is dead by ${clockTime(by ?? expires_at)}.`;
+    case 'ending':
+      return `${credential} is given back but may still work; Mayfly goes on ending it until it is dead.`;
+    case 'failing':
+      return `${credential} is given back but may still work: its upstream would not end it so far. Mayfly goes on until it is dead.`;
+  }
 }
 
 function parseJson(text: string): unknown {

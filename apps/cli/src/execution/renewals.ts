@@ -2,9 +2,9 @@
  * Renews the leases of a running command when a third of their time is left, where the secret that the command has goes on
  * working. What cannot be renewed any more is said once, with when it ends.
  */
-import { errorTable, http, type Renewal } from '@mayfly/contracts';
-import type { Session } from '../api/session.ts';
-import { asFailure, unreachableExit } from '../failure.ts';
+import { http, type Renewal } from '@mayfly/contracts';
+import { hasEnded, type Session } from '../api/session.ts';
+import { asFailure, mayPass } from '../failure.ts';
 import type { Printer } from '../output/printer.ts';
 import { clockTime } from '../output/times.ts';
 
@@ -23,6 +23,8 @@ const shortestPauseMs = 1_000;
 export class Renewals {
   readonly #timers = new Map<string, NodeJS.Timeout>();
   readonly #stopping = new AbortController();
+  /** By lease, of those that were renewed. */
+  readonly #latestEnds = new Map<string, string>();
 
   constructor(
     private readonly session: Session,
@@ -34,6 +36,11 @@ export class Renewals {
     for (const lease of leases) {
       if (lease.renewal?.kind === 'in_place') this.#plan(lease, (lease.ttl_seconds * 2_000) / 3);
     }
+  }
+
+  /** The lease with its end as of its last renewal. */
+  latest<L extends KeptLease>(lease: L): L {
+    return { ...lease, expires_at: this.#latestEnds.get(lease.lease_id) ?? lease.expires_at };
   }
 
   /** An attempt under way is given up: the leases are about to be given back. */
@@ -61,17 +68,18 @@ export class Renewals {
       const { expires_at, ttl_seconds } = await this.session.call(
         http.leases.renewLease,
         { lease_id: lease.lease_id },
-        this.#stopping.signal,
+        { signal: this.#stopping.signal },
       );
+      this.#latestEnds.set(lease.lease_id, expires_at);
       const renewed = { ...lease, expires_at, ttl_seconds };
       this.#plan(renewed, (ttl_seconds * 2_000) / 3);
     } catch (error) {
-      if (this.#stopping.signal.aborted) return;
-      const { code, exit, sentence } = asFailure(error);
-      const mayRecover = code === undefined ? exit === unreachableExit : errorTable[code].retryable;
+      // With its session it ends at once, which is told for all leases.
+      if (this.#stopping.signal.aborted || hasEnded(error)) return;
+      const failure = asFailure(error);
       const pauseMs = Math.max(shortestPauseMs, leftMs / 5);
       const stillLeftMs = leftMs - (performance.now() - started) - pauseMs;
-      if (mayRecover && stillLeftMs > 0) {
+      if (mayPass(failure) && stillLeftMs > 0) {
         this.#timers.set(
           lease.lease_id,
           setTimeout(() => void this.#renew(lease, stillLeftMs), pauseMs).unref(),
@@ -79,7 +87,7 @@ export class Renewals {
         return;
       }
       this.printer.note(
-        `${lease.credential} can't be renewed any more and ends at ${clockTime(lease.expires_at)}: ${sentence}`,
+        `${lease.credential} can't be renewed any more and ends at ${clockTime(lease.expires_at)}: ${failure.sentence}`,
       );
     }
   }

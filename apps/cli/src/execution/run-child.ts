@@ -1,13 +1,8 @@
 /** Runs the command of `mayfly exec` and gives its exit status as a shell would. */
 import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
+import { statusOfSignal } from '../failure.ts';
 import type { Io } from '../io.ts';
 import type { SignalRelay } from './signal-relay.ts';
-
-/** 128 + n for a command that signal n ended (POSIX XCU §2.8.2, as shells have it). */
-export function statusOfSignal(signal: NodeJS.Signals): number {
-  return 128 + constants.signals[signal];
-}
 
 /** POSIX XCU §2.8.2: a command that is not found, and one that can't be run. */
 const notFoundStatus = 127;

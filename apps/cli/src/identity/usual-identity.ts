@@ -8,6 +8,8 @@ export const usualIdentity = {
   exec: 'agent',
   credentials: 'agent',
   leases: 'agent',
+  /** `mayfly leases --failing`: what an operator looks for. */
+  failingLeases: 'administrator',
   renew: 'agent',
   /** `mayfly revoke <lease-id>`: the agent gives its own back. */
   giveBack: 'agent',

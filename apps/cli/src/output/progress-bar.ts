@@ -8,9 +8,9 @@ export class ProgressBar {
 
   constructor(private readonly sink: TextSink) {}
 
-  /** Draws it anew. `text` is short and printable. */
-  show(done: number, total: number, text: string): void {
-    const filled = total === 0 ? width : Math.floor((width * done) / total);
+  /** Draws it anew; empty while the `total` is not known. `text` is short and printable. */
+  show(done: number, total: number | undefined, text: string): void {
+    const filled = total === undefined || total === 0 ? 0 : Math.floor((width * done) / total);
     this.sink.write(`\r\u001b[2K[${'█'.repeat(filled)}${'░'.repeat(width - filled)}] ${text}`);
     this.#shown = true;
   }

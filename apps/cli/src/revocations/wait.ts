@@ -1,12 +1,20 @@
 /** Waiting for a revocation in front of a person or a script: a bar, lines now and then, or JSON lines; then an exit status. */
 import type { RevocationView, RevokedLease } from '@mayfly/contracts';
-import type { Session } from '../api/session.ts';
+import { advising, onlyFor, type Advice } from '../advice.ts';
 import type { CommandContext } from '../command-context.ts';
-import { failingExit, notEndedYetExit, worksOnExit } from '../failure.ts';
+import { Interrupted } from '../execution/signal-relay.ts';
+import {
+  failingExit,
+  notEndedYetExit,
+  statusOfSignal,
+  worksOnExit,
+  type CommandFailure,
+} from '../failure.ts';
 import { ProgressBar } from '../output/progress-bar.ts';
 import { relativeTime } from '../output/times.ts';
 import { followRevocation, type Followed } from './follow.ts';
 import { outcomeText } from './outcomes.ts';
+import { PatientReader, type Sessions } from './patient-reader.ts';
 
 /** Up to so many leases each is named as it ends; of more only their number is told, except as JSON. */
 const mostNamed = 100;
@@ -15,27 +23,75 @@ const lineEveryMs = 5_000;
 export interface WaitOptions {
   readonly timeoutSeconds: number;
   readonly json: boolean;
+  /** It has just been accepted, so nobody has seen its id yet. */
+  readonly isNew?: boolean;
 }
 
-/** Sets the exit status: 0, 30, 31 or 32, as `mayfly help` says. */
+/** Sets the exit status: 0, 30, 31 or 32, as `mayfly help` says, or that of the signal which ended the waiting. */
 export async function waitForRevocation(
   context: CommandContext,
-  session: Session,
+  sessions: Sessions,
   revocationId: string,
-  { timeoutSeconds, json }: WaitOptions,
+  { timeoutSeconds, json, isNew = false }: WaitOptions,
 ): Promise<void> {
+  const { io, printer } = context;
   const show = json ? asJsonLines(context) : asText(context);
-  const followed = await followRevocation(
-    context.io,
-    session,
+  if (isNew && !json) printer.note(`Accepted as ${revocationId}; stopping this wait does not stop it.`);
+  const stop = new AbortController();
+  const stopListening = io.onSignal((signal) => stop.abort(new Interrupted(signal)));
+  const reader = new PatientReader({
+    ...sessions,
+    io,
     revocationId,
-    { timeoutSeconds, eachLease: (matched) => json || matched <= mostNamed },
-    show,
-  );
-  const { outcome, exit } = resultOf(followed);
-  context.exitStatus = exit;
-  show.finished(followed, outcome);
+    timeoutSeconds,
+    signal: stop.signal,
+    waiting: (failure) => {
+      show.interrupted();
+      printer.note(waitingText(failure));
+    },
+  });
+  try {
+    const followed = await advising(
+      followRevocation(reader, (matched) => json || matched <= mostNamed, show),
+      adviceFor(revocationId),
+    );
+    const { outcome, exit } = resultOf(followed);
+    context.exitStatus = exit;
+    show.finished(followed, outcome);
+  } catch (error) {
+    show.interrupted();
+    if (!(error instanceof Interrupted)) throw error;
+    printer.note(`The revocation goes on; \`mayfly revocations ${revocationId} --wait\` follows it.`);
+    context.exitStatus = statusOfSignal(error.signal);
+  } finally {
+    stopListening();
+  }
 }
+
+function waitingText({ code, sentence }: CommandFailure): string {
+  return code === 'not_found'
+    ? 'This revocation is not known yet; one that `mayfly apply` has ordered takes a moment. Waiting for it.'
+    : `${sentence} The revocation goes on, and this waits until the gateway answers again.`;
+}
+
+function adviceFor(revocationId: string): Advice {
+  const follow = `\`mayfly revocations ${revocationId} --wait\``;
+  const goesOn = `The revocation goes on by itself; ${follow} follows it.`;
+  return {
+    dependency_unavailable: goesOn,
+    unreachable: goesOn,
+    rate_limited: goesOn,
+    internal: ({ next }) => `${next ?? ''} ${goesOn}`.trimStart(),
+    unauthenticated: `The revocation goes on by itself; with a fresh identity token ${follow} follows it.`,
+    ...unknownRevocation,
+    ...onlyFor('an administrator'),
+  };
+}
+
+export const unknownRevocation: Advice = {
+  not_found:
+    '`mayfly revocations` lists those that there are; they are kept for a while after they are done.',
+};
 
 type Outcome = 'ended' | 'works_on' | 'not_ended_yet' | 'failing';
 
@@ -54,6 +110,8 @@ function resultOf({ revocation }: Followed): { outcome: Outcome; exit: number } 
 interface Show {
   progress(revocation: RevocationView): void;
   ended(lease: RevokedLease): void;
+  /** Something else is going to be written. */
+  interrupted(): void;
   finished(followed: Followed, outcome: Outcome): void;
 }
 
@@ -66,6 +124,7 @@ function asJsonLines({ printer }: CommandContext): Show {
       before = line;
     },
     ended: (lease) => printer.jsonLine({ type: 'lease', lease }),
+    interrupted: () => undefined,
     finished: ({ revocation, worksUntil }, outcome) =>
       printer.jsonLine({
         type: 'result',
@@ -82,7 +141,8 @@ function asText({ io, printer }: CommandContext): Show {
   return {
     progress: (revocation) => {
       if (bar !== undefined) {
-        bar.show(revocation.revoked, revocation.matched, progressText(revocation));
+        const total = revocation.status === 'gathering' ? undefined : revocation.matched;
+        bar.show(revocation.revoked, total, progressText(revocation));
       } else if (io.now().getTime() >= lineAt && revocation.status !== 'done') {
         lineAt = io.now().getTime() + lineEveryMs;
         printer.note(progressText(revocation));
@@ -93,6 +153,7 @@ function asText({ io, printer }: CommandContext): Show {
       const until = by === undefined ? '' : `, dead ${relativeTime(by, io.now())}`;
       printer.line(`${lease_id}  ${credential}  ${outcomeText[outcome]}${until}`);
     },
+    interrupted: () => bar?.clear(),
     finished: (followed, outcome) => {
       bar?.clear();
       printer.note(resultText(followed, outcome, io.now()));
@@ -101,13 +162,17 @@ function asText({ io, printer }: CommandContext): Show {
 }
 
 function progressText({ status, matched, revoked, failing }: RevocationView): string {
-  const found = status === 'gathering' ? `${matched} found so far` : `${matched}`;
-  return `${revoked} of ${found} ended${failing === 0 ? '' : `, ${failing} failing`}`;
+  const ended =
+    status === 'gathering' ? `${revoked} ended of ${matched} found so far` : `${revoked} of ${matched} ended`;
+  return `${ended}${failing === 0 ? '' : `, ${failing} failing`}`;
 }
 
 function resultText({ revocation, worksUntil }: Followed, outcome: Outcome, now: Date): string {
-  const { revocation_id, matched, revoked, pending, failing, by_revocability: how } = revocation;
-  const ended = `${revoked} of ${matched} ${matched === 1 ? 'lease' : 'leases'} ended`;
+  const { revocation_id, status, matched, revoked, pending, failing, by_revocability: how } = revocation;
+  const ended =
+    status === 'gathering'
+      ? progressText(revocation)
+      : `${revoked} of ${matched} ${matched === 1 ? 'lease' : 'leases'} ended`;
   switch (outcome) {
     case 'ended':
       return matched === 0 ? 'no live lease matches; mints under way for it come to nothing' : ended;

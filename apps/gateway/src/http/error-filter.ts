@@ -147,6 +147,7 @@ function sendOAuthError(reply: FastifyReply, { code, reason, status }: Failure, 
     error: unsupported ? 'unsupported_grant_type' : unacceptable ? 'invalid_request' : entry.oauth,
     // RFC 6749 §5.2 allows printable ASCII without quotes and backslashes only.
     error_description: reason.replace(/"/g, "'").replace(/[^\x20-\x21\x23-\x5B\x5D-\x7E]/g, '?'),
+    code,
     ...(traceId === undefined ? {} : { trace_id: traceId }),
   };
   if (!atTokenEndpoint) challenge(reply, code);

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { MayflyError, type BlockSubject } from '@mayfly/contracts';
+import { blockedReason, MayflyError, type BlockSubject } from '@mayfly/contracts';
 import { Decide } from '../decisions/decide.ts';
-import { sweep } from '../sessions/sweeper.ts';
+import { Sweeper } from '../sessions/sweeper.ts';
 import { runPolicy, sourceIp, type RunningPolicy } from '../spec-support/running-policy.ts';
 import { analyst, globexAnalyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
 import { Blocks } from './blocks.ts';
@@ -40,7 +40,7 @@ const codeOf = (attempt: Promise<unknown>) =>
     () => 'ok',
     (error: unknown) => (error instanceof MayflyError ? error.code : String(error)),
   );
-const blocked = { decision: 'deny', code: 'policy_denied', reason: 'blocked by an administrator' };
+const blocked = { decision: 'deny', code: 'policy_denied', reason: blockedReason };
 
 describe('a block', () => {
   it.each<[BlockSubject['kind'], (sessionId: string) => string]>([
@@ -132,7 +132,7 @@ describe('a block', () => {
     );
     expect(await decide(token)).toMatchObject({ decision: 'allow' });
     expect((await list()).blocks).toEqual([]);
-    await sweep(policy.database.pool);
+    await policy.get(Sweeper).sweep();
     const told = (await policy.outbox()).filter(({ data }) => data.block_id === block.block_id);
     expect(told.map(({ type, data }) => [type, data.outcome])).toEqual([
       ['dev.mayfly.block.added.v1', 'blocked'],

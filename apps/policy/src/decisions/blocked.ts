@@ -1,5 +1,6 @@
 /** A refusal because of a block. */
 import type { CredentialConfig } from '@mayfly/configuration';
+import { blockedReason } from '@mayfly/contracts';
 import type { Pool } from 'pg';
 import type { Session } from '../sessions/session.ts';
 import { describeBlock, findBlock } from '../store/blocks.ts';
@@ -20,5 +21,5 @@ export async function blockedDenial(
   });
   // Removed since: it was there at the decision.
   const why = block === undefined ? 'blocked' : describeBlock(block);
-  return deny('policy_denied', 'blocked by an administrator', { credential, policyIds, why });
+  return deny('policy_denied', blockedReason, { credential, policyIds, why });
 }

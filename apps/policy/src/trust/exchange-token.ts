@@ -1,5 +1,12 @@
 /** Opens a session for a platform identity (RFC 8693). */
-import { MayflyError, type EventData, type InputOf, type OutputOf, type bus } from '@mayfly/contracts';
+import {
+  blockedReason,
+  MayflyError,
+  type bus,
+  type EventData,
+  type InputOf,
+  type OutputOf,
+} from '@mayfly/contracts';
 import type { TrustRule } from '@mayfly/configuration';
 import { appendToOutbox, type OutboxRelay } from '@mayfly/messaging';
 import { inTransaction } from '@mayfly/postgres';
@@ -50,7 +57,7 @@ class Blocked extends MayflyError {
     readonly why: string,
     readonly organization: string,
   ) {
-    super('policy_denied', 'Blocked by an administrator.');
+    super('policy_denied', blockedReason);
   }
 }
 
