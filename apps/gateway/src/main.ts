@@ -1,5 +1,6 @@
 /** The gateway: the edge of Mayfly. HTTP, admission, translation to the bus. */
 import { loadSettings, startService } from '@mayfly/service';
+import { refusedRequests } from '@mayfly/telemetry';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Admission } from './admission/admission.ts';
 import { GatewayModule } from './gateway.module.ts';
@@ -44,7 +45,8 @@ await startService({
   },
   configureHttp: (app, host) => {
     const fastify = app.getHttpAdapter().getInstance();
-    admission.register(fastify);
+    const refused = refusedRequests(host.metrics);
+    admission.register(fastify, (cause) => refused.inc({ cause }));
     app.useGlobalFilters(new ErrorFilter(host.logger));
     const document = openApiDocument(publicUrl, version);
     fastify.get('/openapi.json', (_request, reply) => reply.send(document));

@@ -22,6 +22,7 @@ import {
   createMetrics,
   deadLetters,
   NestLogger,
+  ready,
   rpcDuration,
   shutdownTelemetry,
   signalsLost,
@@ -120,6 +121,10 @@ export async function startService<Settings extends ServiceSettings>(
     // A scrape without NATS keeps the last values.
     const lags = await eventServer.lag().catch(() => []);
     for (const { messages, ...labels } of lags) gauge.set(labels, messages);
+  });
+  ready(metrics, async (gauge) => {
+    const { checks } = await readiness.check();
+    for (const [check, ok] of Object.entries(checks)) gauge.set({ check }, ok ? 1 : 0);
   });
   await definition.configureHttp?.(app, host);
   await app.startAllMicroservices();

@@ -19,6 +19,7 @@ export { redactFields, redactText } from './redaction.ts';
 export { shutdownTelemetry } from './running.ts';
 export { assertSupportedNode } from './supported-node.ts';
 export { createMetrics } from './metrics/registry.ts';
+export { refusedRequests, type RefusalCause } from './metrics/admission.ts';
 export { issuanceDuration, issuances, unknownCredential, type IssuanceLabel } from './metrics/issuance.ts';
 export {
   dueLag,
@@ -32,3 +33,4 @@ export {
   type Collect,
 } from './metrics/leases.ts';
 export { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './metrics/messages.ts';
+export { ready } from './metrics/service.ts';

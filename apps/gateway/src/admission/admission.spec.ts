@@ -10,11 +10,13 @@ const settings = GatewaySettings.parse({ MAYFLY_NATS_URL: 'x', MAYFLY_KEYS: 'x',
 describe('Admission', () => {
   let gateway: FastifyInstance;
   let open: ClientRequest[];
+  let refused: string[];
 
   beforeEach(async () => {
     open = [];
     gateway = Fastify();
-    new Admission(settings).register(gateway);
+    refused = [];
+    new Admission(settings).register(gateway, (cause) => refused.push(cause));
     gateway.post('/', () => 'done');
     await gateway.listen({ port: 0, host: '127.0.0.1' });
   });
@@ -46,6 +48,7 @@ describe('Admission', () => {
   it('keeps places for others when one address sends many bodies slowly, and gives its own back', async () => {
     for (let count = 0; count < 2; count++) await holdBack('127.0.0.2');
     expect(await status(post('127.0.0.2'))).toBe(429);
+    expect(refused).toEqual(['source_in_flight']);
     expect(await status(post('127.0.0.3'))).toBe(200);
     open[0]?.destroy();
     let again: number | undefined;

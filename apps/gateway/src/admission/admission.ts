@@ -5,11 +5,19 @@
  */
 import { isIPv6 } from 'node:net';
 import { MayflyError } from '@mayfly/contracts';
+import type { RefusalCause } from '@mayfly/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { sendProblem } from '../http/error-filter.ts';
 import { sourceIpOf } from '../http/route.ts';
 import type { GatewaySettings } from '../settings.ts';
 import { TokenBuckets } from './token-bucket.ts';
+
+const refusals: Record<RefusalCause, string> = {
+  in_flight: 'too many requests at once',
+  source_in_flight: 'too many requests at once from this address',
+  source_rate: 'too many requests from this address',
+  organization_rate: 'the organization sends too many requests',
+};
 
 /** Paths of probes and scrapers, which must get through when all else is busy. */
 const exempt = new Set(['/healthz', '/readyz', '/metrics']);
@@ -22,6 +30,7 @@ export class Admission {
   readonly #maxOfSource: number;
   readonly #inFlightOf = new Map<string, number>();
   #inFlight = 0;
+  #onRefusal: (cause: RefusalCause) => void = () => undefined;
 
   constructor(settings: GatewaySettings) {
     this.#sources = new TokenBuckets({
@@ -38,13 +47,18 @@ export class Admission {
     this.#maxOfSource = Math.ceil(settings.MAYFLY_MAX_IN_FLIGHT / 2);
   }
 
-  register(fastify: FastifyInstance): void {
+  /** @param onRefusal Told once for each request that is turned away. */
+  register(fastify: FastifyInstance, onRefusal: (cause: RefusalCause) => void): void {
+    this.#onRefusal = onRefusal;
     fastify.addHook('onRequest', (request, reply, done) => {
       void reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
       if (exempt.has(request.routeOptions.url ?? '')) return done();
       const source = sourceKeyOf(sourceIpOf(request));
       const refusal = this.#refusal(source);
-      if (refusal !== undefined) return sendProblem(reply, { code: 'rate_limited', reason: refusal });
+      if (refusal !== undefined) {
+        onRefusal(refusal);
+        return sendProblem(reply, { code: 'rate_limited', reason: refusals[refusal] });
+      }
       this.#count(source, 1);
       // `close` comes once for every response, also for one whose client has gone.
       reply.raw.once('close', () => this.#count(source, -1));
@@ -56,7 +70,8 @@ export class Admission {
   async charged<T>(token: string, call: () => Promise<T>): Promise<T> {
     const organization = claimedOrganization(token);
     if (organization !== undefined && !this.#organizations.has(organization, performance.now())) {
-      throw new MayflyError('rate_limited', 'the organization sends too many requests');
+      this.#onRefusal('organization_rate');
+      throw new MayflyError('rate_limited', refusals.organization_rate);
     }
     try {
       const result = await call();
@@ -72,12 +87,10 @@ export class Admission {
     }
   }
 
-  #refusal(source: string): string | undefined {
-    if (this.#inFlight >= this.#maxInFlight) return 'too many requests at once';
-    if ((this.#inFlightOf.get(source) ?? 0) >= this.#maxOfSource) {
-      return 'too many requests at once from this address';
-    }
-    return this.#sources.take(source, performance.now()) ? undefined : 'too many requests from this address';
+  #refusal(source: string): RefusalCause | undefined {
+    if (this.#inFlight >= this.#maxInFlight) return 'in_flight';
+    if ((this.#inFlightOf.get(source) ?? 0) >= this.#maxOfSource) return 'source_in_flight';
+    return this.#sources.take(source, performance.now()) ? undefined : 'source_rate';
   }
 
   #count(source: string, by: 1 | -1): void {

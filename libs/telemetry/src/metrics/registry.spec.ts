@@ -1,9 +1,11 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { Registry } from 'prom-client';
+import { refusedRequests } from './admission.ts';
 import { issuanceDuration, issuances } from './issuance.ts';
 import { dueLag, liveLeases, oldestOpenRevocation, openRevocations, revocationFailures } from './leases.ts';
 import { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './messages.ts';
 import { createMetrics } from './registry.ts';
+import { ready } from './service.ts';
 
 describe('createMetrics', () => {
   let registry: Registry;
@@ -22,6 +24,8 @@ describe('createMetrics', () => {
     deadLetters(registry).inc({ consumer: 'audit' });
     signalsLost(registry).inc();
     outboxPending(registry).set(4);
+    refusedRequests(registry).inc({ cause: 'source_rate' });
+    ready(registry).set({ check: 'postgres' }, 0);
     rpcDuration(registry).observe({ operation: 'revocation.activate', code: 'ok' }, 0.002);
 
     const text = await registry.metrics();
@@ -37,6 +41,8 @@ describe('createMetrics', () => {
       'mayfly_dead_letters_total{consumer="audit",service="revocation"} 1',
       'mayfly_signals_lost_total{service="revocation"} 1',
       'mayfly_outbox_pending{service="revocation"} 4',
+      'mayfly_refused_requests_total{cause="source_rate",service="revocation"} 1',
+      'mayfly_ready{check="postgres",service="revocation"} 0',
     ]) {
       expect(text).toContain(series);
     }
