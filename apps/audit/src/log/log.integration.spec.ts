@@ -192,6 +192,20 @@ describe('the log', () => {
     expect(bounds[0]?.bound).toBe("FOR VALUES FROM ('2031-03-01 00:00:00+00') TO ('2031-04-01 00:00:00+00')");
   });
 
+  it('finds by a trace what happened in it and what it caused in the traces of others', async () => {
+    const [asking, leases] = ['a'.repeat(32), 'b'.repeat(32)];
+    const told = (type: 'revocation.requested' | 'credential.revoked', traces: object) =>
+      newEvent('revocation', type, { organization: 'traced', ...traces }, { id: uuidv7(), time: new Date() });
+    const asked = told('revocation.requested', { trace_id: asking, event_trace_id: asking });
+    const ended = told('credential.revoked', { trace_id: leases, event_trace_id: asking });
+    const other = told('credential.revoked', { trace_id: leases, event_trace_id: 'c'.repeat(32) });
+    await writers[0]?.execute([asked, ended, other]);
+    const found = async (trace_id: string) =>
+      (await findEvents(pool(), 'traced', { trace_id, limit: 10 })).map(({ id }) => id);
+    expect(await found(asking)).toEqual([asked.id, ended.id]);
+    expect(await found(leases)).toEqual([ended.id, other.id]);
+  });
+
   it('answers queries of an organization with its own events alone, a page at a time', async () => {
     await writers[0]?.execute(
       Array.from({ length: 5 }, (_, n) =>

@@ -13,7 +13,7 @@ const matching = `
     AND seq > $2
     AND ($3::uuid IS NULL OR lease_id = $3)
     AND ($4::text IS NULL OR agent_id = $4)
-    AND ($5::text IS NULL OR trace_id = $5)
+    AND ($5::text IS NULL OR trace_id = $5 OR (event_trace_id = $5 AND event_trace_id <> trace_id))
     AND ($6::uuid IS NULL OR session_id = $6)
     AND ($7::text IS NULL OR type = $7)
     AND ($8::timestamptz IS NULL OR time >= $8)
