@@ -18,6 +18,11 @@ export interface BusBinding {
   readonly callers: readonly ServiceName[];
   /** Default deadline of a call, in milliseconds. */
   readonly timeoutMs: number;
+  /**
+   * It ends something, keeps it from beginning, or commits what has begun: it must not wait behind what begins. The service answers
+   * it in places of its own, however many others are held by an upstream that hangs. Default false.
+   */
+  readonly vital?: boolean;
 }
 
 /** How an operation is reached over HTTP. Input fields named in the path come from there; the others come from the query string for GET and DELETE and from the JSON body otherwise. */

@@ -152,6 +152,7 @@ describe('IssueLease', () => {
     bounds: { privileges: ['SELECT'], schemas: ['public'] },
     scope: { privileges: ['SELECT'], schemas: ['public'] },
     ttl_seconds: 300,
+    session_expires_at: new Date(Date.now() + 3_600_000).toISOString(),
     recipient_key: recipient.publicJwk,
     recipient: 'session',
     granted_at: new Date().toISOString(),

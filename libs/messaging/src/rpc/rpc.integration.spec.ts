@@ -28,11 +28,16 @@ const telemetry = new NodeSDK({
   logRecordProcessors: [],
 });
 
-function operation<I extends z.ZodType, O extends z.ZodType>(name: string, input: I, output: O) {
+function operation<I extends z.ZodType, O extends z.ZodType>(
+  name: string,
+  input: I,
+  output: O,
+  more: { vital?: boolean } = {},
+) {
   return defineOperation({
     name: `policy.${name}`,
     summary: name,
-    bus: { service: 'policy', operation: name, callers: ['gateway'], timeoutMs: 2_000 },
+    bus: { service: 'policy', operation: name, callers: ['gateway'], timeoutMs: 2_000, ...more },
     input,
     output,
     errors: [],
@@ -54,6 +59,8 @@ const refuse = operation('refuse', z.strictObject({}), z.strictObject({}));
 const crash = operation('crash', z.strictObject({}), z.strictObject({}));
 const leak = operation('leak', z.strictObject({}), z.strictObject({}));
 const hang = operation('hang', z.strictObject({}), z.strictObject({}));
+const end = operation('end', z.strictObject({}), z.strictObject({}), { vital: true });
+const hangingEnd = operation('hanging-end', z.strictObject({}), z.strictObject({}), { vital: true });
 const large = operation('large', z.strictObject({}), z.strictObject({ text: z.string() }));
 const silent = operation('silent', z.strictObject({}), z.strictObject({}));
 
@@ -94,6 +101,14 @@ class PolicyHandlers {
     await new Promise<void>((resolve) => release.push(resolve));
     return {};
   }
+  @Handles(end)
+  end() {
+    return {};
+  }
+  @Handles(hangingEnd)
+  hangingEnd() {
+    return this.hang();
+  }
   @Handles(large)
   large() {
     return { text: 'x'.repeat(2 * 1024 * 1024) };
@@ -109,7 +124,7 @@ describe('RPC over a real nats-server', () => {
   const handled: string[] = [];
   const called: string[] = [];
 
-  function serve(controller: new () => object, more: { maxConcurrent?: number } = {}) {
+  function serve(controller: new () => object, more: { maxConcurrent?: number; maxVital?: number } = {}) {
     @Module({ controllers: [controller] })
     class App {}
     return NestFactory.createMicroservice(App, {
@@ -130,7 +145,7 @@ describe('RPC over a real nats-server', () => {
     connection = await connectBus({ servers: nats.url, service: 'policy' });
     callerConnection = await connectBus({ servers: nats.url, service: 'gateway' });
     client = new BusClient(callerConnection, { onCall: (name, code) => called.push(`${name} ${code}`) });
-    app = await serve(PolicyHandlers, { maxConcurrent: 8 });
+    app = await serve(PolicyHandlers, { maxConcurrent: 8, maxVital: 4 });
     await app.listen();
     await connection.flush();
   });
@@ -266,6 +281,25 @@ describe('RPC over a real nats-server', () => {
     release.forEach((done) => done());
     release = [];
     await Promise.all(calls);
+  });
+
+  it('answers what is vital while all other places are held, and the others while all of its own are', async () => {
+    const overloaded = { code: 'dependency_unavailable', reason: 'policy is overloaded' };
+    const calls = Array.from({ length: 8 }, () => client.call(hang, {}));
+    expect(await failure(client.call(echo, { text: 'a' }))).toEqual(overloaded);
+    expect(await client.call(end, {})).toEqual({});
+    const ends = Array.from({ length: 4 }, () => client.call(hangingEnd, {}));
+    expect(await failure(client.call(end, {}))).toEqual(overloaded);
+    release.forEach((done) => done());
+    release = [];
+    await Promise.all([...calls, ...ends]);
+
+    const moreEnds = Array.from({ length: 4 }, () => client.call(hangingEnd, {}));
+    expect(await failure(client.call(end, {}))).toEqual(overloaded);
+    expect(await client.call(echo, { text: 'a' })).toMatchObject({ text: 'a' });
+    release.forEach((done) => done());
+    release = [];
+    await Promise.all(moreEnds);
   });
 
   it('fails at once when the bus goes down, and works again when it is back', async () => {

@@ -27,8 +27,13 @@ export interface RpcServerOptions {
   service: ServiceName;
   /** Where failures go that are not told on the wire. Default Nest's logger. */
   logger?: Pick<BusLogger, 'error'>;
-  /** Most requests handled at once; more are refused. Default 256. */
+  /** Most requests handled at once; more are refused. Vital operations are not among them. Default 256. */
   maxConcurrent?: number;
+  /**
+   * Most requests of vital operations handled at once (`BusBinding.vital`), beside the others; more are refused. Default 256: eight
+   * times the ends and clean-ups that a replica of revocation runs at once by default.
+   */
+  maxVital?: number;
   /** Told once per request, for metrics. */
   onHandled?: (operation: string, code: ErrorCode | 'ok', seconds: number) => void;
 }
@@ -41,20 +46,28 @@ interface Bound {
   readonly attributes: Attributes;
 }
 
+/** So many requests may be handled at once, and so many are. */
+interface Places {
+  readonly most: number;
+  held: number;
+}
+
 /** How long `close` waits for requests that are being handled, in milliseconds. */
 const closeGraceMs = 10_000;
 
 export class RpcServer extends ServerNats {
   private readonly own: RpcServerOptions;
-  private readonly maxConcurrent: number;
+  private readonly places: Places;
+  /** What ends things never waits for what begins them: an upstream that hangs holds places for as long as its calls may take. */
+  private readonly vitalPlaces: Places;
   private readonly bound: Subscription[] = [];
-  private inFlight = 0;
   private idle: (() => void) | undefined;
 
   constructor(options: RpcServerOptions) {
     super({ queue: options.service });
     this.own = options;
-    this.maxConcurrent = options.maxConcurrent ?? 256;
+    this.places = { most: options.maxConcurrent ?? 256, held: 0 };
+    this.vitalPlaces = { most: options.maxVital ?? 256, held: 0 };
   }
 
   /** The operations of this service that no controller handles; a service's own test expects none. */
@@ -105,7 +118,7 @@ export class RpcServer extends ServerNats {
     if (!connection.isClosed())
       await Promise.allSettled(this.bound.map((subscription) => subscription.drain()));
     this.bound.length = 0;
-    if (this.inFlight === 0) return;
+    if (this.isIdle()) return;
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([
       new Promise<void>((resolve) => (this.idle = resolve)),
@@ -137,16 +150,21 @@ export class RpcServer extends ServerNats {
   private receive(bound: Bound, message: Msg): void {
     // Nobody waits for an answer, so nobody may have it done.
     if (!message.reply) return;
-    if (this.inFlight >= this.maxConcurrent) {
+    const places = bound.operation.bus.vital === true ? this.vitalPlaces : this.places;
+    if (places.held >= places.most) {
       message.respond(errorReply('dependency_unavailable', `${this.own.service} is overloaded`));
       this.own.onHandled?.(bound.operation.name, 'dependency_unavailable', 0);
       return;
     }
-    this.inFlight++;
+    places.held++;
     void this.answer(bound, message).finally(() => {
-      this.inFlight--;
-      if (this.inFlight === 0) this.idle?.();
+      places.held--;
+      if (this.isIdle()) this.idle?.();
     });
+  }
+
+  private isIdle(): boolean {
+    return this.places.held + this.vitalPlaces.held === 0;
   }
 
   /** Replies exactly once, whatever happens. Never rejects. */

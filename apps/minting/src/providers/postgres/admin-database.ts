@@ -2,7 +2,9 @@
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
 import { ProviderRejected, ProviderUnavailable } from '../provider-error.ts';
-import { upstreamFailure } from './upstream-error.ts';
+import { arrivedLate, clockMs, isFresh, type ClockReading } from './server-clock.ts';
+import { askIdentityAnd, identityIn, type ServerIdentity } from './server-identity.ts';
+import { sqlStateOf, upstreamFailure } from './upstream-error.ts';
 
 export interface AdminDatabaseLimits {
   /** Most connections to one database as one privileged role. */
@@ -22,6 +24,12 @@ export interface ServerFacts {
   readonly role: string;
 }
 
+/** What is known of the server at the other end of a connection; behind one address there may be another tomorrow. */
+export interface ReachedServer {
+  readonly identity: ServerIdentity | undefined;
+  readonly clock: ClockReading;
+}
+
 interface StatementOptions {
   /**
    * The text opens transactions of its own: after an error the connection is given up rather than cleaned up.
@@ -38,6 +46,7 @@ export class AdminDatabase {
   readonly port: number;
   readonly database: string;
   readonly #pool: pg.Pool;
+  readonly #reached = new WeakMap<pg.PoolClient, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
 
   /** Throws ProviderRejected when `url` is no connection URL. */
@@ -101,10 +110,35 @@ export class AdminDatabase {
    * timeout still ends before the deadline. Throws ProviderRejected or ProviderUnavailable.
    */
   async run(text: string, deadline: Deadline, options: StatementOptions = {}): Promise<Rows[]> {
+    const { rows } = await this.#run(() => Promise.resolve({ text, server: undefined }), deadline, options);
+    return rows;
+  }
+
+  /**
+   * As `run`, for a text that depends on the server that it goes to, which it answers with. A connection is asked for that when it
+   * is new and once a minute, in one more round trip.
+   */
+  runKnowing(
+    textFor: (server: ReachedServer) => string,
+    deadline: Deadline,
+    options: StatementOptions = {},
+  ): Promise<{ readonly rows: Rows[]; readonly server: ReachedServer }> {
+    const prepare = async (client: pg.PoolClient) => {
+      const server = await this.#serverOf(client);
+      return { text: textFor(server), server };
+    };
+    return this.#run(prepare, deadline, options);
+  }
+
+  async #run<Server>(
+    prepare: (client: pg.PoolClient) => Promise<{ readonly text: string; readonly server: Server }>,
+    deadline: Deadline,
+    { ownTransactions, values }: StatementOptions,
+  ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
     const client = await this.#connect();
-    if (deadline.remainingMs() < this.limits.statementTimeoutMs || deadline.signal.aborted) {
+    if (this.#isTooLate(deadline)) {
       client.release();
-      throw new ProviderUnavailable('the database is too slow or too busy');
+      throw tooLate();
     }
     // A client that is in use reports a lost connection as an event too, which would end the process; its query rejects.
     client.on('error', ignore);
@@ -116,15 +150,20 @@ export class AdminDatabase {
     };
     deadline.signal.addEventListener('abort', onAbort, { once: true });
     let failed: Error | undefined;
+    let sent = false;
     try {
-      const { values } = options;
+      const { text, server } = await prepare(client);
+      if (this.#isTooLate(deadline)) throw tooLate();
+      sent = true;
       const results: unknown = await (values === undefined
         ? client.query(text)
         : client.query(text, [...values]));
-      return [results].flat().map((result) => (result as pg.QueryResult<Record<string, unknown>>).rows);
+      const rows = [results].flat().map((result) => (result as pg.QueryResult<Record<string, unknown>>).rows);
+      return { rows, server };
     } catch (error) {
-      const failure = upstreamFailure(error, true);
-      if (options.ownTransactions === true || failure.effect === 'unknown') failed = failure;
+      const failure = upstreamFailure(error, sent);
+      if (!sent || ownTransactions === true || failure.effect === 'unknown') failed = failure;
+      if (sqlStateOf(failure.cause) === arrivedLate) this.#reached.delete(client);
       throw failure;
     } finally {
       deadline.signal.removeEventListener('abort', onAbort);
@@ -133,6 +172,22 @@ export class AdminDatabase {
         client.release(failed);
       }
     }
+  }
+
+  #isTooLate(deadline: Deadline): boolean {
+    return deadline.remainingMs() < this.limits.statementTimeoutMs || deadline.signal.aborted;
+  }
+
+  async #serverOf(client: pg.PoolClient): Promise<ReachedServer> {
+    const known = this.#reached.get(client);
+    if (known !== undefined && isFresh(known.clock, performance.now())) return known;
+    const results: unknown = await client.query(askIdentityAnd(`${clockMs} AS clock_ms`));
+    const readAt = performance.now();
+    const [row] = ([results].flat().at(-1) as pg.QueryResult<Record<string, unknown>>).rows;
+    const clock = { serverMs: Number(row?.['clock_ms']), readAt };
+    const server = { identity: identityIn(row), clock };
+    this.#reached.set(client, server);
+    return server;
   }
 
   async close(): Promise<void> {
@@ -146,6 +201,10 @@ export class AdminDatabase {
       throw upstreamFailure(error, false);
     }
   }
+}
+
+function tooLate(): ProviderUnavailable {
+  return new ProviderUnavailable('the database is too slow or too busy');
 }
 
 function ignore(): void {

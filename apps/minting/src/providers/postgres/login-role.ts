@@ -5,9 +5,17 @@
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
 import { asProviderFailure, mayHaveTakenEffect, type ProviderFailure } from '../provider-error.ts';
-import type { AdminDatabase, ServerFacts } from './admin-database.ts';
+import type { AdminDatabase, ReachedServer, ServerFacts } from './admin-database.ts';
 import { actAsCreatorOf, creatorRoles } from './creator-roles.ts';
 import { groupLockKey, loginRolePattern } from './role-names.ts';
+import { arrivedLate, refuseAfter, serverInstant } from './server-clock.ts';
+import {
+  askIdentityAnd,
+  atAnotherServer,
+  identityIn,
+  mayBeAnother,
+  type ServerIdentity,
+} from './server-identity.ts';
 import {
   dependentObjects,
   insufficientPrivilege,
@@ -28,6 +36,14 @@ export interface LoginRole {
 /** Stands at the front of every statement that makes a role, so that one still running can be told by `pg_stat_activity`. */
 function mintMark(name: string): string {
   return `/* mint ${name} */`;
+}
+
+/**
+ * The mint's own deadline, as a statement of PL/pgSQL. It goes right before what makes the role, after the wait for the lock: what
+ * arrives later, or has waited for longer, makes nothing.
+ */
+function refuseAfterDeadline({ clock }: ReachedServer, deadline: Deadline): string {
+  return refuseAfter(serverInstant(clock, deadline.remainingMs(), performance.now()));
 }
 
 /** By the server's clock, whatever its DateStyle and time zone. */
@@ -57,23 +73,25 @@ export async function readExpiration(
 
 /**
  * Makes the role: one round trip, one transaction, `VALID UNTIL` by the server's clock. DDL takes no parameters and no
- * expressions, hence the DO block. Answers with the instant at which the server stops logins by itself.
+ * expressions, hence the DO block. Answers with the instant at which the server stops logins by itself, and which server it is.
  */
 export async function createLoginRole(
   database: AdminDatabase,
   role: LoginRole,
   facts: ServerFacts,
   deadline: Deadline,
-): Promise<Date> {
+): Promise<{ readonly expiresAt: Date; readonly server: ServerIdentity | undefined }> {
   const name = pg.escapeIdentifier(role.name);
   const group = pg.escapeIdentifier(role.group);
   const create = `CREATE ROLE ${name} LOGIN INHERIT PASSWORD ${pg.escapeLiteral(role.verifier)} CONNECTION LIMIT ${role.connectionLimit} VALID UNTIL `;
   // SET FALSE (PostgreSQL 16): what the role makes is its own and goes with it; it can't act as the group.
   const creator = creatorRoles(facts)?.of(role.name);
   const membership = facts.version >= 160_000 ? ' WITH INHERIT TRUE, SET FALSE' : '';
-  const results = await database.run(
-    `${mintMark(role.name)} DO $mayfly$ BEGIN
+  const { rows, server } = await database.runKnowing(
+    (reached) =>
+      `${mintMark(role.name)} DO $mayfly$ BEGIN
        PERFORM pg_advisory_xact_lock_shared(${groupLockKey(role.group)});
+       ${refuseAfterDeadline(reached, deadline)}
        ${creator === undefined ? '' : `SET LOCAL ROLE ${pg.escapeIdentifier(creator)};`}
        EXECUTE ${pg.escapeLiteral(create)} || quote_literal(${expiration(role.ttlSeconds)});
        GRANT ${group} TO ${name}${membership};
@@ -81,25 +99,37 @@ export async function createLoginRole(
      SELECT ${expiration(role.ttlSeconds)} AS expires_at`,
     deadline,
   );
-  return new Date(String(results.at(-1)?.[0]?.['expires_at']));
+  return { expiresAt: new Date(String(rows.at(-1)?.[0]?.['expires_at'])), server: server.identity };
 }
 
 /**
  * Runs custom statements as one transaction, which holds the group in place. Unless one of them commits, or calls what
- * does: so whichever fails, something may be there.
+ * does: so whichever fails, something may be there. Answers with which server it is.
  */
 export async function runCreationStatements(
   database: AdminDatabase,
   { name, group }: { readonly name: string; readonly group: string | undefined },
   statements: readonly string[],
   deadline: Deadline,
-): Promise<void> {
+): Promise<ServerIdentity | undefined> {
   const lock = group === undefined ? [] : [`SELECT pg_advisory_xact_lock_shared(${groupLockKey(group)})`];
-  const text = `${mintMark(name)} ${[...lock, ...statements].join('\n;\n')}`;
-  await database.run(text, deadline, { ownTransactions: true }).catch((error: unknown) => {
-    const failure = asProviderFailure(error);
-    throw sqlStateOf(failure.cause) === undefined ? failure : mayHaveTakenEffect(failure);
-  });
+  const textFor = (reached: ReachedServer) => {
+    const inTime = `DO $mayfly$ BEGIN ${refuseAfterDeadline(reached, deadline)} END $mayfly$`;
+    return `${mintMark(name)} ${[...lock, inTime, ...statements].join('\n;\n')}`;
+  };
+  const made = await database
+    .runKnowing(textFor, deadline, { ownTransactions: true })
+    .catch((error: unknown) => {
+      const failure = asProviderFailure(error);
+      const state = sqlStateOf(failure.cause);
+      throw state === undefined || state === arrivedLate ? failure : mayHaveTakenEffect(failure);
+    });
+  return made.server.identity;
+}
+
+/** Whether a mint was refused as too late. While there is time, that was the reading of the clock. */
+export function cameTooLate(error: unknown): boolean {
+  return failedWith(error, [arrivedLate]);
 }
 
 /** Whether a mint failed because its group, or a creator role, has been dropped meanwhile. */
@@ -159,25 +189,40 @@ export async function listLoginRoles(
   return rows.map((row) => String(row['rolname']));
 }
 
-/** Whether a role of this name exists. */
-export async function roleExists(
+/** Whether a role of this name exists, and at which server, if that says. */
+export async function findLoginRole(
   database: AdminDatabase,
   name: string,
   deadline: Deadline,
+): Promise<{ readonly exists: boolean; readonly server: ServerIdentity | undefined }> {
+  const exists = `EXISTS (SELECT FROM pg_roles WHERE rolname = ${pg.escapeLiteral(name)}) AS role_exists`;
+  const row = (await database.run(askIdentityAnd(exists), deadline)).at(-1)?.[0];
+  return { exists: row?.['role_exists'] === true, server: identityIn(row) };
+}
+
+/**
+ * Whether the role is gone from the server where it was made. Throws ProviderRejected when it is not at the one that is reached and
+ * that may be another.
+ */
+export async function isGone(
+  database: AdminDatabase,
+  name: string,
+  madeAt: ServerIdentity | undefined,
+  deadline: Deadline,
 ): Promise<boolean> {
-  const [rows = []] = await database.run('SELECT FROM pg_roles WHERE rolname = $1', deadline, {
-    values: [name],
-  });
-  return rows.length > 0;
+  const { exists, server } = await findLoginRole(database, name, deadline);
+  if (!exists && mayBeAnother(madeAt, server)) throw atAnotherServer(madeAt, server);
+  return !exists;
 }
 
 /**
  * Ends the role: no new login (committed first, so none slips in), its backends terminated until none is left, what it owns
  * dropped, the role dropped. One round trip. The first commit need not reach the disk: the second one carries it.
+ * What is found is ended, at whichever server; that it is gone is believed of `madeAt` alone, where that is known.
  */
 export async function dropLoginRole(
   database: AdminDatabase,
-  name: string,
+  { name, madeAt }: { readonly name: string; readonly madeAt: ServerIdentity | undefined },
   revocationStatements: readonly string[],
   openOther: (database: string) => AdminDatabase,
   deadline: Deadline,
@@ -189,7 +234,7 @@ export async function dropLoginRole(
     return 'revoked';
   } catch (error) {
     const state = sqlStateOf((error as ProviderFailure).cause);
-    if (state === undefinedObject && !(await roleExists(database, name, deadline))) return 'already_gone';
+    if (state === undefinedObject && (await isGone(database, name, madeAt, deadline))) return 'already_gone';
     if (state !== dependentObjects) throw error;
   }
   for (const other of await databasesWithObjects(database, name, deadline)) {

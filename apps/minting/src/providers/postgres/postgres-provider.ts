@@ -30,12 +30,14 @@ import type {
 import type { AdminDatabase, AdminDatabaseLimits } from './admin-database.ts';
 import { AdminDatabases } from './admin-databases.ts';
 import {
+  cameTooLate,
   createLoginRole,
   dropLoginRole,
+  findLoginRole,
+  isGone,
   listLoginRoles,
   readExpiration,
   rightWasMissing,
-  roleExists,
   roleWasMissing,
   runCreationStatements,
   stopUnfinishedMints,
@@ -43,6 +45,7 @@ import {
 import { prolongLoginRole } from './prolong-login-role.ts';
 import { leaseIdOf, loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
+import { mayBeAnother, ServerIdentity } from './server-identity.ts';
 import { defaultScramIterations, randomPassword, scramVerifier } from '@mayfly/postgres';
 import { placeholdersOf, renderStatement } from './statement-template.ts';
 
@@ -56,12 +59,14 @@ const Handle = z.object({
   revocation_statements: z.array(z.string()),
   /** Whether the scope was narrower than the credential's, so that its group may be empty afterwards. */
   narrowed: z.boolean(),
+  /** Where it was made. Absent in handles of before, and where the server does not say. */
+  server: ServerIdentity.optional(),
 });
 type Handle = z.infer<typeof Handle>;
 
 const defaultConnectionLimit = 5;
 
-/** How often a mint is tried whose group vanishes. */
+/** How often a mint is tried whose group vanishes, or by a clock that has been set since it was read. */
 const maxAttempts = 3;
 
 type Mint = MintContext<PostgresIntegrationSettings, PostgresCredentialSettings, PostgresScope>;
@@ -77,6 +82,7 @@ interface Created {
   /** Absent where custom statements use none. */
   readonly group: string | undefined;
   readonly expiresAt: Date;
+  readonly server: ServerIdentity | undefined;
 }
 
 export class PostgresProvider implements Provider<
@@ -103,10 +109,11 @@ export class PostgresProvider implements Provider<
       scramVerifier(password, iterations),
     ]);
     const made = await this.#create(context, { database, place: placeOf(context, database), verifier });
-    const handle: Handle = {
+    const handle = {
       revocation_statements: context.credentialSettings.revocation_statements ?? [],
       narrowed: made.group?.startsWith('mayfly_narrow_') ?? false,
-    };
+      ...(made.server !== undefined && { server: made.server }),
+    } satisfies Handle;
     return {
       secret: new Secret(JSON.stringify(secretOf(context, database, password))),
       handle,
@@ -119,20 +126,21 @@ export class PostgresProvider implements Provider<
   async revoke(context: RevokeContext<PostgresIntegrationSettings>): Promise<RevokeOutcome> {
     const handle = Handle.parse(context.handle);
     const database = await this.#open(context);
-    const outcome = await this.#drop(context, database, handle.revocation_statements);
+    const outcome = await this.#drop(context, database, handle);
     if (handle.narrowed) this.#groups.sweepLater(database, placeOf(context, database));
     return outcome;
   }
 
   async renew(context: RenewContext<PostgresIntegrationSettings>): Promise<Renewed | 'gone'> {
     const { leaseId, ttlSeconds, notAfter, deadline } = context;
+    const { server } = Handle.parse(context.handle);
     const database = await this.#open(context);
-    const expiresAt = await prolongLoginRole(
-      database,
-      { name: loginRoleName(leaseId), ttlSeconds, notAfter },
-      deadline,
-    );
-    return expiresAt === undefined ? 'gone' : { nativeExpiresAt: expiresAt };
+    const name = loginRoleName(leaseId);
+    const expiresAt = await prolongLoginRole(database, { name, ttlSeconds, notAfter }, deadline);
+    if (expiresAt !== undefined) return { nativeExpiresAt: expiresAt };
+    // Refuses where another server answers: there nobody can say that it is gone.
+    await isGone(database, name, server, deadline);
+    return 'gone';
   }
 
   async reconcile(
@@ -143,8 +151,10 @@ export class PostgresProvider implements Provider<
     this.#groups.sweepLater(database, placeOf(context, database));
     const name = loginRoleName(context.leaseId);
     await stopUnfinishedMints(database, name, context.deadline);
-    if (!(await roleExists(database, name, context.deadline))) return 'absent';
-    const outcome = await this.#drop(context, database, context.credentialSettings.revocation_statements);
+    if (!(await findLoginRole(database, name, context.deadline)).exists) return 'absent';
+    const { revocation_statements = [] } = context.credentialSettings;
+    // A mint that left no handle left no word of its server either.
+    const outcome = await this.#drop(context, database, { revocation_statements });
     return outcome === 'revoked' ? 'removed' : 'absent';
   }
 
@@ -156,12 +166,15 @@ export class PostgresProvider implements Provider<
   }
 
   async inspect(context: RevokeContext<PostgresIntegrationSettings>): Promise<InspectOutcome> {
-    const there = await roleExists(
-      await this.#open(context),
+    const { server: madeAt } = Handle.parse(context.handle);
+    const database = await this.#open(context);
+    const { exists, server } = await findLoginRole(
+      database,
       loginRoleName(context.leaseId),
       context.deadline,
     );
-    return there ? 'present' : 'absent';
+    if (exists) return 'present';
+    return mayBeAnother(madeAt, server) ? 'unknown' : 'absent';
   }
 
   async close(): Promise<void> {
@@ -180,13 +193,16 @@ export class PostgresProvider implements Provider<
     return this.#databases.open((await secrets(integrationSettings.admin)).reveal());
   }
 
-  /** A group that was dropped as empty between our last look and now is made once more: the mint was rolled back. */
+  /**
+   * A group that was dropped as empty between our last look and now is made once more: the mint was rolled back. So it was when it
+   * came too late; while there is time left, only the server's clock can have been set meanwhile, and it is read again.
+   */
   async #create(context: Mint, target: Target): Promise<Created> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#tryToCreate(context, target);
       } catch (error) {
-        if (attempt === maxAttempts || !roleWasMissing(error)) throw error;
+        if (attempt === maxAttempts || !(roleWasMissing(error) || cameTooLate(error))) throw error;
       }
     }
   }
@@ -202,15 +218,15 @@ export class PostgresProvider implements Provider<
         const expiration = await readExpiration(database, ttlSeconds, deadline);
         const values = { name, verifier, expiration, ...(group !== undefined && { group }) };
         const statements = templates.map((template) => renderStatement(template, values));
-        await runCreationStatements(database, { name, group }, statements, deadline);
-        return { group, expiresAt: new Date(expiration) };
+        const server = await runCreationStatements(database, { name, group }, statements, deadline);
+        return { group, expiresAt: new Date(expiration), server };
       }
       // Without templates the group is always needed.
       if (group === undefined) throw new TypeError('a login role without a group');
       const connectionLimit = credentialSettings.connection_limit ?? defaultConnectionLimit;
       const role = { name, group, verifier, connectionLimit, ttlSeconds };
-      const expiresAt = await createLoginRole(database, role, await database.facts(deadline), deadline);
-      return { group, expiresAt };
+      const made = await createLoginRole(database, role, await database.facts(deadline), deadline);
+      return { group, ...made };
     } catch (error) {
       if (group !== undefined && (roleWasMissing(error) || rightWasMissing(error)))
         this.#groups.forget(group, database);
@@ -221,12 +237,12 @@ export class PostgresProvider implements Provider<
   #drop(
     context: LeaseContext<PostgresIntegrationSettings>,
     database: AdminDatabase,
-    templates: readonly string[] = [],
+    { revocation_statements: templates, server: madeAt }: Pick<Handle, 'revocation_statements' | 'server'>,
   ): Promise<'revoked' | 'already_gone'> {
     const name = loginRoleName(context.leaseId);
     const statements = templates.map((template) => renderStatement(template, { name }));
     const openOther = (other: string) => this.#databases.open(database.urlOf(other));
-    return dropLoginRole(database, name, statements, openOther, context.deadline);
+    return dropLoginRole(database, { name, madeAt }, statements, openOther, context.deadline);
   }
 }
 

@@ -3,6 +3,7 @@
  * has rolled back; silence leaves it open whether the statement ran.
  */
 import { ProviderRejected, ProviderUnavailable, type ProviderFailure } from '../provider-error.ts';
+import { arrivedLate } from './server-clock.ts';
 
 /** What a failed statement was up to; `sent` tells whether it can have had an effect. */
 export function upstreamFailure(error: unknown, sent: boolean): ProviderFailure {
@@ -51,7 +52,7 @@ const rejections: Readonly<Record<string, string>> = {
   [dependentObjects]: 'other objects depend on what the role owns',
 };
 
-/** Connection exceptions, lack of resources, operator intervention (timeouts too), rollbacks, locks. */
+/** Connection exceptions, lack of resources, operator intervention (timeouts too), rollbacks, locks; what came too late. */
 function isUnavailable(code: string): boolean {
-  return ['08', '25', '40', '53', '55', '57', '58', 'XX'].includes(code.slice(0, 2));
+  return code === arrivedLate || ['08', '25', '40', '53', '55', '57', '58', 'XX'].includes(code.slice(0, 2));
 }
