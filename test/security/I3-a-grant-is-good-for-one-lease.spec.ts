@@ -80,6 +80,7 @@ describe('I3: a grant', () => {
       bounds: { privileges: ['SELECT'], schemas: ['public'] },
       scope: { privileges: ['SELECT'], schemas: ['public'] },
       ttl_seconds: 60,
+      session_expires_at: new Date(Date.now() + 3_600_000).toISOString(),
       recipient_key: recipient.publicJwk,
       recipient: 'session',
       granted_at: new Date().toISOString(),

@@ -17,6 +17,8 @@ import { NestFactory } from '@nestjs/core';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { v7 as uuidv7 } from 'uuid';
+import { Hearing } from './sessions/hearing.ts';
+import { loseAtReconnects } from './sessions/lose-at-reconnects.ts';
 import { runPolicy, sourceIp, type RunningPolicy } from './spec-support/running-policy.ts';
 import { analyst, twoOrganizations } from './spec-support/two-organizations.ts';
 
@@ -40,6 +42,8 @@ beforeAll(async () => {
   gateway = new BusClient(await connect('gateway'));
   revocation = new EventPublisher(await connect('revocation'), { service: 'revocation' });
   policy = await runPolicy(twoOrganizations, {
+    connection,
+    client: new BusClient(connection),
     publisher: new EventPublisher(connection, { service: 'policy' }),
   });
   app = await NestFactory.create<NestFastifyApplication>(policy.module, new FastifyAdapter(), {
@@ -90,6 +94,16 @@ const streamCount = async (subject: string) => {
 };
 
 describe('policy on the bus', () => {
+  it('has heard nothing while the bus was away, so nobody counts as unheard for that time', async () => {
+    const [connection] = connections;
+    if (connection === undefined) throw new Error('not connected');
+    const hearing = new Hearing(performance.now() - 600_000, 3_600_000);
+    void loseAtReconnects(connection, hearing);
+    await connection.reconnect();
+    await waitUntil('the loss', () => hearing.secondsAt(performance.now()) < 500, { deadlineMs: 5_000 });
+    await connection.flush();
+  });
+
   it('answers every operation that its contract declares', async () => {
     const own = busOperations.filter((operation) => operation.bus.service === 'policy');
     expect(own).toHaveLength(15);

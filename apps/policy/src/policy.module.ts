@@ -1,7 +1,8 @@
 /** Wiring of the policy service: keys, database, use cases, loops. */
 import { fileURLToPath } from 'node:url';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
-import { OutboxRelay } from '@mayfly/messaging';
+import type { AssertionClaims } from '@mayfly/contracts';
+import { isConnected, OutboxRelay } from '@mayfly/messaging';
 import { createPool, migrate } from '@mayfly/postgres';
 import { BackgroundLoop, failpoint, type ServiceHost } from '@mayfly/service';
 import { outboxPending } from '@mayfly/telemetry';
@@ -31,13 +32,17 @@ import { DecisionsHandler } from './decisions/decisions.handler.ts';
 import { LeaseEventsHandler } from './decisions/lease-events.handler.ts';
 import { LeaseRegister } from './decisions/lease-register.ts';
 import { ListCredentials } from './decisions/list-credentials.ts';
+import { LostEnds } from './decisions/lost-ends.ts';
 import { ReleaseReservation } from './decisions/release-reservation.ts';
 import { Renew } from './decisions/renew.ts';
 import { SignalReporter } from './reporting/events.ts';
 import { EndSession } from './sessions/end-session.ts';
+import { Hearing } from './sessions/hearing.ts';
+import { loseAtReconnects } from './sessions/lose-at-reconnects.ts';
 import { SessionGate } from './sessions/session-gate.ts';
+import { SessionLeases } from './sessions/session-leases.ts';
 import { SessionsHandler } from './sessions/sessions.handler.ts';
-import { sweep } from './sessions/sweeper.ts';
+import { Sweeper } from './sessions/sweeper.ts';
 import { installationId } from './store/installation.ts';
 import type { PolicySettings } from './settings.ts';
 import { ExchangeToken } from './trust/exchange-token.ts';
@@ -45,7 +50,7 @@ import { ExchangeToken } from './trust/exchange-token.ts';
 /** What the module needs of its host; tests give the same. */
 export type PolicyHost = Pick<
   ServiceHost,
-  'logger' | 'metrics' | 'publisher' | 'client' | 'keys' | 'addReadinessCheck'
+  'logger' | 'metrics' | 'connection' | 'publisher' | 'client' | 'keys' | 'addReadinessCheck'
 >;
 export type PolicyModuleSettings = Pick<
   PolicySettings,
@@ -54,8 +59,12 @@ export type PolicyModuleSettings = Pick<
   | 'MAYFLY_CONFIG'
   | 'MAYFLY_CONFIG_POLL_MS'
   | 'MAYFLY_RESERVATION_HOLD_SECONDS'
+  | 'MAYFLY_RESERVATION_CHECK_MS'
   | 'MAYFLY_SESSION_SWEEP_MS'
 >;
+
+/** How late a sweep may come for what it sees to count as uninterrupted: half of the shortest heartbeat. Milliseconds. */
+const latestSweepMs = 5_000;
 
 const migrationsDirectory = fileURLToPath(new URL('../migrations', import.meta.url));
 
@@ -86,6 +95,20 @@ export class PolicyModule {
       onPending: (count) => pending.set(count),
       onStep: (step) => failpoint(`policy.relay.${step}`),
     });
+    const hearing = new Hearing(performance.now(), settings.MAYFLY_SESSION_SWEEP_MS + latestSweepMs);
+    void loseAtReconnects(host.connection, hearing);
+    const assertions = new TokenSigner(tokenKinds.assertion, keys.assertion);
+    const sweeper = new Sweeper({
+      pool,
+      hearing,
+      isConnected: () => isConnected(host.connection),
+      leases: new SessionLeases({ client: host.client, assertions, logger }),
+    });
+    const lostEnds = new LostEnds({
+      client: host.client,
+      pool,
+      everyMs: settings.MAYFLY_RESERVATION_CHECK_MS,
+    });
     const loops = [
       relay,
       new BackgroundLoop({
@@ -98,16 +121,35 @@ export class PolicyModule {
         name: 'session sweep',
         intervalMs: settings.MAYFLY_SESSION_SWEEP_MS,
         pass: async () => {
-          const more = await sweep(pool);
+          const more = await sweeper.sweep();
           relay.nudge();
           return more ? 0 : undefined;
         },
         logger,
       }),
+      new BackgroundLoop({
+        name: 'ends that no event told',
+        intervalMs: settings.MAYFLY_RESERVATION_CHECK_MS,
+        pass: async () => ((await lostEnds.find()) ? 0 : undefined),
+        logger,
+      }),
     ];
     const providers: Provider[] = [
       { provide: Background, useValue: new Background(loops, pool) },
-      ...useCases({ host, settings, keys, pool, running, relay, installation: await installationId(pool) }),
+      { provide: Hearing, useValue: hearing },
+      { provide: Sweeper, useValue: sweeper },
+      { provide: LostEnds, useValue: lostEnds },
+      ...useCases({
+        host,
+        settings,
+        keys,
+        assertions,
+        hearing,
+        pool,
+        running,
+        relay,
+        installation: await installationId(pool),
+      }),
     ];
     return {
       module: PolicyModule,
@@ -152,6 +194,8 @@ interface Parts {
   readonly host: PolicyHost;
   readonly settings: PolicyModuleSettings;
   readonly keys: Awaited<ReturnType<typeof loadKeys>>;
+  readonly assertions: TokenSigner<AssertionClaims>;
+  readonly hearing: Hearing;
   readonly pool: Pool;
   readonly running: RunningConfiguration;
   readonly relay: OutboxRelay;
@@ -159,15 +203,16 @@ interface Parts {
 }
 
 /** One key per purpose: session tokens, assertions, and grants with the orders that stand in for them. */
-function useCases({ host, settings, keys, pool, running, relay, installation }: Parts): Provider[] {
+function useCases(parts: Parts): Provider[] {
+  const { host, settings, keys, assertions, hearing, pool, running, relay, installation } = parts;
   const gate = new SessionGate(
     keys.sealing,
     new TokenVerifier(tokenKinds.sessionToken, keys.sessionToken),
     pool,
+    hearing,
   );
   const signals = new SignalReporter(host.publisher, host.logger);
   const signer = new TokenSigner(tokenKinds.sessionToken, keys.sessionToken);
-  const assertions = new TokenSigner(tokenKinds.assertion, keys.assertion);
   const grants = new TokenSigner(tokenKinds.grant, keys.grant);
   const renewals = new TokenSigner(tokenKinds.renewal, keys.grant);
   const orders = new TokenSigner(tokenKinds.reconcileOrder, keys.grant);
@@ -185,7 +230,18 @@ function useCases({ host, settings, keys, pool, running, relay, installation }: 
       client: host.client,
       pool,
     }),
-    new Renew({ gate, running, renewals, grants, assertions, signals, pool, grantSeconds, holdSeconds }),
+    new Renew({
+      gate,
+      running,
+      renewals,
+      grants,
+      assertions,
+      signals,
+      pool,
+      installation,
+      grantSeconds,
+      holdSeconds,
+    }),
     new LeaseRegister(pool),
     new Authorize({ gate, assertions, signals }),
     new Blocks({ gate, assertions, signals, pool, relay }),

@@ -14,6 +14,8 @@ export const PolicySettings = z.object({
   MAYFLY_CONFIG_POLL_MS: milliseconds(1_000),
   /** How long a reservation outlives its grant when nothing is heard of the lease. */
   MAYFLY_RESERVATION_HOLD_SECONDS: seconds(90),
+  /** How often the register is asked about leases that count although their time must be over. */
+  MAYFLY_RESERVATION_CHECK_MS: milliseconds(600_000),
   /** How often sessions whose time has come are looked for. */
   MAYFLY_SESSION_SWEEP_MS: milliseconds(2_000),
 });

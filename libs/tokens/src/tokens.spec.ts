@@ -32,6 +32,7 @@ const grantClaims: GrantClaims = {
   bounds: {},
   scope: { tables: ['orders'] },
   ttl_seconds: 60,
+  session_expires_at: new Date(Date.now() + 3_600_000).toISOString(),
   recipient_key: { kty: 'OKP', crv: 'X25519', x: 'A'.repeat(43) },
   recipient: 'session',
   granted_at: new Date().toISOString(),

@@ -8,10 +8,8 @@ import {
   type OutputOf,
 } from '@mayfly/contracts';
 import { failpoint } from '@mayfly/service';
-import { leaseMark, withMark } from '@mayfly/domain';
 import type { TokenSigner } from '@mayfly/tokens';
 import type { Pool } from 'pg';
-import { v7 as uuidv7 } from 'uuid';
 import { signAssertion } from '../authorization/sign-assertion.ts';
 import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
 import type { SignalReporter } from '../reporting/events.ts';
@@ -21,6 +19,7 @@ import { reserveLease, type GrantedTerms, type ReservationOutcome } from '../sto
 import { decideRequest, deny, type CredentialRequest, type Decision, type Denial } from './decide-request.ts';
 import { blockedDenial } from './blocked.ts';
 import { grantClaims } from './grant-claims.ts';
+import { newLeaseId } from './lease-id.ts';
 import { byNewestConfiguration, outdated, type Outdated } from './newest-configuration.ts';
 import { refuse } from './refuse.ts';
 
@@ -66,8 +65,7 @@ export class Decide {
     }
 
     const { credential } = decision;
-    const mark = leaseMark(this.parts.installation, session.organization, credential.integration.name);
-    const leaseId = withMark(uuidv7(), mark);
+    const leaseId = newLeaseId(this.parts.installation, session.organization, credential.integration.name);
     failpoint('policy.decision.before');
     const reservation = await reserveLease(this.parts.pool, {
       leaseId,
@@ -118,7 +116,8 @@ export class Decide {
   ): Promise<Output> {
     const { ttlSeconds, adjusted } = withinSession(decision, reserved);
     const now = reserved.decidedAt;
-    const claims = grantClaims(leaseId, now, decision, ttlSeconds, input, session, running);
+    const holder = { ...session, expiresAt: reserved.sessionExpiresAt };
+    const claims = grantClaims(leaseId, now, decision, ttlSeconds, input, holder, running);
     const endLease = (lease: string, reason: string) =>
       signAssertion(
         this.parts.assertions,

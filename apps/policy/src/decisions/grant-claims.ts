@@ -16,7 +16,10 @@ export interface Asked {
   readonly reply_key: RecipientKey;
 }
 
-/** All that minting and revocation need to know of an allowed request. */
+/**
+ * All that minting and revocation need to know of an allowed request.
+ * @param session Its end as Postgres has it: the register holds the lease to it.
+ */
 export function grantClaims(
   leaseId: string,
   grantedAt: Date,
@@ -44,6 +47,7 @@ export function grantClaims(
     bounds: credential.scope,
     scope,
     ttl_seconds: ttlSeconds,
+    session_expires_at: session.expiresAt.toISOString(),
     ...renewalOf(credential),
     recipient_key: session.recipientKey ?? input.reply_key,
     recipient: session.recipientKey === undefined ? 'gateway' : 'session',

@@ -1,6 +1,7 @@
 /** Decisions on renewals: by the configuration, the session and the lease as they are now. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { MayflyError } from '@mayfly/contracts';
+import { hasMark, leaseMark } from '@mayfly/domain';
 import { newEvent } from '@mayfly/messaging';
 import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
 import { Blocks } from '../blocks/blocks.ts';
@@ -59,6 +60,13 @@ const codeOf = (attempt: Promise<unknown>) =>
     () => 'ok',
     (error: unknown) => (error instanceof MayflyError ? error.code : String(error)),
   );
+const endOf = async (session: string) => {
+  const { rows } = await policy.database.pool.query<{ expires_at: Date }>(
+    'SELECT expires_at FROM policy.sessions WHERE id = $1',
+    [session],
+  );
+  return rows[0]?.expires_at.toISOString();
+};
 const startedAgo = (leaseId: string, seconds: number) =>
   policy.database.pool.query(
     'UPDATE policy.renewable_leases SET started_at = now() - make_interval(secs => $2) WHERE lease_id = $1',
@@ -249,6 +257,17 @@ describe('a renewal by rotation', () => {
     });
     expect(renewals).toBe(1);
     expect((await policy.readAssertion(give_back)).act).toMatchObject({ action: 'end_lease', lease_id });
+  });
+
+  it('I4: tells the register when the session ends, by the clock of Postgres', async () => {
+    const { claims } = await rotate(await lease('tool/rotating'));
+    expect(claims.session_expires_at).toBe(await endOf(sessionId));
+  });
+
+  it('has an id with the mark of its installation and integration, so that it is found upstream', async () => {
+    const { lease_id } = await rotate(await lease('tool/rotating'));
+    const { rows } = await policy.database.pool.query<{ id: string }>('SELECT id FROM policy.installation');
+    expect(hasMark(lease_id, leaseMark(rows[0]?.id ?? '', 'acme', 'tool'))).toBe(true);
   });
 
   it('counts lease and successor as one, before, during and after the grace', async () => {

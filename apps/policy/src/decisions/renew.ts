@@ -26,6 +26,7 @@ import {
 } from './decide-renewal-request.ts';
 import { blockedDenial } from './blocked.ts';
 import { grantClaims } from './grant-claims.ts';
+import { newLeaseId } from './lease-id.ts';
 import { byNewestConfiguration, outdated, type Outdated } from './newest-configuration.ts';
 import { refuse } from './refuse.ts';
 
@@ -43,6 +44,8 @@ export interface RenewParts {
   readonly holdSeconds: number;
   readonly signals: SignalReporter;
   readonly pool: Pool;
+  /** UUID of this installation of Mayfly. */
+  readonly installation: string;
 }
 
 export class Renew {
@@ -108,7 +111,7 @@ export class Renew {
     input: Input,
     session: Session,
     running: RunningVersion,
-    { now, sessionId }: { now: Date; sessionId: string },
+    { now, sessionId, sessionExpiresAt }: { now: Date; sessionId: string; sessionExpiresAt: Date },
   ): Promise<Output> {
     // Its secret is sealed to the key of the session that asks, so it is that session's lease.
     if (sessionId !== session.id) {
@@ -117,8 +120,8 @@ export class Renew {
         'Its renewal is a new secret, which only the session that holds the lease can get.',
       );
     }
-    const { grants, assertions, pool, grantSeconds, holdSeconds } = this.parts;
-    const leaseId = uuidv7();
+    const { grants, assertions, pool, grantSeconds, holdSeconds, installation } = this.parts;
+    const leaseId = newLeaseId(installation, session.organization, allowed.credential.integration.name);
     const outcome = await reserveSuccessor(pool, {
       leaseId,
       predecessorId: lease.leaseId,
@@ -140,8 +143,9 @@ export class Renew {
       source_ip: input.source_ip,
       reply_key: input.reply_key,
     };
+    const holder = { ...session, expiresAt: sessionExpiresAt };
     const claims = {
-      ...grantClaims(leaseId, now, allowed, granted.ttlSeconds, asked, session, running),
+      ...grantClaims(leaseId, now, allowed, granted.ttlSeconds, asked, holder, running),
       predecessor: { lease_id: lease.leaseId, renewals },
     };
     const giveBack = { action: 'end_lease', lease_id: leaseId, reason: 'undelivered' } as const;

@@ -8,6 +8,7 @@ import { trace } from '@opentelemetry/api';
 import { SpanAttribute } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import { findLiveSession, noteHeard } from '../store/sessions.ts';
+import type { Hearing } from './hearing.ts';
 import type { Session } from './session.ts';
 
 export class SessionGate {
@@ -15,6 +16,7 @@ export class SessionGate {
     private readonly sealingKey: SealingKey,
     private readonly verifier: TokenVerifier<SessionClaims>,
     private readonly pool: Pool,
+    private readonly hearing: Pick<Hearing, 'secondsAt'>,
   ) {}
 
   /** What was sealed to policy. Throws `unauthenticated`: whoever sealed it wrongly holds nothing that speaks for it. */
@@ -39,7 +41,9 @@ export class SessionGate {
       [SpanAttribute.organization]: claims.organization,
     });
     // Whatever it asks for, it is alive.
-    if (claims.heartbeat_seconds !== undefined) await noteHeard(this.pool, claims.sid);
+    if (claims.heartbeat_seconds !== undefined) {
+      await noteHeard(this.pool, claims.sid, this.hearing.secondsAt(performance.now()));
+    }
     return {
       id: claims.sid,
       organization: claims.organization,

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { MayflyError } from '@mayfly/contracts';
+import type { BusClient } from '@mayfly/messaging';
 import { generateSealingKeyPair, sealTo } from '@mayfly/tokens';
 import { Authorize } from '../authorization/authorize.ts';
 import { ListCredentials } from '../decisions/list-credentials.ts';
@@ -7,17 +8,30 @@ import { runPolicy, sourceIp, type RunningPolicy } from '../spec-support/running
 import { analyst, globexAnalyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
 import { ExchangeToken } from '../trust/exchange-token.ts';
 import { EndSession } from './end-session.ts';
-import { sweep } from './sweeper.ts';
+import { Hearing } from './hearing.ts';
+import { Sweeper } from './sweeper.ts';
 
 let policy: RunningPolicy;
+/** Revocation, as policy reaches it: assertions of the sessions that it was asked to end. */
+const askedToEnd: string[] = [];
+let answer: () => Promise<unknown>;
 beforeAll(async () => {
-  policy = await runPolicy(twoOrganizations);
+  const client = {
+    call: (_operation: unknown, { assertion }: { assertion: string }) => {
+      askedToEnd.push(assertion);
+      return answer();
+    },
+  } as unknown as BusClient;
+  policy = await runPolicy(twoOrganizations, { client });
 });
 afterAll(async () => {
   await policy.stop();
 });
 beforeEach(() => {
   policy.signals.splice(0);
+  policy.hearsFor(600);
+  askedToEnd.splice(0);
+  answer = () => Promise.resolve({ matched: 0 });
 });
 
 const exchange = async (identity: string) =>
@@ -157,8 +171,8 @@ describe('the sweep', () => {
       [sessionId],
     );
     expect((await refusal(authorize(token, { action: 'list_leases' }))).code).toBe('unauthenticated');
-    await sweep(policy.database.pool);
-    await sweep(policy.database.pool);
+    await policy.get(Sweeper).sweep();
+    await policy.get(Sweeper).sweep();
     const told = (await policy.outbox())
       .filter(({ subject }) => subject === sessionId)
       .map(({ type }) => type);
@@ -200,8 +214,8 @@ describe('a session that asked for a heartbeat', () => {
     const [lost, heard] = [await open(), await open()];
     await heardAgo(lost.sessionId, 31);
     await heardAgo(heard.sessionId, 29);
-    await sweep(policy.database.pool);
-    await sweep(policy.database.pool);
+    await policy.get(Sweeper).sweep();
+    await policy.get(Sweeper).sweep();
     expect(await told(lost.sessionId)).toEqual([
       'dev.mayfly.session.opened.v1',
       'dev.mayfly.session.closed.v1 heartbeat lost',
@@ -224,8 +238,66 @@ describe('a session that asked for a heartbeat', () => {
     const { token, sessionId } = await open();
     await heardAgo(sessionId, 31);
     await authorize(token, { action: 'list_leases' });
-    await sweep(policy.database.pool);
+    await policy.get(Sweeper).sweep();
     expect((await refusal(authorize(token, { action: 'list_leases' }))).code).toBe('unauthenticated');
+  });
+
+  it('has its leases ended by revocation at once, whatever becomes of the event', async () => {
+    const { sessionId } = await open();
+    await heardAgo(sessionId, 31);
+    await policy.get(Sweeper).sweep();
+    const assertions = await Promise.all(askedToEnd.map((assertion) => policy.readAssertion(assertion)));
+    expect(assertions).toEqual([
+      expect.objectContaining({
+        actor: expect.objectContaining({ organization: 'acme', session_id: sessionId }),
+        act: { action: 'end_session', session_id: sessionId },
+      }),
+    ]);
+    // Once: what is repeated is repeated by the event.
+    await policy.get(Sweeper).sweep();
+    expect(askedToEnd).toHaveLength(1);
+  });
+
+  it('is closed as well while revocation does not answer: the event is there for its leases', async () => {
+    answer = () => Promise.reject(new MayflyError('dependency_unavailable', 'nobody answers'));
+    const { sessionId } = await open();
+    await heardAgo(sessionId, 31);
+    await policy.get(Sweeper).sweep();
+    expect(await told(sessionId)).toContain('dev.mayfly.session.closed.v1 heartbeat lost');
+    expect(policy.logLines.join()).toContain('left for the event log');
+  });
+
+  describe('after an outage of Mayfly', () => {
+    it('is closed when it stays unheard for its whole time after that, and not before', async () => {
+      const { sessionId } = await open();
+      await heardAgo(sessionId, 300);
+      policy.hearsFor(29);
+      await policy.get(Sweeper).sweep();
+      expect(await told(sessionId)).toEqual(['dev.mayfly.session.opened.v1']);
+      policy.hearsFor(30);
+      await policy.get(Sweeper).sweep();
+      expect(await told(sessionId)).toContain('dev.mayfly.session.closed.v1 heartbeat lost');
+    });
+
+    it('goes on when it is heard again within that time', async () => {
+      const { token, sessionId } = await open();
+      await heardAgo(sessionId, 300);
+      policy.hearsFor(10);
+      await authorize(token, { action: 'list_leases' });
+      policy.hearsFor(600);
+      await policy.get(Sweeper).sweep();
+      expect(await told(sessionId)).toEqual(['dev.mayfly.session.opened.v1']);
+      expect(await secondsLeft(sessionId)).toBeGreaterThan(25);
+    });
+
+    it('is not closed for what was missed while Postgres was away', async () => {
+      const lost = policy.get(Hearing).secondsAt(performance.now());
+      expect(lost).toBeGreaterThan(500);
+      await policy.database.pool.query('ALTER TABLE policy.blocks RENAME TO blocks_away');
+      await expect(policy.get(Sweeper).sweep()).rejects.toThrow();
+      await policy.database.pool.query('ALTER TABLE policy.blocks_away RENAME TO blocks');
+      expect(policy.get(Hearing).secondsAt(performance.now())).toBeLessThan(500);
+    });
   });
 });
 

@@ -20,7 +20,8 @@ import type { Type } from '@nestjs/common';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
 import { Background } from '../background.ts';
 import { ExchangeToken } from '../trust/exchange-token.ts';
-import { PolicyModule } from '../policy.module.ts';
+import { PolicyModule, type PolicyHost } from '../policy.module.ts';
+import { Hearing } from '../sessions/hearing.ts';
 import { freshDatabase } from './fresh-database.ts';
 
 export const sourceIp = '192.0.2.7';
@@ -31,7 +32,7 @@ export type RunningPolicy = Awaited<ReturnType<typeof runPolicy>>;
 /** Starts policy with a configuration, in which `ISSUER_KEYS` stands for the file with the issuer's keys. */
 export async function runPolicy(
   configuration: string,
-  bus: { publisher?: EventPublisher; client?: BusClient } = {},
+  bus: { publisher?: EventPublisher; client?: BusClient; connection?: PolicyHost['connection'] } = {},
 ) {
   const folder = await mkdtemp(join(tmpdir(), 'mayfly-policy-'));
   const database = await freshDatabase();
@@ -52,12 +53,18 @@ export async function runPolicy(
   const nobodyAnswers = {
     call: () => Promise.reject(new MayflyError('dependency_unavailable', 'nobody answers')),
   } as unknown as BusClient;
+  // Of which nothing is ever told.
+  const neverBreaks = {
+    isClosed: () => false,
+    status: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }) }),
+  } as unknown as PolicyHost['connection'];
   const logLines: string[] = [];
   const readiness = new Map<string, () => Promise<boolean>>();
   const module = await PolicyModule.register(
     {
       logger: createLogger({ service: 'policy', destination: { write: (line) => logLines.push(line) } }),
       metrics: createMetrics('policy'),
+      connection: bus.connection ?? neverBreaks,
       publisher,
       client: bus.client ?? nobodyAnswers,
       keys,
@@ -69,6 +76,7 @@ export async function runPolicy(
       MAYFLY_CONFIG: configFile,
       MAYFLY_CONFIG_POLL_MS: 1_000,
       MAYFLY_RESERVATION_HOLD_SECONDS: 90,
+      MAYFLY_RESERVATION_CHECK_MS: 600_000,
       MAYFLY_SESSION_SWEEP_MS: 1_000,
     },
   );
@@ -111,6 +119,14 @@ export async function runPolicy(
       });
       const raw = await replyKey.open(opened.access_token);
       return { token: await seal(raw), raw, sessionId: opened.session_id, expiresIn: opened.expires_in };
+    },
+    /** As if it had been hearing for so long, and no longer. */
+    hearsFor(seconds: number) {
+      const now = performance.now();
+      const hearing = get(Hearing);
+      hearing.isLost(now - seconds * 1000);
+      for (let left = seconds; left > 0; left--) hearing.works(now - left * 1000);
+      hearing.works(now);
     },
     async readGrant(grant: string) {
       const verifier = new TokenVerifier(tokenKinds.grant, await loadVerificationKeys(keys.public.grant), {

@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { freshDatabase, type FreshDatabase } from '../spec-support/fresh-database.ts';
 import { lockConfigVersions } from './config-versions.ts';
 import { pruneReservations, recordLeaseNews, reserveLease, type LeaseReservation } from './reservations.ts';
+import { reserveSuccessor } from './renewable-leases.ts';
 import {
   closeSession,
   expireDueSessions,
@@ -187,6 +188,38 @@ describe('news of leases', () => {
     expect((await reserve(wanted(session, { limits: { perSession: 1 } }))).outcome).toBe('reserved');
     await told(first.leaseId, true, true);
     expect((await reserve(wanted(session, { limits: { perSession: 1 } }))).outcome).toBe('limit_per_session');
+  });
+
+  it('of a lease that has a successor may come again: it stays uncounted, and an end stays an end', async () => {
+    const session = await openSession();
+    const limits = { perSession: 2 };
+    const old = wanted(session, { limits, renewable: { ttlSeconds: 60, scope: {} } });
+    await reserve(old);
+    await told(old.leaseId, true, false);
+    const successorId = uuidv7();
+    await reserveSuccessor(database.pool, {
+      leaseId: successorId,
+      predecessorId: old.leaseId,
+      organization: 'acme',
+      sessionId: session,
+      decidedAt: new Date(),
+      grantSeconds: 30,
+      holdSeconds: 90,
+    });
+    await recordLeaseNews(database.pool, [
+      { leaseId: successorId, issued: true, ended: false, predecessorId: old.leaseId },
+    ]);
+    await told(old.leaseId, true, false);
+    // One place is left, as before.
+    const other = wanted(session, { limits });
+    expect((await reserve(other)).outcome).toBe('reserved');
+    expect((await reserve(wanted(session, { limits }))).outcome).toBe('limit_per_session');
+    await told(old.leaseId, false, true);
+    const { rows } = await database.pool.query(
+      'SELECT FROM policy.reservations WHERE lease_id = $1 AND ended_at IS NOT NULL',
+      [old.leaseId],
+    );
+    expect(rows).toHaveLength(1);
   });
 });
 

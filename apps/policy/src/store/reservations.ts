@@ -160,9 +160,12 @@ export interface LeaseNews {
 export async function recordLeaseNews(database: Database, news: readonly LeaseNews[]): Promise<void> {
   await rowsOf(database, {
     name: 'record-lease-news',
+    // Of a lease whose successor has been issued, old news may come again: it stays uncounted.
     text: `UPDATE policy.reservations r SET
              issued_at = CASE WHEN told.issued THEN coalesce(r.issued_at, now()) ELSE r.issued_at END,
-             held_until = NULL,
+             held_until = CASE WHEN EXISTS (
+               SELECT FROM policy.renewable_leases l JOIN policy.reservations successor ON successor.lease_id = l.successor_id
+               WHERE l.lease_id = r.lease_id AND successor.issued_at IS NOT NULL) THEN least(r.held_until, now()) END,
              ended_at = CASE WHEN told.ended THEN now() END
            FROM unnest($1::uuid[], $2::boolean[], $3::boolean[]) AS told (lease_id, issued, ended)
            WHERE r.lease_id = told.lease_id AND r.ended_at IS NULL AND (told.issued OR told.ended)`,
@@ -191,6 +194,31 @@ export async function recordLeaseNews(database: Database, news: readonly LeaseNe
            WHERE l.lease_id = told.lease_id AND l.renewals < told.renewals`,
     values: [renewed.map(({ leaseId }) => leaseId), renewed.map(({ renewals }) => renewals)],
   });
+}
+
+/**
+ * Takes at most `limit` leases that count although their time must be over: the event of their end may have been lost. No lease
+ * outlives its session, so its time is over with that; a session that is not known any more lasted an hour at most. None of
+ * them is taken again within `everyMs`, by whatever replica; those that were never taken come first.
+ */
+export async function takeOverdueReservations(
+  database: Database,
+  everyMs: number,
+  limit: number,
+): Promise<string[]> {
+  const rows = await rowsOf<{ lease_id: string }>(database, {
+    name: 'take-overdue-reservations',
+    text: `UPDATE policy.reservations SET asked_about_at = now() WHERE lease_id IN (
+             SELECT r.lease_id FROM policy.reservations r LEFT JOIN policy.sessions s ON s.id = r.session_id
+             WHERE r.ended_at IS NULL AND r.issued_at IS NOT NULL AND r.held_until IS NULL
+               AND coalesce(s.ended_at, s.expires_at, r.reserved_at + interval '1 hour') < now() - interval '2 minutes'
+               AND (r.asked_about_at IS NULL OR r.asked_about_at <= now() - $1::double precision * interval '1 millisecond')
+             ORDER BY r.asked_about_at NULLS FIRST LIMIT $2 FOR NO KEY UPDATE OF r SKIP LOCKED
+           )
+           RETURNING lease_id`,
+    values: [everyMs, limit],
+  });
+  return rows.map((row) => row.lease_id);
 }
 
 /**

@@ -89,29 +89,39 @@ export async function expireDueSessions(database: Database, limit: number): Prom
 
 /**
  * A session that asked for it has been heard of. Written when a third of its time has gone at the earliest; one whose time is
- * over is not brought back.
+ * over is not brought back, unless nobody could hear it for all of that time.
+ * @param hearingSeconds For how long it would have been heard.
  */
-export async function noteHeard(database: Database, id: string): Promise<void> {
+export async function noteHeard(database: Database, id: string, hearingSeconds: number): Promise<void> {
   await rowsOf(database, {
     name: 'note-heard',
     text: `UPDATE policy.sessions SET heard_until = now() + make_interval(secs => heartbeat_seconds)
-           WHERE id = $1 AND ended_at IS NULL AND heard_until > now()
+           WHERE id = $1 AND ended_at IS NULL AND (heard_until > now() OR heartbeat_seconds > $2::double precision)
              AND heard_until < now() + make_interval(secs => heartbeat_seconds * 2.0 / 3)`,
-    values: [id],
+    values: [id, hearingSeconds],
   });
 }
 
-/** Ends at most `limit` sessions that went unheard for too long. Replicas that sweep at the same time take different ones. */
-export async function endUnheardSessions(database: Database, limit: number): Promise<Session[]> {
+/**
+ * Ends at most `limit` sessions that went unheard for too long, of those that would have been heard for all of that time.
+ * Replicas that sweep at the same time take different ones.
+ * @param hearingSeconds As for `noteHeard`.
+ */
+export async function endUnheardSessions(
+  database: Database,
+  limit: number,
+  hearingSeconds: number,
+): Promise<Session[]> {
   const rows = await rowsOf<SessionRow>(database, {
     name: 'end-unheard-sessions',
     text: `UPDATE policy.sessions SET ended_at = now(), end_reason = 'unheard'
            WHERE id IN (
-             SELECT id FROM policy.sessions WHERE ended_at IS NULL AND heard_until <= now()
+             SELECT id FROM policy.sessions
+             WHERE ended_at IS NULL AND heard_until <= now() AND heartbeat_seconds <= $2::double precision
              ORDER BY heard_until LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
            )
            RETURNING ${columns}`,
-    values: [limit],
+    values: [limit, hearingSeconds],
   });
   return rows.map(sessionOf);
 }

@@ -30,8 +30,8 @@ export class Activations {
 
   /**
    * Resolves after the commit, and only then may the credential be released. Throws `lease_ended` when the lease was
-   * revoked meanwhile or its id was used before, `conflict` when it is not certain which of grant and revocation was
-   * first. Repeated with the grant of a lease that is active, it refuses: nothing is released twice.
+   * revoked meanwhile, its session is over or its id was used before, `conflict` when it is not certain which of grant and
+   * revocation was first. Repeated with the grant of a lease that is active, it refuses: nothing is released twice.
    */
   async activate(
     input: InputOf<typeof bus.revocation.activate>,
@@ -57,6 +57,7 @@ export class Activations {
       {
         ...facts,
         grantedAt: new Date(grant.granted_at),
+        sessionExpiresAt: new Date(grant.session_expires_at),
         ...(native !== undefined && { nativeExpiresAt: native }),
         revocability: input.revocability,
         renewable: grant.renewal !== undefined,
@@ -84,7 +85,7 @@ export class Activations {
       case 'maybe_fenced':
         throw new MayflyError('conflict', 'A revocation came at the same moment; ask again.');
       case 'ended':
-        throw new MayflyError('lease_ended', 'The lease has been used or has ended.');
+        throw new MayflyError('lease_ended', 'The lease has been used, or it or its session has ended.');
     }
   }
 

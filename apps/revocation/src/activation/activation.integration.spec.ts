@@ -4,6 +4,7 @@ import type { Act, MayflyError } from '@mayfly/contracts';
 import { MayflyEvent } from '@mayfly/contracts';
 import { newEvent } from '@mayfly/messaging';
 import { tokenKinds, TokenSigner } from '@mayfly/tokens';
+import { v7 as uuidv7 } from 'uuid';
 import type { Register } from '../register.ts';
 import {
   activateInput,
@@ -106,6 +107,54 @@ describe('activation', () => {
       activateInput(await world.sign(grantClaims()), { native_expires_at: native }),
     );
     expect(expires_at).toBe(native);
+  });
+
+  describe('of a lease whose session is about to end', () => {
+    /** A grant for 60 s of a session that ends so many milliseconds from now. */
+    const grantFor = (leftMs: number, changes: GrantChanges = {}) =>
+      world.sign(
+        grantClaims({ ...changes, session_expires_at: new Date(Date.now() + leftMs).toISOString() }),
+      );
+
+    it('I4: cuts it at the end of the session, however long its mint took', async () => {
+      const session_expires_at = new Date(Date.now() + 20_000).toISOString();
+      const claims = grantClaims({ session_expires_at });
+      const { expires_at } = await register.activations.activate(activateInput(await world.sign(claims)));
+      expect(expires_at).toBe(session_expires_at);
+      const row = await world.row(claims.jti);
+      // What can be ended is ended then.
+      expect([row?.['expires_at'], row?.['due_at']]).toEqual(
+        Array.from({ length: 2 }, () => new Date(session_expires_at)),
+      );
+    });
+
+    it('I4: refuses it once the session is over, and leaves nothing that is active', async () => {
+      const jti = uuidv7();
+      await intend(jti);
+      const input = activateInput(await grantFor(-1, { jti }));
+      expect(await codeOf(register.activations.activate(input))).toBe('lease_ended');
+      expect(await world.row(jti)).toMatchObject({ state: 'intended' });
+      expect(await world.eventsOf(jti)).toEqual([]);
+    });
+
+    it('I4: neither lets a successor outlive it, nor ends the predecessor for one that comes too late', async () => {
+      const session_id = randomUUID();
+      const predecessor = await world.issue(register, { actor: { session_id } });
+      const succession: GrantChanges = {
+        actor: { session_id },
+        renewal: { kind: 'rotation', max_life_seconds: 3600, max_count: 3, grace_seconds: 5 },
+        predecessor: { lease_id: predecessor, renewals: 1 },
+      };
+      const before = await world.row(predecessor);
+      const late = activateInput(await grantFor(-1, succession));
+      expect(await codeOf(register.activations.activate(late))).toBe('lease_ended');
+      expect(await world.row(predecessor)).toEqual(before);
+      const session_expires_at = new Date(Date.now() + 20_000).toISOString();
+      const { expires_at } = await register.activations.activate(
+        activateInput(await world.sign(grantClaims({ ...succession, session_expires_at }))),
+      );
+      expect(expires_at).toBe(session_expires_at);
+    });
   });
 
   it('happens once for one grant, however often and however much at once it is tried', async () => {

@@ -8,6 +8,8 @@ import { factColumns, type LeaseFacts } from './lease.ts';
 export interface ActivatedFacts extends LeaseFacts {
   /** `granted_at` of the grant: Postgres' clock as policy read it, cut to milliseconds. */
   readonly grantedAt: Date;
+  /** `session_expires_at` of the grant, by the same clock: the lease ends then at the latest. */
+  readonly sessionExpiresAt: Date;
   readonly nativeExpiresAt?: string;
   readonly revocability: Revocability;
   readonly renewable: boolean;
@@ -38,8 +40,8 @@ export interface Succession {
 const noPredecessor = 'MF001';
 
 /**
- * Makes the lease active, unless a fence matches or its id is in any state but absent or `intended`. Resolves after the
- * commit; when it rejects, the outcome is unknown. `event` is `credential.issued`; the function adds its two instants.
+ * Makes the lease active, unless a fence matches, its session is over or its id is in any state but absent or `intended`.
+ * Resolves after the commit; when it rejects, the outcome is unknown. `event` is `credential.issued`; the function adds its two instants.
  */
 export async function activateLease(
   pool: Pool,
@@ -50,6 +52,7 @@ export async function activateLease(
 ): Promise<Activation> {
   const {
     grantedAt,
+    sessionExpiresAt,
     nativeExpiresAt,
     revocability,
     renewable,
@@ -62,6 +65,7 @@ export async function activateLease(
   const columns = {
     ...factColumns(rest),
     granted_at: grantedAt,
+    session_expires_at: sessionExpiresAt,
     native_expires_at: nativeExpiresAt,
     revocability,
     renewable,

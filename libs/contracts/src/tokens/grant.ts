@@ -57,6 +57,11 @@ export const GrantClaims = z.strictObject({
   /** Effective scope: narrowed, final. */
   scope: JsonObject,
   ttl_seconds: Seconds,
+  /**
+   * When the session ends, by Postgres' clock: no lease outlives it, however long the mint took. Activation counts the TTL from its
+   * own moment and cuts there; after it, nothing becomes active.
+   */
+  session_expires_at: Instant,
   /** Absent where the lease can't be renewed. */
   renewal: Renewal.optional(),
   /** The lease whose place this one takes: it must be alive, and ends `renewal.grace_seconds` after the activation. */

@@ -11,6 +11,7 @@ import { JetStreamServer } from './consumer.ts';
 import type { Delivery } from './delivery.ts';
 import { newEvent } from './new-event.ts';
 import { EventPublisher } from './publisher.ts';
+import { SentAgain } from './sent-again.ts';
 
 const info = '$JS.API.STREAM.INFO.MAYFLY_EVENTS';
 const asked = { what: 'the stream', timeoutMs: 1_000 };
@@ -90,6 +91,28 @@ describe('a server that comes back without what it had acknowledged', () => {
     await waitUntil('the count', () => sentAgain.length > 0);
     expect(sentAgain[0]).toEqual([65, 0]);
   }, 60_000);
+
+  it('is sent nothing again that was said long ago, however little was said since', async () => {
+    let now = 0;
+    const sent: string[] = [];
+    let done = false;
+    const again = new SentAgain(policy, {
+      send: ({ messageId }) => Promise.resolve(sent.push(messageId)),
+      onSent: () => (done = true),
+      afterMs: 1,
+      now: () => now,
+    });
+    const message = (messageId: string) => ({ subject: '', payload: '', messageId, traceparent: undefined });
+    again.remember(message('an old one'));
+    now = 20_000;
+    again.remember(message('a newer one'));
+    // Four minutes after the first; an idle publisher has said nothing since.
+    now = 250_000;
+    await nats.kill();
+    await nats.restart();
+    await waitUntil('the repetition', () => done, { deadlineMs: 20_000 });
+    expect(sent).toEqual(['a newer one']);
+  }, 30_000);
 
   it('is sent nothing again when it was not away', async () => {
     await consume();

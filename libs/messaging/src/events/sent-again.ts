@@ -7,6 +7,7 @@
  */
 import type { NatsConnection } from '@nats-io/transport-node';
 import { watch } from '../connection.ts';
+import { streams } from '../topology.ts';
 
 export interface SentAgainOptions {
   /** Sends one of them. */
@@ -15,6 +16,8 @@ export interface SentAgainOptions {
   readonly onSent?: (count: number, failed: number) => void;
   /** How long after the reconnect, in milliseconds; default 5,000: by then the streams are in order, or set up anew. */
   readonly afterMs?: number;
+  /** The time, in milliseconds of a clock that never goes back; default `performance.now`. */
+  readonly now?: () => number;
 }
 
 export interface StoredMessage {
@@ -29,6 +32,12 @@ const rememberedMs = 30_000;
 const mostMessages = 5_000;
 const mostCharacters = 8 * 1024 * 1024;
 
+/**
+ * What is older than this when it could be sent again is not: the stream may have forgotten its id, and what an idle publisher said
+ * last, hours ago, need not be so any more. Below the time for which ids are known, by as long as sending may take. Milliseconds.
+ */
+const oldestSentMs = streams.MAYFLY_EVENTS.duplicateWindowMs - 60_000;
+
 const sentAtOnce = 100;
 
 export class SentAgain {
@@ -37,17 +46,19 @@ export class SentAgain {
   #first = 0;
   #characters = 0;
   #timer: NodeJS.Timeout | undefined;
+  readonly #now: () => number;
 
   constructor(
     connection: NatsConnection,
     private readonly options: SentAgainOptions,
   ) {
+    this.#now = options.now ?? (() => performance.now());
     watch(connection).onReconnect.add(() => this.#soon());
   }
 
   /** The stream has acknowledged it. */
   remember(message: StoredMessage): void {
-    const at = performance.now();
+    const at = this.#now();
     this.#kept.push({ message, at });
     this.#characters += message.payload.length;
     for (;;) {
@@ -78,7 +89,9 @@ export class SentAgain {
 
   /** Those of before the loss, and those of since the reconnect as well: the stream may not have been in order yet. */
   async #sendAll(): Promise<void> {
-    const messages = this.#kept.slice(this.#first).map(({ message }) => message);
+    const since = this.#now() - oldestSentMs;
+    const kept = this.#kept.slice(this.#first).filter(({ at }) => at >= since);
+    const messages = kept.map(({ message }) => message);
     let failed = 0;
     for (let next = 0; next < messages.length; next += sentAtOnce) {
       const batch = messages.slice(next, next + sentAtOnce);
