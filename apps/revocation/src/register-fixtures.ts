@@ -102,6 +102,7 @@ export class FakeBus {
   onOrder: () => Promise<void> = () => Promise.resolve();
   reconcileOutcome: 'removed' | 'absent' | 'unreachable' = 'removed';
   onReconcile: () => Promise<void> = () => Promise.resolve();
+  onInspect: (leaseId: string) => Promise<void> = () => Promise.resolve();
   /** What a comparison finds upstream: lease ids that end with `mark`. */
   readonly upstream = new Set<string>();
   mark = 'abcdef0123';
@@ -148,6 +149,7 @@ export class FakeBus {
       }
       case bus.minting.inspectAtProvider.name: {
         const { lease_id } = input as { lease_id: string };
+        await this.onInspect(lease_id);
         return { outcome: this.upstream.has(lease_id) ? 'present' : 'absent' };
       }
       case bus.minting.reconcileAtProvider.name: {
@@ -198,6 +200,7 @@ export function grantClaims({ actor, ...changes }: GrantChanges = {}): GrantClai
     bounds: {},
     scope: { privileges: ['SELECT'] },
     ttl_seconds: 60,
+    session_expires_at: new Date(Date.now() + 3_600_000).toISOString(),
     renewal: { kind: 'in_place', max_life_seconds: 3600, max_count: 3, grace_seconds: 30 },
     recipient_key: { kty: 'OKP', crv: 'X25519', x: 'A'.repeat(43) },
     recipient: 'session',

@@ -113,6 +113,7 @@ export class Register {
       perIntegration: limits.perIntegration,
       ender,
       reconciler,
+      upstreams: this.upstreams,
       logger,
       claimMs,
       pollMs: settings.MAYFLY_DUE_POLL_MS,

@@ -167,6 +167,27 @@ describe('ends that are asked for', () => {
       }
     });
 
+    it('that are overdue are listed too, although no attempt has failed, since nobody has taken them up', async () => {
+      const world = await openWorld();
+      try {
+        const register = world.replica();
+        await world.issue(register);
+        const overdue = await world.issue(register);
+        await world.database.pool.query(
+          `UPDATE revocation.leases SET due_at = now() - interval '11 s' WHERE lease_id = $1`,
+          [overdue],
+        );
+        const assertion = await world.assert({ action: 'list_leases' }, { administrator: true });
+        const { leases } = await register.leases.list({ assertion, state: 'failing', limit: 10 });
+        expect(leases.map((lease) => LeaseView.parse(lease))).toMatchObject([
+          { lease_id: overdue, state: 'active', failing: { attempts: 0 } },
+        ]);
+        expect(leases[0]?.failing).not.toHaveProperty('last_error');
+      } finally {
+        await world.close();
+      }
+    });
+
     it('report a use as a signal in their trace, while they live', async () => {
       const leaseId = await world.issue(register);
       const report = async (asker = {}) =>

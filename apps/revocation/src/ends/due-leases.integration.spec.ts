@@ -15,6 +15,7 @@ import {
   type GrantChanges,
 } from '../register-fixtures.ts';
 import { claimDueLeases, completeEnds, declareFailing, postpone, renewClaims } from '../store/due.ts';
+import type { Register } from '../register.ts';
 import { registerSize } from '../store/reading.ts';
 import { leaseEvent } from '../lease-event.ts';
 
@@ -40,6 +41,30 @@ describe('due leases', () => {
   const makeDue = () =>
     world.database.pool.query(
       `UPDATE revocation.leases SET expires_at = now(), due_at = now() WHERE state = 'active'`,
+    );
+
+  /** More like this one, straight into the table. */
+  const multiply = (leaseId: string, count: number) =>
+    world.database.pool.query(
+      `INSERT INTO revocation.leases
+       SELECT (jsonb_populate_record(l, jsonb_build_object('lease_id', gen_random_uuid()))).*
+       FROM revocation.leases l, generate_series(1, $2) WHERE l.lease_id = $1`,
+      [leaseId, count],
+    );
+
+  /** Of an upstream that nobody has to ask. */
+  const issueToken = (register: Register, livesMs: number) =>
+    world.issue(
+      register,
+      {
+        provider: 'jwt',
+        credential: 'tokens/x',
+        integration: { name: 'tokens', settings: {}, secret_references: [] },
+      },
+      {
+        revocability: { kind: 'expiry_only' },
+        native_expires_at: new Date(Date.now() + livesMs).toISOString(),
+      },
     );
 
   it('end within a second of their expiry, at the provider and then in the register', async () => {
@@ -336,11 +361,103 @@ describe('due leases', () => {
     await inState(leaseId, 'expired');
   });
 
+  it('and clean-ups count neither as tried nor as failing while minting can not be asked', async () => {
+    const failures: string[] = [];
+    const register = world.replica({ ...quick, MAYFLY_LOUD_AFTER: '3' }, world.bus, (provider) =>
+      failures.push(provider),
+    );
+    let away = true;
+    const ask = () =>
+      away ? Promise.reject(new MayflyError('dependency_unavailable', 'away')) : Promise.resolve();
+    world.bus.onRevoke = async () => ask().then(() => 'revoked');
+    world.bus.onReconcile = ask;
+    const leaseId = await world.issue(register);
+    const failed = grantClaims();
+    await register.activations.abandon({
+      grant: await world.sign(failed),
+      issuance_traceparent: traceparent(),
+      reason: 'provider_unavailable',
+      cleanup: 'pending',
+      mint_id: randomUUID(),
+    });
+    await makeDue();
+    register.start();
+    await until(() => world.bus.revoked.length >= 6 && world.bus.reconciled.length >= 6);
+    const rows = await Promise.all([leaseId, failed.jti].map((id) => world.row(id)));
+    expect(rows.map((row) => row?.['last_error'])).toEqual([
+      'dependency_unavailable',
+      'dependency_unavailable',
+    ]);
+    expect(rows.map((row) => row?.['state'])).toEqual(['revoking', 'failed']);
+    away = false;
+    await inState(leaseId, 'expired');
+    await until(async () => (await world.row(failed.jti))?.['cleanup'] === 'done');
+    expect(await world.row(leaseId)).toMatchObject({ attempts: 1 });
+    expect(await world.row(failed.jti)).toMatchObject({ attempts: 1 });
+    expect(await world.eventsOf(leaseId)).toEqual(['credential.issued', 'credential.expired']);
+    expect(failures).toEqual([]);
+  });
+
+  it('stay where they are while minting is away, hold up no others, and are taken up at once when it is back', async () => {
+    const register = world.replica({ ...quick, MAYFLY_BREAKER_FAILURES: '5' });
+    let away = true;
+    world.bus.onRevoke = () =>
+      away ? Promise.reject(new MayflyError('dependency_unavailable', 'away')) : Promise.resolve('revoked');
+    await multiply(await world.issue(register), 999);
+    await makeDue();
+    register.start();
+    const token = await issueToken(register, 2_000);
+    await inState(token, 'expired');
+    const row = await world.row(token);
+    const late = (row?.['ended_at'] as Date).getTime() - (row?.['native_expires_at'] as Date).getTime();
+    expect(late).toBeLessThan(1_000);
+    // One batch, and a few that looked whether it is back.
+    expect(world.bus.revoked.length).toBeLessThan(100);
+    away = false;
+    const backAt = Date.now();
+    const ended = async () => {
+      const { rows } = await world.database.pool.query<{ ended: number; first: Date }>(
+        `SELECT count(ended_at)::int AS ended, min(ended_at) AS first FROM revocation.leases WHERE provider = 'postgres'`,
+      );
+      return rows[0];
+    };
+    await until(async () => (await ended())?.ended === 1_000);
+    expect(Date.now() - backAt).toBeLessThan(5_000);
+    expect(((await ended())?.first.getTime() ?? Infinity) - backAt).toBeLessThan(1_000);
+  });
+
+  it('of an upstream that ends a long backlog quickly do not hide those of another', async () => {
+    const register = world.replica(quick);
+    await multiply(await issueToken(register, 60_000), 9_999);
+    const other = await world.issue(register);
+    await world.database.pool.query(
+      `UPDATE revocation.leases
+       SET due_at = now() + CASE lease_id WHEN $1 THEN interval '500 ms' ELSE interval '0' END`,
+      [other],
+    );
+    const due = (await world.row(other))?.['due_at'] as Date;
+    register.start();
+    await inState(other, 'expired');
+    const endedAt = (await world.row(other))?.['ended_at'] as Date;
+    expect(endedAt.getTime() - due.getTime()).toBeLessThan(1_000);
+    const { rowCount } = await world.database.pool.query(
+      `SELECT FROM revocation.leases WHERE provider = 'jwt' AND (ended_at IS NULL OR ended_at > $1)`,
+      [endedAt],
+    );
+    expect(rowCount).toBeGreaterThan(1_000);
+  });
+
   it('of a replica that died are taken over when its claim has run out, and it can do no harm when it wakes', async () => {
     const register = world.replica({ ...quick, MAYFLY_CLAIM_MS: '400' });
     const leaseId = await world.issue(register);
     await makeDue();
-    const claim = { limit: 1, claimMs: 400, perIntegration: 1, room: new Map<string, number>() };
+    const claim = {
+      limit: 1,
+      claimMs: 400,
+      perIntegration: 1,
+      room: new Map<string, number>(),
+      isWide: true,
+    };
     const [dead] = await claimDueLeases(world.database.pool, claim);
     if (dead === undefined) throw new Error('nothing was due');
     register.start();
@@ -385,7 +502,13 @@ describe('due leases', () => {
     const register = world.replica();
     const leaseId = await world.issue(register);
     await makeDue();
-    const claim = { limit: 1, claimMs: 60_000, perIntegration: 1, room: new Map<string, number>() };
+    const claim = {
+      limit: 1,
+      claimMs: 60_000,
+      perIntegration: 1,
+      room: new Map<string, number>(),
+      isWide: true,
+    };
     const [before] = await claimDueLeases(world.database.pool, claim);
     if (before === undefined) throw new Error('nothing was due');
     await world.database.pool.query(`UPDATE revocation.leases SET claimed_until = now()`);
@@ -518,6 +641,18 @@ describe('due leases', () => {
         code: 'lease_ended',
       });
       expect(await world.eventsOf(claims.jti)).toEqual(['credential.orphaned']);
+    });
+
+    it.each([
+      ['as if their intent had been recorded at once', -20_000, 40_000],
+      ['with half of the time left, however old the intent claims to be', -3_600_000, 30_000],
+      ['no later than when the intent claims to come from the future', 3_600_000, 60_000],
+    ])('are orphaned %s', async (_, toldMs, dueMs) => {
+      const register = world.replica({ MAYFLY_ORPHAN_AFTER_MS: '60000' });
+      const event = { ...intended(), time: new Date(Date.now() + toldMs).toISOString() };
+      await register.intents.record([{ event, reject: () => undefined }]);
+      const due = (await world.row(event.subject ?? ''))?.['due_at'] as Date;
+      expect(Math.abs(due.getTime() - Date.now() - dueMs)).toBeLessThan(5_000);
     });
 
     it('that have no name are recorded as unreachable', async () => {

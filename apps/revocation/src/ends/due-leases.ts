@@ -10,6 +10,7 @@ import { upstreamOf, type Lease } from '../store/lease.ts';
 import type { Ender } from './ender.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 import type { Reconciler } from './reconciler.ts';
+import { mintingProbeMs, type Upstreams } from './upstreams.ts';
 
 export interface DueLeasesOptions {
   readonly pool: Pool;
@@ -18,6 +19,7 @@ export interface DueLeasesOptions {
   readonly perIntegration: number;
   readonly ender: Pick<Ender, 'end'>;
   readonly reconciler: Pick<Reconciler, 'reconcile'>;
+  readonly upstreams: Pick<Upstreams, 'isMintingAway' | 'waitingForMinting' | 'mayProbeMinting'>;
   readonly logger: Pick<Logger, 'error'>;
   readonly claimMs: number;
   readonly pollMs: number;
@@ -26,10 +28,14 @@ export interface DueLeasesOptions {
 /** Shortest pause when something is due that this replica has no room for or lost to another. Milliseconds. */
 const shortestPauseMs = 20;
 
+/** How often it is looked for upstreams that the backlog of another hides, which is dearer. Milliseconds. */
+const wideLookMs = 250;
+
 export class DueLeases {
   readonly #loop: BackgroundLoop;
   /** Whether more was due than there was room for. */
   #behind = false;
+  #lookedWideAt = -Infinity;
 
   constructor(private readonly options: DueLeasesOptions) {
     this.#loop = new BackgroundLoop({
@@ -55,30 +61,44 @@ export class DueLeases {
   }
 
   async #pass(): Promise<number | undefined> {
-    const { pool, slots, claimMs, pollMs } = this.options;
+    const { pool, slots, upstreams, claimMs, pollMs } = this.options;
     this.#behind = true;
+    const isWide = performance.now() - this.#lookedWideAt >= wideLookMs;
+    if (isWide) this.#lookedWideAt = performance.now();
     const limit = Math.min(slots.free, 64);
     failpoint('revocation.claim.before');
     const leases = await claimDueLeases(pool, {
       limit,
       claimMs,
       perIntegration: slots.roomForNew,
-      room: slots.room(),
+      // One of each that waits for minting, because some have nothing due.
+      room: this.#room(upstreams.isMintingAway && upstreams.mayProbeMinting() ? 1 : 0),
+      isWide,
     });
     if (leases.length > 0) failpoint('revocation.claim.committed');
     for (const lease of leases) this.#take(lease);
     if (leases.length === limit) return 0;
-    const full = [...slots.room()].filter(([, more]) => more === 0);
+    const full = [...this.#room(0)].filter(([, more]) => more === 0);
     const wait = await timeToNextDue(
       pool,
       full.map(([upstream]) => upstream),
     );
     this.#behind = full.length > 0;
-    return wait === undefined ? pollMs : Math.max(wait, leases.length > 0 ? 0 : shortestPauseMs);
+    const pauseMs = wait === undefined ? pollMs : Math.max(wait, leases.length > 0 ? 0 : shortestPauseMs);
+    return upstreams.isMintingAway ? Math.min(pauseMs, mintingProbeMs) : pauseMs;
+  }
+
+  /** How much more may be taken up, for the upstreams of which that is not as much as for a new one. */
+  #room(mostWithoutMinting: 0 | 1): Map<string, number> {
+    const { slots, upstreams } = this.options;
+    const room = slots.room();
+    for (const upstream of upstreams.waitingForMinting)
+      room.set(upstream, Math.min(mostWithoutMinting, slots.roomFor(upstream)));
+    return room;
   }
 
   #take(lease: Lease): void {
-    const { ender, reconciler, logger, slots } = this.options;
+    const { ender, reconciler, logger } = this.options;
     const ending = lease.state === 'revoking' || lease.state === 'revocation_failed';
     (ending ? ender.end(lease) : reconciler.reconcile(lease))
       .then(
@@ -92,7 +112,13 @@ export class DueLeases {
         },
       )
       .finally(() => {
-        if (this.#behind && slots.heldBy(upstreamOf(lease)) <= this.options.perIntegration) this.nudge();
+        if (this.#behind && this.#wantsMore(upstreamOf(lease))) this.nudge();
       });
+  }
+
+  /** What waits for minting gets no more before the next look whether it is back. */
+  #wantsMore(upstream: string): boolean {
+    const { slots, perIntegration, upstreams } = this.options;
+    return slots.heldBy(upstream) <= perIntegration && !upstreams.waitingForMinting.includes(upstream);
   }
 }

@@ -25,7 +25,7 @@ export interface EnderOptions {
   readonly upstreams: Upstreams;
   /** Failed attempts after which it becomes loud. */
   readonly loudAfter: number;
-  /** Told of every failed attempt, for metrics; not of those that the upstream was spared. */
+  /** Told of every failed attempt, for metrics; not of those for which the upstream was not asked. */
   readonly onFailure: (provider: string) => void;
 }
 
@@ -127,6 +127,11 @@ export class Ender {
       attempts: lease.attempts,
       retry_in_ms: Math.round(waitMs),
     };
+    // The upstream was not asked, so far as is known: that says nothing of it.
+    if (code === 'dependency_unavailable') {
+      logger.warn(fields, 'minting could not be asked to end a lease; it will be tried again');
+      return putOff(pool, lease, waitMs, code);
+    }
     onFailure(lease.provider);
     if (lease.attempts < loudAfter) {
       logger.warn(fields, 'a lease could not be ended at its provider; it will be tried again');

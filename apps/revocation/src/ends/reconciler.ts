@@ -126,16 +126,22 @@ export class Reconciler {
       return putOff(pool, lease, upstreams.waitOutMs(lease, backoff), error.code);
     const code = error instanceof MayflyError ? error.code : 'internal';
     const waitMs = upstreams.waitMs(lease, code, backoff);
+    const fields = {
+      err: error,
+      lease_id: lease.leaseId,
+      provider: lease.provider,
+      attempts: lease.attempts,
+      retry_in_ms: Math.round(waitMs),
+      code,
+    };
+    // The upstream was not asked, so far as is known: that says nothing of it.
+    if (code === 'dependency_unavailable') {
+      logger.warn(fields, 'nobody could be asked to clean up after a mint; it will be tried again');
+      return putOff(pool, lease, waitMs, code);
+    }
     onFailure(lease.provider);
     logger[lease.attempts < loudAfter ? 'warn' : 'error'](
-      {
-        err: error,
-        lease_id: lease.leaseId,
-        provider: lease.provider,
-        attempts: lease.attempts,
-        retry_in_ms: Math.round(waitMs),
-        code,
-      },
+      fields,
       'what a mint may have left upstream could not be removed; it will be tried again',
     );
     await postpone(pool, lease, waitMs, code);

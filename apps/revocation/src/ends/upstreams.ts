@@ -1,6 +1,9 @@
 /**
  * How the upstreams are: one that can't be reached is left alone for a few seconds at a time (a circuit breaker each), one
  * lease of those that wait tries again soon, and when it is back all the others are due at once.
+ *
+ * And how minting is, without which none can be asked: while it does not answer, what needs it stays due and is not taken up,
+ * but for one lease of each upstream every half second, that tells when it is back.
  */
 import { bus, MayflyError, type ErrorCode } from '@mayfly/contracts';
 import { CircuitBreakers } from '@mayfly/domain';
@@ -35,21 +38,31 @@ export class LeftAlone extends MayflyError {
 }
 
 type Place = Pick<Lease, 'organization' | 'integration'>;
+type Call<T> = (limit: { readonly timeoutMs: number }) => Promise<T>;
 
 /** Minting gives a call of a provider up before this; several of its replicas may take their turns. Milliseconds. */
 const longestUnderWayMs = bus.minting.revokeAtProvider.bus.timeoutMs;
 
 /** Longest wait when it was not the upstream but a part of Mayfly that did not answer, in milliseconds. */
-const longestOwnWaitMs = 2_000;
+const longestOwnWaitMs = 1_000;
+
+/** Between two looks whether minting answers again. Milliseconds. */
+export const mintingProbeMs = 500;
+/** The one name in its breaker. */
+const minting = 'minting';
 
 export class Upstreams {
   readonly #breakers: CircuitBreakers;
+  readonly #minting: CircuitBreakers;
+  /** Upstreams for which minting was asked in vain, since it last answered anything. Those that it is not needed for never are. */
+  readonly #unasked = new Set<string>();
 
   constructor(private readonly options: UpstreamsOptions) {
     this.#breakers = new CircuitBreakers({
       failures: options.breakerFailures,
       openMs: options.breakerOpenMs,
     });
+    this.#minting = new CircuitBreakers({ failures: options.breakerFailures, openMs: mintingProbeMs });
   }
 
   /** How many are left alone at present. */
@@ -57,14 +70,33 @@ export class Upstreams {
     return this.#breakers.open;
   }
 
+  /** Whether minting has not answered for several calls in a row. */
+  get isMintingAway(): boolean {
+    return this.#minting.open > 0;
+  }
+
+  /** While minting is away, the upstreams that wait for it. */
+  get waitingForMinting(): readonly string[] {
+    return this.isMintingAway ? [...this.#unasked] : [];
+  }
+
+  /** Whether it is time to look if minting is back; true once each time. */
+  mayProbeMinting(): boolean {
+    return this.#minting.mayTry(minting, performance.now());
+  }
+
   /** Makes a call about a lease or an integration. Throws `LeftAlone` at once while its upstream is. */
-  async attempt<T>(lease: Place, call: (limit: { timeoutMs: number }) => Promise<T>): Promise<T> {
+  attempt<T>(lease: Place, call: Call<T>): Promise<T> {
+    return this.#attempt(lease, () => this.#ask(lease, call));
+  }
+
+  async #attempt<T>(lease: Place, work: () => Promise<T>): Promise<T> {
     const upstream = upstreamOf(lease);
     if (!this.#breakers.mayTry(upstream, performance.now())) {
       throw new LeftAlone();
     }
     try {
-      const answer = await call({ timeoutMs: this.options.attemptMs });
+      const answer = await work();
       await this.#answered(lease);
       return answer;
     } catch (error) {
@@ -86,12 +118,12 @@ export class Upstreams {
    */
   carryOut<Outcome extends string>(
     lease: Place,
-    call: (limit: { timeoutMs: number }) => Promise<{ outcome: Outcome }>,
+    call: Call<{ outcome: Outcome }>,
   ): Promise<Exclude<Outcome, 'under_way'>> {
-    return this.attempt(lease, async (limit) => {
+    return this.#attempt(lease, async () => {
       const started = performance.now();
       while (performance.now() - started < longestUnderWayMs) {
-        const { outcome } = await call(limit);
+        const { outcome } = await this.#ask(lease, call);
         if (outcome !== 'under_way') return outcome as Exclude<Outcome, 'under_way'>;
       }
       throw new MayflyError('provider_unavailable', 'The upstream does not answer.');
@@ -117,6 +149,34 @@ export class Upstreams {
     if (this.#breakers.becomeProbe(upstream, now)) return Math.min(breakerOpenMs, longestMs);
     const failingForMs = this.#breakers.failingForMs(upstream, now);
     return retryWaitMs(1, { firstMs: Math.max(breakerOpenMs, failingForMs), longestMs });
+  }
+
+  /** One call of minting; notes whether it answers at all, if only to refuse. */
+  async #ask<T>(lease: Place, call: Call<T>): Promise<T> {
+    try {
+      const answer = await call({ timeoutMs: this.options.attemptMs });
+      this.#mintingAnswered();
+      return answer;
+    } catch (error) {
+      if (!(error instanceof MayflyError)) throw error;
+      if (error.code === 'dependency_unavailable') this.#mintingIsSilent(lease);
+      else this.#mintingAnswered();
+      throw error;
+    }
+  }
+
+  #mintingIsSilent(lease: Place): void {
+    this.#unasked.add(upstreamOf(lease));
+    if (this.#minting.failed(minting, performance.now())) {
+      this.options.logger.warn({}, 'minting does not answer; what needs it waits until it does');
+    }
+  }
+
+  /** What waited has stayed due: it is taken up at once. */
+  #mintingAnswered(): void {
+    if (!this.#minting.succeeded(minting)) return;
+    this.#unasked.clear();
+    this.options.due().nudge();
   }
 
   async #answered(lease: Place): Promise<void> {

@@ -4,7 +4,7 @@ import type { Delivery } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import type { Pool } from 'pg';
 import type { LeaseFacts } from '../store/lease.ts';
-import { recordIntents } from '../store/intents.ts';
+import { recordIntents, type Intent } from '../store/intents.ts';
 
 export class Intents {
   constructor(
@@ -14,11 +14,11 @@ export class Intents {
 
   /** Writes them all down in one statement; what is no intent is rejected and kept as a dead letter. */
   async record(deliveries: readonly Pick<Delivery, 'event' | 'reject'>[]): Promise<void> {
-    const intents: LeaseFacts[] = [];
+    const intents: Intent[] = [];
     for (const { event, reject } of deliveries) {
       const facts = intendedFacts(event);
       if (typeof facts === 'string') reject(facts);
-      else intents.push(facts);
+      else intents.push({ facts, toldAt: event.time });
     }
     failpoint('revocation.intent.before');
     if (intents.length > 0) await recordIntents(this.pool, intents, this.orphanAfterMs);

@@ -1,4 +1,4 @@
-/** Reading leases and reporting uses, as the gateway passes them on. */
+/** Reading leases and reporting uses, as the gateway passes them on, and what policy asks about ends. */
 import { Controller } from '@nestjs/common';
 import { Payload } from '@nestjs/microservices';
 import { bus, type InputOf } from '@mayfly/contracts';
@@ -22,6 +22,11 @@ export class LeasesHandler {
   @Handles(bus.revocation.leaseStatus)
   status(@Payload() input: InputOf<typeof bus.revocation.leaseStatus>) {
     return this.leases.status(input);
+  }
+
+  @Handles(bus.revocation.endedLeases)
+  ended(@Payload() input: InputOf<typeof bus.revocation.endedLeases>) {
+    return this.leases.ended(input);
   }
 
   @Handles(bus.revocation.reportUse)

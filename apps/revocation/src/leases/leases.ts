@@ -6,7 +6,7 @@ import type { Pool } from 'pg';
 import { notFound, type Askers } from '../asking/asker.ts';
 import { leaseEvent } from '../lease-event.ts';
 import type { Lease } from '../store/lease.ts';
-import { findLease, isLive, listLeases } from '../store/reading.ts';
+import { findLease, findEnded, isLive, listLeases } from '../store/reading.ts';
 
 export interface LeasesOptions {
   readonly pool: Pool;
@@ -40,7 +40,11 @@ export class Leases {
       limit: input.limit,
     });
     const last = leases.length === input.limit ? leases.at(-1) : undefined;
-    return { leases: leases.map(viewOf), ...(last !== undefined && { next: last.leaseId }) };
+    const isFailing = input.state === 'failing';
+    return {
+      leases: leases.map((lease) => viewOf(lease, isFailing)),
+      ...(last !== undefined && { next: last.leaseId }),
+    };
   }
 
   /** For introspection: any lease of the asker's organization; what is not there does not live. */
@@ -48,6 +52,16 @@ export class Leases {
     const { pool, askers } = this.options;
     const { organization } = await askers.identify(input.assertion, 'introspect');
     return { live: await isLive(pool, organization, input.lease_id) };
+  }
+
+  /**
+   * For policy, which counts leases until it hears of their end: those of the leases that have ended. What was issued and is not
+   * known any more ended long ago. One that cannot be ended has not (I10).
+   */
+  async ended({
+    lease_ids,
+  }: InputOf<typeof bus.revocation.endedLeases>): Promise<OutputOf<typeof bus.revocation.endedLeases>> {
+    return { ended: await findEnded(this.options.pool, lease_ids) };
   }
 
   /** Throws `not_found` for a lease that is not the asker's own, `lease_ended` for one that does not live any more. */
@@ -85,8 +99,11 @@ export class Leases {
   }
 }
 
-/** Never the secret, never the handle. */
-export function viewOf(lease: Lease): LeaseView {
+/**
+ * Never the secret, never the handle.
+ * @param isOverdue Its end is overdue, also if no attempt has failed so far.
+ */
+export function viewOf(lease: Lease, isOverdue = false): LeaseView {
   const { issuedAt, expiresAt, nativeExpiresAt, endedAt, lastError, dueAt } = lease;
   return {
     lease_id: lease.leaseId,
@@ -104,11 +121,11 @@ export function viewOf(lease: Lease): LeaseView {
     ...(nativeExpiresAt !== undefined && { native_expires_at: nativeExpiresAt.toISOString() }),
     ...(endedAt !== undefined && { ended_at: endedAt.toISOString() }),
     ...(lease.endReason !== undefined && { end_reason: lease.endReason }),
-    ...(lastError !== undefined &&
+    ...((lastError !== undefined || isOverdue) &&
       dueAt !== undefined && {
         failing: {
           attempts: lease.attempts,
-          last_error: lastError,
+          ...(lastError !== undefined && { last_error: lastError }),
           next_attempt_at: dueAt.toISOString(),
         },
       }),

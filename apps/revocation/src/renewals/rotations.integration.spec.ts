@@ -150,6 +150,7 @@ describe('a renewal by rotation', () => {
       {
         ...facts,
         grantedAt: new Date(),
+        sessionExpiresAt: new Date(claims.session_expires_at),
         revocability: upstream.revocability,
         renewable: true,
         handle,

@@ -9,6 +9,7 @@ import type { Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import {
+  boundPauses,
   completeRevocation,
   gatherBatch,
   lookAgain,
@@ -78,12 +79,14 @@ export class RevocationGatherer {
 
   /**
    * The next thing to do, in one transaction; false when there is nothing. Revocations take turns, batch by batch, those that
-   * still have leases to move first. One whose step fails goes to the back, so that it holds up no other.
+   * still have leases to move first. One whose step fails goes to the back, so that it holds up no other. Safe to repeat: a step
+   * that was cut off has done nothing.
    */
   async step(): Promise<boolean> {
     const { pool, relay, due, logger, pollMs } = this.options;
     let taken: string | undefined;
     const step = await inTransaction(pool, async (client) => {
+      await boundPauses(client);
       const revocation = await takeDueRevocation(client);
       if (revocation === undefined) return 'nothing';
       const { revocationId, isGathered, matched } = revocation;

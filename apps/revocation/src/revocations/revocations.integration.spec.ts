@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { MayflyError, type RevocationSubject } from '@mayfly/contracts';
+import pg from 'pg';
 import type { Register } from '../register.ts';
 import {
   activateInput,
@@ -15,7 +17,7 @@ import {
   type World,
 } from '../register-fixtures.ts';
 import { registerSize } from '../store/reading.ts';
-import { batchSize } from './gatherer.ts';
+import { batchSize, RevocationGatherer } from './gatherer.ts';
 
 const codeOf = (promise: Promise<unknown>) =>
   promise.then(
@@ -56,6 +58,28 @@ async function addLeases(world: World, user: string, count: number, org = organi
      FROM generate_series(1, $2) n`,
     [user, count, org, traceparent(), handle],
   );
+}
+
+/** Connections of a process that is paused once, after this statement, and wakes when Postgres has given it up. */
+function pausedAfter(connectionString: string, statement: string) {
+  // Without a bound of its own, the transaction would end when those of the service do.
+  const pool = new pg.Pool({ connectionString, max: 1, idle_in_transaction_session_timeout: 20_000 });
+  let tellReached: () => void = () => undefined;
+  const reached = new Promise<void>((resolve) => (tellReached = resolve));
+  const paused = { pool, reached, connections: 0 };
+  pool.on('connect', (client) => {
+    if (++paused.connections > 1) return;
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    client.query = (async (...args: unknown[]) => {
+      const result = await query(...args);
+      if ((args[0] as { name?: string }).name !== statement) return result;
+      const cut = once(client, 'end');
+      tellReached();
+      await cut;
+      return result;
+    }) as typeof client.query;
+  });
+  return paused;
 }
 
 const statesOf = async (world: World, user: string) => {
@@ -374,6 +398,39 @@ describe('a revocation of many', () => {
     dying.release(true);
     await until(() => register.gatherer.step());
     expect((await asker(world, register).get(revocation_id)).revocation).toMatchObject({ matched: 10 });
+  });
+
+  it('holds up no end for long when a replica is paused in the middle of a batch, which is then done again', async () => {
+    const register = world.replica();
+    const leaseId = await world.issue(register, { actor: { user } });
+    await addLeases(world, user, 9);
+    const asking = world.replica({ MAYFLY_END_ANSWER_MS: '1' });
+    const { revocation_id } = await asker(world, asking).revoke({ kind: 'user', id: user });
+    const paused = pausedAfter(world.database.url, 'gather_batch');
+    try {
+      const nowhere = { nudge: () => undefined };
+      const gatherer = new RevocationGatherer({
+        pool: paused.pool,
+        relay: nowhere,
+        due: nowhere,
+        logger: { error: () => undefined },
+        pollMs: 50,
+        keepSeconds: 3_600,
+      });
+      const step = gatherer.step();
+      await paused.reached;
+      const asked = performance.now();
+      const act = { action: 'end_lease', lease_id: leaseId, reason: 'done' } as const;
+      expect(await register.ends.endLease(await world.assert(act))).toMatchObject({ outcome: 'revoked' });
+      expect(performance.now() - asked).toBeLessThan(3_000);
+      await step;
+      await until(() => gatherer.step());
+      expect(await statesOf(world, user)).toEqual({ revoked: 1, revoking: 9 });
+      expect((await asker(world, register).get(revocation_id)).revocation).toMatchObject({ matched: 9 });
+      expect(paused.connections).toBe(2);
+    } finally {
+      await paused.pool.end();
+    }
   });
 
   it('of 10,000 is moved in bounded transactions, by two replicas at once, each lease once', async () => {

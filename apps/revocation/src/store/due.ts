@@ -12,40 +12,58 @@ export interface ClaimOptions {
   readonly claimMs: number;
   /** Most leases of one upstream account. */
   readonly perIntegration: number;
-  /** Upstream accounts (`upstreamOf`) that have work here already, with how much more they may get. */
+  /** Upstream accounts (`upstreamOf`) that may get more or less than that, such as those that have work here already. */
   readonly room: ReadonlyMap<string, number>;
+  /** Whether to look for upstreams that a long backlog of another hides. Dearer: not for every claim. */
+  readonly isWide: boolean;
 }
+
+/** Most rows that a wide look reads: some milliseconds. */
+const widestLook = 5_000;
 
 /**
  * Claims due leases, the most overdue first, and moves those that are active to `revoking`. What another replica is
  * claiming at this moment is skipped; what it claimed longer ago than its claim lasts is taken over.
+ *
+ * Looks at more than it takes, so that an upstream with much due work does not hide the others. That is not enough where it is
+ * quick and has a long backlog: it always has some room, and all that is looked at is its own. No index leads from one upstream
+ * to the next, so a wide look also reads what became due last, from now backwards and up to a bound, and picks what is of other
+ * upstreams than the oldest. Backwards, because what is hidden came after the backlog: however long that is, it is found at
+ * once. What lies in the middle of more rows than the bound waits until the backlog is shorter.
  */
 export async function claimDueLeases(
   pool: Pool,
-  { limit, claimMs, perIntegration, room }: ClaimOptions,
+  { limit, claimMs, perIntegration, room, isWide }: ClaimOptions,
 ): Promise<Lease[]> {
   const { rows } = await pool.query({
     name: 'claim_due_leases',
-    // Looks further than it takes, so that one integration with much due work does not hide the others. Arrays in place
-    // of joins: the planner, which does not know the limit, can't take a scan of the whole table for a good idea.
+    // Arrays in place of joins: the planner, which does not know the limit, can't take a scan of the whole table for a good idea.
     text: `
       WITH busy AS (SELECT * FROM unnest($3::text[], $4::integer[]) AS b (upstream, room)),
-      seen AS (
+      oldest AS MATERIALIZED (
         SELECT l.lease_id, l.organization || '/' || l.integration AS upstream, l.due_at FROM revocation.leases l
         WHERE l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
           AND l.organization || '/' || l.integration <> ALL (SELECT b.upstream FROM busy b WHERE b.room <= 0)
         ORDER BY l.due_at LIMIT $1 * 4),
+      hidden AS (
+        SELECT n.lease_id, n.upstream, n.due_at FROM (
+          SELECT l.lease_id, l.organization || '/' || l.integration AS upstream, l.due_at FROM revocation.leases l
+          WHERE l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
+          ORDER BY l.due_at DESC LIMIT $6) n
+        WHERE n.upstream <> ALL (ARRAY(SELECT DISTINCT o.upstream FROM oldest o))
+          AND n.upstream <> ALL (SELECT b.upstream FROM busy b WHERE b.room <= 0)),
       allowed AS (
-        SELECT r.lease_id FROM (
-          SELECT s.lease_id, s.upstream, row_number() OVER (PARTITION BY s.upstream ORDER BY s.due_at) AS place
-          FROM seen s) r
+        SELECT r.lease_id, r.is_hidden FROM (
+          SELECT s.lease_id, s.upstream, s.is_hidden, row_number() OVER (PARTITION BY s.upstream ORDER BY s.due_at) AS place
+          FROM (SELECT *, false AS is_hidden FROM oldest UNION ALL SELECT *, true FROM hidden) s) r
         LEFT JOIN busy b ON b.upstream = r.upstream
         WHERE r.place <= coalesce(b.room, $5)),
       due AS MATERIALIZED (
         SELECT l.lease_id FROM revocation.leases l
         WHERE l.lease_id = ANY (ARRAY(SELECT a.lease_id FROM allowed a))
           AND l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
-        ORDER BY l.due_at LIMIT $1
+        -- First what was hidden: there is room for all of it only where the backlog leaves some.
+        ORDER BY l.lease_id <> ALL (ARRAY(SELECT a.lease_id FROM allowed a WHERE a.is_hidden)), l.due_at LIMIT $1
         FOR NO KEY UPDATE SKIP LOCKED)
       UPDATE revocation.leases l SET
         state = CASE l.state WHEN 'active' THEN 'revoking' ELSE l.state END,
@@ -56,7 +74,7 @@ export async function claimDueLeases(
         claimed_until = now() + $2::double precision * interval '1 millisecond'
       WHERE l.lease_id = ANY (ARRAY(SELECT due.lease_id FROM due))
       RETURNING ${leaseColumns('l')}`,
-    values: [limit, claimMs, [...room.keys()], [...room.values()], perIntegration],
+    values: [limit, claimMs, [...room.keys()], [...room.values()], perIntegration, isWide ? widestLook : 0],
   });
   return rows.map(toLease);
 }

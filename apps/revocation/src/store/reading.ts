@@ -48,15 +48,42 @@ export async function isLive(
   return rows.length === 1;
 }
 
+/** Those of the leases that have ended or are not known; one whose end is still tried has not ended. */
+export async function findEnded(pool: Pool, leaseIds: readonly string[]): Promise<string[]> {
+  const rows = await query(
+    pool,
+    'find_ended',
+    `SELECT asked.lease_id FROM unnest($1::uuid[]) AS asked (lease_id)
+     WHERE NOT EXISTS (SELECT FROM revocation.leases l WHERE l.lease_id = asked.lease_id AND l.ended_at IS NULL)`,
+    [leaseIds],
+  );
+  return rows.map((row) => row['lease_id'] as string);
+}
+
 export interface ListQuery {
   readonly organization: string;
   readonly onlyAgent: string | undefined;
-  /** `failing`: whose end or clean-up has failed and is tried again. */
+  /** `failing`: whose end or clean-up has failed and is tried again, or is overdue and was not tried at all. */
   readonly which: 'live' | 'all' | 'failing';
   /** Ids below this one; the last of the page before. */
   readonly before: string | undefined;
   readonly limit: number;
 }
+
+/** Seconds for which something may be due before it counts as overdue. */
+const overdueAfterSeconds = 10;
+
+/**
+ * What has failed, and what is overdue without ever having failed: nobody could take it up, or its first attempt hangs. Each by
+ * its own index, in an array of its own, so that the planner never reads the whole table for them.
+ */
+const failing = (byAgent: string) => `l.lease_id = ANY (ARRAY(
+  SELECT f.lease_id FROM revocation.leases f
+  WHERE f.last_error IS NOT NULL AND f.due_at IS NOT NULL AND f.organization = $1 AND f.lease_id < $2::uuid ${byAgent}
+  UNION
+  SELECT f.lease_id FROM revocation.leases f
+  WHERE f.due_at < now() - make_interval(secs => ${String(overdueAfterSeconds)}) AND f.organization = $1 AND f.lease_id < $2::uuid ${byAgent}
+  ORDER BY lease_id DESC LIMIT $3))`;
 
 /** Newest first. One statement per case, so that each is planned for the index that serves it. */
 export async function listLeases(
@@ -67,7 +94,7 @@ export async function listLeases(
   if (onlyAgent !== undefined) conditions.push('l.agent_id = $4');
   // What is only intended has released nothing.
   if (which === 'live') conditions.push('l.granted_at IS NOT NULL AND l.ended_at IS NULL');
-  if (which === 'failing') conditions.push('l.last_error IS NOT NULL AND l.due_at IS NOT NULL');
+  if (which === 'failing') conditions.push(failing(onlyAgent === undefined ? '' : 'AND f.agent_id = $4'));
   const rows = await query(
     pool,
     `list_leases_${onlyAgent === undefined ? 'organization' : 'agent'}_${which}`,

@@ -71,6 +71,21 @@ export interface DueRevocation {
   readonly matched: number;
 }
 
+/** How long a step of a revocation may wait for the process that takes it. Milliseconds. */
+const longestPauseMs = 1_000;
+
+/**
+ * For the transaction that takes a step: Postgres ends it soon when its process says nothing more, because it was paused. Its
+ * leases are locked, and whoever ends or claims one of them waits. What it did is undone, and its connection is gone.
+ */
+export async function boundPauses(client: PoolClient): Promise<void> {
+  await client.query({
+    name: 'bound_pauses',
+    text: "SELECT set_config('idle_in_transaction_session_timeout', $1, true)",
+    values: [String(longestPauseMs)],
+  });
+}
+
 /**
  * The revocation whose turn it is. One that another replica works on at this moment is passed over; one whose replica died
  * is free again with that replica's connection.

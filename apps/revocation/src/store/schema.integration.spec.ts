@@ -129,6 +129,7 @@ describe('the schema', () => {
           claimMs: 60_000,
           perIntegration: 8,
           room: new Map(),
+          isWide: round % 2 === 0,
         });
         expect(due).toHaveLength(1);
         await timeToNextDue(one, []);

@@ -72,8 +72,8 @@ export interface Expected {
   readonly before: Date;
 }
 
-/** Active leases that should have been found upstream and were not; at most 1,000. */
-export async function findVanished(pool: Pool, expected: Expected): Promise<Lease[]> {
+/** Active leases that should have been found upstream and were not, in the order of their ids; at most `most`. */
+export async function findVanished(pool: Pool, expected: Expected, most: number): Promise<Lease[]> {
   const { rows } = await pool.query({
     name: 'find_vanished',
     text: `
@@ -82,7 +82,7 @@ export async function findVanished(pool: Pool, expected: Expected): Promise<Leas
         AND l.granted_at IS NOT NULL AND l.ended_at IS NULL AND l.state = 'active' AND l.issued_at < $7
         AND l.lease_id > $4 AND l.lease_id <= $5 AND right(l.lease_id::text, length($3)) = $3
         AND NOT EXISTS (SELECT FROM unnest($6::uuid[]) AS f (id) WHERE f.id = l.lease_id)
-      ORDER BY l.lease_id LIMIT 1000`,
+      ORDER BY l.lease_id LIMIT $8`,
     values: [
       expected.organization,
       expected.integration,
@@ -91,6 +91,7 @@ export async function findVanished(pool: Pool, expected: Expected): Promise<Leas
       expected.to,
       expected.found,
       expected.before,
+      most,
     ],
   });
   return rows.map(toLease);

@@ -18,8 +18,8 @@ describe('a comparison with what is there upstream', () => {
   const marked = (ageMs = 0) => withMark(uuidv7({ msecs: Date.now() - ageMs }), world.bus.mark);
   const old = 3_600_000;
   /** A lease that lives, and what it stands for. */
-  const live = async () => {
-    const leaseId = await world.issue(register, { jti: marked(old) });
+  const live = async (ageMs = old) => {
+    const leaseId = await world.issue(register, { jti: marked(ageMs) });
     world.bus.upstream.add(leaseId);
     return leaseId;
   };
@@ -81,6 +81,54 @@ describe('a comparison with what is there upstream', () => {
     expect(await world.row(gone)).toMatchObject({ end_reason: 'vanished_upstream' });
     expect(await world.row(there)).toMatchObject({ state: 'active' });
     expect(await world.row(unmarked)).toMatchObject({ state: 'active' });
+  });
+
+  it('ends all of those, although one can not be inspected, and that one the next time', async () => {
+    const leaseIds: string[] = [];
+    // Two pages of what is there, with something gone in each.
+    for (let index = 0; index < 6; index++) leaseIds.push(await live(old - index * 1_000));
+    const [stuck = '', , second = '', , last = ''] = leaseIds;
+    for (const leaseId of [stuck, second, last]) world.bus.upstream.delete(leaseId);
+    await age();
+    world.bus.onInspect = (leaseId) =>
+      leaseId === stuck ? Promise.reject(new MayflyError('provider_rejected', 'no')) : Promise.resolve();
+    const states = () => Promise.all(leaseIds.map(async (leaseId) => (await world.row(leaseId))?.['state']));
+    await register.sweeper.sweep();
+    expect(await states()).toEqual(['active', 'active', 'revoking', 'active', 'revoking', 'active']);
+    world.bus.onInspect = () => Promise.resolve();
+    await register.sweeper.sweep();
+    expect(await states()).toEqual(['revoking', 'active', 'revoking', 'active', 'revoking', 'active']);
+  });
+
+  it('inspects no more of an upstream that can not be reached than it takes to see that', async () => {
+    for (let index = 0; index < 12; index++) await live();
+    world.bus.upstream.clear();
+    await age();
+    let inspected = 0;
+    world.bus.onInspect = () => {
+      inspected++;
+      return Promise.reject(new MayflyError('provider_unavailable', 'away'));
+    };
+    await register.sweeper.sweep();
+    expect(inspected).toBe(5);
+  });
+
+  it('ends more than it reads at once when all of them have gone', async () => {
+    const leaseId = await live();
+    const count = 2_005;
+    await world.database.pool.query(
+      `INSERT INTO revocation.leases
+       SELECT (jsonb_populate_record(l, jsonb_build_object('lease_id', other))).*
+       FROM revocation.leases l, unnest($2::uuid[]) AS other WHERE l.lease_id = $1`,
+      [leaseId, Array.from({ length: count - 1 }, () => marked(old))],
+    );
+    world.bus.upstream.clear();
+    await age();
+    await register.sweeper.sweep();
+    const { rowCount } = await world.database.pool.query(
+      `SELECT FROM revocation.leases WHERE state = 'revoking' AND end_reason = 'vanished_upstream'`,
+    );
+    expect(rowCount).toBe(count);
   });
 
   it('finds what it could not remove again the next time', async () => {

@@ -13,10 +13,18 @@ import type { Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import type { ProviderSlots } from '../ends/provider-slots.ts';
-import type { Upstreams } from '../ends/upstreams.ts';
+import { LeftAlone, type Upstreams } from '../ends/upstreams.ts';
 import { leaseEvent } from '../lease-event.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
-import { claimSweep, clock, endVanished, findStrays, findVanished, putOffSweep } from '../store/sweep.ts';
+import {
+  claimSweep,
+  clock,
+  endVanished,
+  findStrays,
+  findVanished,
+  putOffSweep,
+  type Expected,
+} from '../store/sweep.ts';
 
 export interface SweeperOptions {
   readonly pool: Pool;
@@ -38,6 +46,9 @@ type Sweep = OutputOf<typeof bus.policy.orderSweeps>['sweeps'][number];
 
 const firstId = '00000000-0000-0000-0000-000000000000';
 const lastId = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+
+/** Most leases read at once of those that are missing upstream. */
+const missingAtOnce = 1_000;
 
 /** How often it is looked whether a comparison is due, at most. Milliseconds. */
 const longestLookMs = 10_000;
@@ -175,29 +186,55 @@ export class Sweeper {
     relay.nudge();
   }
 
-  async #endVanished(expected: Sweep & Parameters<typeof findVanished>[1]): Promise<void> {
-    const { pool, client, due, logger, onFound } = this.options;
-    for (const lease of await findVanished(pool, expected)) {
-      const { leaseId, organization, integration, provider, handle } = lease;
-      if (this.#stopping || handle === undefined) continue;
-      // By its own handle: the integration may lead to another place by now.
-      const { outcome } = await this.#atUpstream(expected, () =>
-        client.call(bus.minting.inspectAtProvider, {
-          lease_id: leaseId,
-          organization,
-          integration,
-          provider,
-          handle,
-        }),
-      );
-      if (outcome !== 'absent' || !(await endVanished(pool, leaseId))) continue;
-      onFound(provider, 'vanished');
-      logger.warn(
-        { lease_id: leaseId, organization, integration },
-        'what a lease stands for has gone upstream; it is ended',
-      );
-      due.nudge();
+  /** One that can't be inspected keeps none of the others from it; the next comparison looks for it again. */
+  async #endVanished(expected: Sweep & Expected): Promise<void> {
+    const { pool, logger, upstreams } = this.options;
+    const { organization, integration, provider } = expected;
+    let uninspected = 0;
+    let lastError: unknown;
+    for (let from: string | undefined = expected.from; from !== undefined && !this.#stopping;) {
+      const missing: Lease[] = await findVanished(pool, { ...expected, from }, missingAtOnce);
+      for (const lease of missing) {
+        if (this.#stopping) return;
+        try {
+          await this.#endIfVanished(expected, lease);
+        } catch (error) {
+          // Nobody there to ask: the others would only fail the same way, each after a while.
+          if (error instanceof LeftAlone || upstreams.isMintingAway) throw error;
+          uninspected++;
+          lastError = error;
+        }
+      }
+      from = missing.length < missingAtOnce ? undefined : missing.at(-1)?.leaseId;
     }
+    if (uninspected === 0) return;
+    logger.warn(
+      { err: lastError, uninspected, organization, integration, provider },
+      'some leases are missing upstream and could not be inspected; the next comparison looks for them again',
+    );
+  }
+
+  async #endIfVanished(place: Sweep, lease: Lease): Promise<void> {
+    const { pool, client, due, logger, onFound } = this.options;
+    const { leaseId, organization, integration, provider, handle } = lease;
+    if (handle === undefined) return;
+    // By its own handle: the integration may lead to another place by now.
+    const { outcome } = await this.#atUpstream(place, () =>
+      client.call(bus.minting.inspectAtProvider, {
+        lease_id: leaseId,
+        organization,
+        integration,
+        provider,
+        handle,
+      }),
+    );
+    if (outcome !== 'absent' || !(await endVanished(pool, leaseId))) return;
+    onFound(provider, 'vanished');
+    logger.warn(
+      { lease_id: leaseId, organization, integration },
+      'what a lease stands for has gone upstream; it is ended',
+    );
+    due.nudge();
   }
 
   /** Within the same bounds as ends. */

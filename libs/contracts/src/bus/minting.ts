@@ -41,7 +41,7 @@ export const issue = defineOperation({
 export const revokeAtProvider = defineOperation({
   name: 'minting.revoke',
   summary: 'Ends at the provider what a handle names. Idempotent: what is already gone is a success.',
-  bus: { service: 'minting', operation: 'revoke', callers: ['revocation'], timeoutMs: 25_000 },
+  bus: { service: 'minting', operation: 'revoke', callers: ['revocation'], timeoutMs: 25_000, vital: true },
   input: z.strictObject({
     lease_id: Uuid,
     organization: Name,
@@ -73,7 +73,13 @@ export const renewAtProvider = defineOperation({
 export const reconcileAtProvider = defineOperation({
   name: 'minting.reconcile',
   summary: 'Finds what a lease without activation left upstream, by its name, and removes it.',
-  bus: { service: 'minting', operation: 'reconcile', callers: ['revocation'], timeoutMs: 25_000 },
+  bus: {
+    service: 'minting',
+    operation: 'reconcile',
+    callers: ['revocation'],
+    timeoutMs: 25_000,
+    vital: true,
+  },
   input: z.strictObject({ order: Signed }),
   /**
    * `unreachable`: such a thing has no name to be found by; it died unreleased and lives until its native expiry.

@@ -24,7 +24,7 @@ import {
 export const activate = defineOperation({
   name: 'revocation.activate',
   summary: 'The commit point of a mint: no credential is released before this has answered.',
-  bus: { service: 'revocation', operation: 'activate', callers: ['minting'], timeoutMs: 5_000 },
+  bus: { service: 'revocation', operation: 'activate', callers: ['minting'], timeoutMs: 5_000, vital: true },
   input: z.strictObject({
     /** Verified here too: the lease's facts come from policy's signature, not from minting's word. */
     grant: Signed,
@@ -46,7 +46,7 @@ export const activate = defineOperation({
 export const abandon = defineOperation({
   name: 'revocation.abandon',
   summary: 'Says that a mint released nothing. Ends the lease in whatever state it is.',
-  bus: { service: 'revocation', operation: 'abandon', callers: ['minting'], timeoutMs: 5_000 },
+  bus: { service: 'revocation', operation: 'abandon', callers: ['minting'], timeoutMs: 5_000, vital: true },
   input: z.strictObject({
     grant: Signed,
     issuance_traceparent: Traceparent,
@@ -65,7 +65,13 @@ export const abandon = defineOperation({
 export const cancelGrant = defineOperation({
   name: 'revocation.cancel-grant',
   summary: 'Makes sure that a grant that came to nothing can never become a lease.',
-  bus: { service: 'revocation', operation: 'cancel-grant', callers: ['policy'], timeoutMs: 5_000 },
+  bus: {
+    service: 'revocation',
+    operation: 'cancel-grant',
+    callers: ['policy'],
+    timeoutMs: 5_000,
+    vital: true,
+  },
   input: z.strictObject({ grant: Signed }),
   /** `begun`: the register knows the lease, and its events tell what becomes of it. */
   output: z.strictObject({ outcome: z.enum(['cancelled', 'begun']) }),
@@ -89,12 +95,14 @@ export const LeaseView = z.strictObject({
   native_expires_at: Instant.optional(),
   ended_at: Instant.optional(),
   end_reason: z.string().optional(),
-  /** Present while its end, or the clean-up after it, fails and is tried again. */
+  /** Present while its end, or the clean-up after it, fails and is tried again; in the list of what fails also while it is overdue. */
   failing: z
     .strictObject({
-      attempts: z.int(),
-      last_error: text(64).describe('Code of the error table; never text of the upstream'),
-      next_attempt_at: Instant,
+      attempts: z.int().describe('How often it was tried, an attempt in hand included'),
+      last_error: text(64)
+        .optional()
+        .describe('Code of the error table, never text of the upstream; absent while no attempt has failed'),
+      next_attempt_at: Instant.describe('In the past when it should have been tried by now'),
     })
     .optional(),
   revocability: Revocability.optional(),
@@ -114,7 +122,7 @@ export const listLeases = defineOperation({
   bus: { service: 'revocation', operation: 'list-leases', callers: ['gateway'], timeoutMs: 5_000 },
   input: z.strictObject({
     assertion: Signed,
-    /** Which: those that may still work (default), all, or those whose end or clean-up fails and is tried again. */
+    /** Which: those that may still work (default), all, or those whose end or clean-up fails and is tried again, or is overdue. */
     state: z.enum(['live', 'all', 'failing']).default('live'),
     after: Uuid.optional().describe('Keyset: the last lease id of the page before'),
     limit: z.int().min(1).max(500).default(100),
@@ -164,6 +172,20 @@ export const renewLease = defineOperation({
   ],
 });
 
+/** Most leases that are asked about at once. */
+export const mostAskedLeases = 500;
+
+export const endedLeases = defineOperation({
+  name: 'revocation.ended-leases',
+  summary: 'Which of these leases have ended, for when the events that told of it were lost.',
+  bus: { service: 'revocation', operation: 'ended-leases', callers: ['policy'], timeoutMs: 5_000 },
+  /** Issued leases only: one that was never heard of here counts as ended. */
+  input: z.strictObject({ lease_ids: z.array(Uuid).min(1).max(mostAskedLeases) }),
+  /** Some of those asked for; tells nothing else. */
+  output: z.strictObject({ ended: z.array(Uuid).max(mostAskedLeases) }),
+  errors: [],
+});
+
 /** What an end asked for means for one lease, told honestly. */
 export const EndOutcome = z.strictObject({
   lease_id: Uuid,
@@ -177,7 +199,13 @@ export type EndOutcome = z.infer<typeof EndOutcome>;
 export const endLease = defineOperation({
   name: 'revocation.end-lease',
   summary: 'Gives one lease back: a fence first, then the end, tried at once and then for ever.',
-  bus: { service: 'revocation', operation: 'end-lease', callers: ['gateway'], timeoutMs: 30_000 },
+  bus: {
+    service: 'revocation',
+    operation: 'end-lease',
+    callers: ['gateway'],
+    timeoutMs: 30_000,
+    vital: true,
+  },
   input: z.strictObject({ assertion: Signed }),
   output: EndOutcome,
   errors: ['unauthenticated', 'policy_denied', 'not_found'],
@@ -186,7 +214,13 @@ export const endLease = defineOperation({
 export const endSession = defineOperation({
   name: 'revocation.end-session',
   summary: 'Ends all leases of a session that policy has closed, and fences it for ever.',
-  bus: { service: 'revocation', operation: 'end-session', callers: ['gateway'], timeoutMs: 30_000 },
+  bus: {
+    service: 'revocation',
+    operation: 'end-session',
+    callers: ['gateway', 'policy'],
+    timeoutMs: 30_000,
+    vital: true,
+  },
   input: z.strictObject({ assertion: Signed }),
   output: z.strictObject({ matched: z.int().min(0).describe('How many leases it ends') }),
   errors: ['unauthenticated', 'policy_denied'],
@@ -237,7 +271,7 @@ export const AcceptedRevocation = RevocationView.extend({
 export const revoke = defineOperation({
   name: 'revocation.revoke',
   summary: 'Ends all leases of a subject, including those whose mint is under way. Accepted means durable.',
-  bus: { service: 'revocation', operation: 'revoke', callers: ['gateway'], timeoutMs: 30_000 },
+  bus: { service: 'revocation', operation: 'revoke', callers: ['gateway'], timeoutMs: 30_000, vital: true },
   input: z.strictObject({ assertion: Signed }),
   output: AcceptedRevocation,
   errors: ['unauthenticated', 'policy_denied'],
@@ -246,7 +280,7 @@ export const revoke = defineOperation({
 export const fence = defineOperation({
   name: 'revocation.fence',
   summary: 'Stops mints under way for a subject that has just been blocked; ends nothing.',
-  bus: { service: 'revocation', operation: 'fence', callers: ['gateway'], timeoutMs: 10_000 },
+  bus: { service: 'revocation', operation: 'fence', callers: ['gateway'], timeoutMs: 10_000, vital: true },
   input: z.strictObject({ assertion: Signed }),
   output: z.strictObject({}),
   errors: ['unauthenticated', 'policy_denied'],
