@@ -14,7 +14,7 @@ const help = `Usage: npm run test:chaos [-- options]
 
 Without options: every fault once, in about eight minutes.
 
-  --only <text>      just the faults that have this in their names, such as --only "kill at revocation."
+  --only <text>      just the faults that have this in their names, such as --only "kill at revocation."; may be repeated
   --random           faults by chance instead
   --minutes <n>      how long, with --random (default 60)
   --seed <n>         what chance makes of it (default: another each time; printed)
@@ -30,7 +30,7 @@ Examples:
 
 const { values } = parseArgs({
   options: {
-    only: { type: 'string' },
+    only: { type: 'string', multiple: true },
     random: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '60' },
     seed: { type: 'string' },
@@ -57,7 +57,7 @@ async function main(): Promise<void> {
   if (values.sabotage) return finish([await runSabotage(seed, print)]);
   const load = { rate: Number(values.rate), agents: 160 };
   const { only } = values;
-  const chosen = fullPlan().filter(({ name }) => only === undefined || name.includes(only));
+  const chosen = fullPlan().filter(({ name }) => only?.some((text) => name.includes(text)) ?? true);
   const short = runPlan({
     seed,
     plan: values.random ? randomPlan(new Random(seed)) : chosen,

@@ -43,8 +43,11 @@ type Call<T> = (limit: { readonly timeoutMs: number }) => Promise<T>;
 /** Minting gives a call of a provider up before this; several of its replicas may take their turns. Milliseconds. */
 const longestUnderWayMs = bus.minting.revokeAtProvider.bus.timeoutMs;
 
-/** Longest wait when it was not the upstream but a part of Mayfly that did not answer, in milliseconds. */
-const longestOwnWaitMs = 1_000;
+/**
+ * Longest wait when it was not the upstream but a part of Mayfly that did not answer, in milliseconds. Short: a call that a dying
+ * replica took along has cost seconds already, and while none answers, minting's breaker bounds the attempts.
+ */
+const longestOwnWaitMs = 300;
 
 /** Between two looks whether minting answers again. Milliseconds. */
 export const mintingProbeMs = 500;
