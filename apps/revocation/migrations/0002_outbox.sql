@@ -14,3 +14,12 @@ COMMENT ON COLUMN revocation.outbox.event_id IS 'UUIDv7 of the event';
 COMMENT ON COLUMN revocation.outbox.message_id IS 'Nats-Msg-Id: the stream drops a second message with the same one';
 COMMENT ON COLUMN revocation.outbox.event IS 'The CloudEvent, published byte for byte';
 COMMENT ON COLUMN revocation.outbox.created_at IS 'When it was committed, nearly';
+
+CREATE FUNCTION revocation.append_event(event jsonb) RETURNS void LANGUAGE sql AS $$
+  INSERT INTO revocation.outbox (event_id, message_id, event) VALUES ((event ->> 'id')::uuid, event ->> 'id', event::text)
+$$;
+
+-- RFC 3339 in UTC, milliseconds: how events tell instants.
+CREATE FUNCTION revocation.instant(at timestamptz) RETURNS text
+LANGUAGE sql STABLE
+RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');

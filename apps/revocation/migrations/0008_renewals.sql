@@ -1,41 +1,47 @@
 -- Renewal in place: the same lease, the same secret, a later end. In two steps around the call of the provider, like a mint:
 -- first the register notes how late the upstream may come to end it by itself, then the provider is called, then the
 -- later end is committed. A crash in between leaves a lease that ends at its old time.
+--
+-- A renewal may be asked for by another session of the same agent than the one that holds the lease. A fence of the asking
+-- session, or of the user it acts for, stops the renewal like a fence of the lease's own.
 
-ALTER TABLE revocation.leases
-  ADD COLUMN renewals integer NOT NULL DEFAULT 0,
-  ADD COLUMN last_renewed_at timestamptz,
-  ADD COLUMN renewal_id uuid,
-  ADD COLUMN renewal_granted_at timestamptz,
-  ADD COLUMN renewing_until timestamptz;
+-- All that a fence could name to stop a renewal: the lease's subjects, and those of who asks.
+-- asker: session_id, and parent_session_id and "user" where there are any.
+CREATE FUNCTION revocation.renewal_subjects(l revocation.leases, asker jsonb)
+RETURNS TABLE (organization text, kind text, id text) LANGUAGE sql STABLE AS $$
+  SELECT s.* FROM revocation.subjects_of(l) AS s
+  UNION
+  SELECT s.* FROM revocation.subjects_of(jsonb_populate_record(l, asker)) AS s
+$$;
 
-COMMENT ON COLUMN revocation.leases.renewable IS 'Whether its holder may renew it; from the grant';
-COMMENT ON COLUMN revocation.leases.renewals IS 'How often it has been renewed';
-COMMENT ON COLUMN revocation.leases.last_renewed_at IS 'When it was last renewed';
-COMMENT ON COLUMN revocation.leases.renewal_id IS 'The renewal that was begun last; a later begin takes the place of one that never came to its end';
-COMMENT ON COLUMN revocation.leases.renewal_granted_at IS 'When that renewal was granted; no grant of that instant or before is good any more, so each is good once';
-COMMENT ON COLUMN revocation.leases.renewing_until IS 'While a renewal is under way: until then no other begins; null when none is';
-COMMENT ON COLUMN revocation.leases.native_expires_at IS 'When the upstream ends it by itself; while a renewal is under way, or after one that failed, the latest that this can be';
+COMMENT ON FUNCTION revocation.renewal_subjects IS 'Subjects whose fences stop a renewal of a lease by an asker';
 
 -- Whether a fence came after a decision about this lease. What was decided after the fence is policy's to refuse (a block), and
 -- if the fence is a revocation's, the lease is about to end anyway.
-CREATE FUNCTION revocation.is_fenced(l revocation.leases, decided timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
+-- tolerance: how far policy's reading of Postgres' clock may be ahead, as for an activation.
+CREATE FUNCTION revocation.is_fenced(l revocation.leases, asker jsonb, decided timestamptz, tolerance interval)
+RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT EXISTS (
-    SELECT FROM revocation.subjects_of(l) AS subject
+    SELECT FROM revocation.renewal_subjects(l, asker) AS subject
     JOIN revocation.fences f ON f.organization = subject.organization AND f.subject_kind = subject.kind AND f.subject_id = subject.id
-    WHERE f.agent_id IN ('', l.agent_id) AND f.instant >= decided)
+    WHERE f.agent_id IN ('', l.agent_id) AND f.instant >= decided - tolerance)
 $$;
 
+COMMENT ON FUNCTION revocation.is_fenced IS 'Whether a fence of the lease or of the asker came after a decision';
+
 -- Begins a renewal and keeps others away from the lease while the provider is called.
--- not_after: the latest end that policy allows. native_margin: how far the upstream's clock may be off before its own
--- expiry would be earlier than the lease's; the upstream is never told an instant later than the new end plus this.
+-- not_after: the latest end that policy allows. max_life: counted from the decision that granted the lease, as policy counts it.
+-- native_margin: how far the upstream's clock may be off before its own expiry would be earlier than the lease's; the upstream is
+-- never told an instant later than the new end plus this.
 -- outcome: begun (with the row as it was) | not_found | ended | not_renewable | too_often | used | busy | not_later
 CREATE FUNCTION revocation.begin_renewal(
   org text,
   id uuid,
   session uuid,
+  asker jsonb,
   renewal uuid,
   granted timestamptz,
+  tolerance interval,
   not_after timestamptz,
   max_life interval,
   max_count integer,
@@ -60,7 +66,7 @@ BEGIN
   -- Not now(): it may have waited for the row.
   at := clock_timestamp();
   -- Past its expiry it is over, also when nobody has claimed its end yet.
-  IF lease.state <> 'active' OR lease.expires_at <= at OR revocation.is_fenced(lease, granted) THEN
+  IF lease.state <> 'active' OR lease.expires_at <= at OR revocation.is_fenced(lease, asker, granted, tolerance) THEN
     outcome := 'ended';
   ELSIF NOT lease.renewable THEN
     outcome := 'not_renewable';
@@ -71,7 +77,7 @@ BEGIN
   ELSIF lease.renewals >= max_count THEN
     outcome := 'too_often';
   ELSE
-    renewed_until := least(not_after, lease.issued_at + max_life);
+    renewed_until := least(not_after, lease.granted_at + max_life);
     -- A second at least: less is what clocks and roundings make.
     IF renewed_until < lease.expires_at + interval '1 second' THEN
       outcome := 'not_later';
@@ -90,13 +96,17 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION revocation.begin_renewal IS 'Begins a renewal and keeps others away from the lease while the provider is called';
+
 -- The commit point of a renewal, and what it must not race with: an end or a fence that came first wins. Takes the locks
--- that an activation takes, so that a fence and a renewal never overlap.
+-- that an activation takes, and those of who asks, so that a fence and a renewal never overlap.
 -- event: credential.renewed without what only this function knows.
 -- outcome: renewed | ended | lost (another renewal has taken its place)
 CREATE FUNCTION revocation.commit_renewal(
   id uuid,
+  asker jsonb,
   renewal uuid,
+  tolerance interval,
   renewed_until timestamptz,
   native timestamptz,
   event jsonb,
@@ -110,7 +120,7 @@ BEGIN
   -- None of the subjects ever changes.
   SELECT known.* INTO STRICT l FROM revocation.leases known WHERE known.lease_id = id;
   PERFORM pg_advisory_xact_lock_shared(revocation.subject_lock(subject.organization, subject.kind, subject.id))
-    FROM revocation.subjects_of(l) AS subject;
+    FROM revocation.renewal_subjects(l, asker) AS subject;
   SELECT known.* INTO STRICT l FROM revocation.leases known WHERE known.lease_id = id FOR NO KEY UPDATE;
   IF l.state <> 'active' OR l.expires_at <= clock_timestamp() THEN
     outcome := 'ended';
@@ -118,7 +128,7 @@ BEGIN
   ELSIF l.renewal_id IS DISTINCT FROM renewal OR l.renewing_until IS NULL THEN
     outcome := 'lost';
     RETURN;
-  ELSIF revocation.is_fenced(l, l.renewal_granted_at) THEN
+  ELSIF revocation.is_fenced(l, asker, l.renewal_granted_at, tolerance) THEN
     outcome := 'ended';
     RETURN;
   END IF;
@@ -138,3 +148,5 @@ BEGIN
   outcome := 'renewed';
 END
 $$;
+
+COMMENT ON FUNCTION revocation.commit_renewal IS 'The commit point of a renewal: an end or a fence that came first wins';

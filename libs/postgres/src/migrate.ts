@@ -25,8 +25,11 @@ export interface MigrationSettings {
  * transaction: either the schema is up to date afterwards, or it is unchanged. Replicas may race: one migrates, the
  * others wait and then find nothing to do. The schema is created where it is missing and the role may.
  *
- * @throws MayflyError dependency_unavailable when Postgres is away; Error naming what is wrong otherwise, also when a
- * file was put before one that has run already.
+ * A schema that has more than the folder, and the folder's first, is left as it is: a replica of the version before may still
+ * start while a newer one has migrated already.
+ *
+ * @throws MayflyError dependency_unavailable when Postgres is away; Error naming what is wrong otherwise, also when
+ * other migrations ran than the first of the folder, or one was put before them.
  */
 export async function migrate(settings: MigrationSettings): Promise<string[]> {
   const { connectionString, schema, directory, role, lockTimeoutMs = 60_000 } = settings;
@@ -57,7 +60,7 @@ export async function migrate(settings: MigrationSettings): Promise<string[]> {
     });
     return ran.map(({ name }) => name);
   } catch (error) {
-    throw asDependencyError(error);
+    throw asDependencyError(explainOtherMigrations(error, schema));
   } finally {
     // Ends the session, and with it the lock.
     await client.end().catch(() => undefined);
@@ -69,6 +72,21 @@ async function ensureSchema(client: pg.Client, schema: string): Promise<void> {
   const { rowCount } = await client.query('SELECT FROM pg_namespace WHERE nspname = $1', [schema]);
   if (rowCount === 0) await client.query(`CREATE SCHEMA ${quoteName(schema)}`);
 }
+
+/** Whoever starts a newer checkout on the data of an older one meets this first, so the error says what to do. */
+function explainOtherMigrations(error: unknown, schema: string): unknown {
+  const names = error instanceof Error ? otherMigrations.exec(error.message)?.groups : undefined;
+  if (names === undefined) return error;
+  return new Error(
+    `The schema ${schema} was made by another version of Mayfly: it has ${names['ran']} where this version has ` +
+      `${names['expected']}. Start the version that made it; or, if it is a development database that may be lost, stop ` +
+      'Mayfly, delete the folder .mayfly (or the one that MAYFLY_DATA_DIR names) and start again.',
+    { cause: error },
+  );
+}
+
+/** How node-pg-migrate reports it. */
+const otherMigrations = /^Not run migration (?<expected>\S+) is preceding already run migration (?<ran>\S+)$/;
 
 /** One lock per schema: services that share a database migrate at the same time. */
 function lockOf(schema: string): string {

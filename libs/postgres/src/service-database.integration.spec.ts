@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -90,6 +90,31 @@ describe('the database of the services', () => {
     expect(await run(asRole(roles.audit), `SELECT to_regclass('items') AS items`)).toEqual([{ items: null }]);
     await rm(wrong);
     expect(await migrate(settings)).toEqual(['0001_init']);
+  });
+
+  it('is refused, and told what to do, by a version that has other migrations', async () => {
+    const other = await mkdtemp(join(tmpdir(), 'mayfly-migrations-'));
+    await writeFile(join(other, '0001_items.sql'), 'CREATE TABLE things (id int PRIMARY KEY);');
+    await writeFile(join(other, '0002_more.sql'), 'CREATE TABLE more (id int PRIMARY KEY);');
+    const settings = { connectionString: asRole(roles.policy), schema: 'policy', directory: other };
+    await expect(migrate(settings)).rejects.toThrow(
+      /^The schema policy was made by another version .* has 0001_init where this version has 0001_items\. .* delete the folder \.mayfly /,
+    );
+    await rm(other, { recursive: true });
+    expect(await run(asRole(roles.policy), 'SELECT name FROM policy.migrations')).toEqual([
+      { name: '0001_init' },
+    ]);
+    expect(await run(asRole(roles.policy), `SELECT to_regclass('more') AS more`)).toEqual([{ more: null }]);
+  });
+
+  it('is left as it is by an older version whose migrations are the first of those that ran', async () => {
+    const newer = await mkdtemp(join(tmpdir(), 'mayfly-migrations-'));
+    await copyFile(join(directory, '0001_init.sql'), join(newer, '0001_init.sql'));
+    await writeFile(join(newer, '0002_more.sql'), 'CREATE TABLE more (id int PRIMARY KEY);');
+    const settings = { connectionString: asRole(roles.policy), schema: 'policy' };
+    expect(await migrate({ ...settings, directory: newer })).toEqual(['0002_more']);
+    expect(await migrate({ ...settings, directory })).toEqual([]);
+    await rm(newer, { recursive: true });
   });
 
   it('is closed to the other services, to creation and to strangers', async () => {

@@ -1,4 +1,4 @@
-/** What counts against limits. The rules are in `migrations/0002_reservations.sql`. */
+/** What counts against limits. The rules are in `migrations/0006_reservations.sql`. */
 import type { JsonObject } from '@mayfly/contracts';
 import { rowsOf, type Database } from './statement.ts';
 

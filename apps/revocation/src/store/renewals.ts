@@ -1,4 +1,4 @@
-/** Renewal in place: begun, and then committed or given up. The rules are in `migrations/0012_renewal_askers.sql`. */
+/** Renewal in place: begun, and then committed or given up. The rules are in `migrations/0008_renewals.sql`. */
 import type { MayflyEvent, RenewalClaims } from '@mayfly/contracts';
 import { asDependencyError } from '@mayfly/postgres';
 import type { Pool, QueryResultRow } from 'pg';

@@ -22,8 +22,14 @@ CREATE INDEX event_log_seq ON audit.event_log (seq);
 CREATE INDEX event_log_lease ON audit.event_log (lease_id, type) WHERE lease_id IS NOT NULL;
 CREATE INDEX event_log_agent ON audit.event_log (agent_id, seq) WHERE agent_id IS NOT NULL;
 CREATE INDEX event_log_session ON audit.event_log (session_id) WHERE session_id IS NOT NULL;
-CREATE INDEX event_log_trace ON audit.event_log (trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX event_log_organization ON audit.event_log (organization, seq);
+-- Few events have one.
+CREATE INDEX event_log_revocation ON audit.event_log ((event -> 'data' ->> 'revocation_id'))
+  WHERE event -> 'data' ->> 'revocation_id' IS NOT NULL;
+-- A trace is looked for as the lease's own and as that of the request that caused an event. For most events they are the same.
+CREATE INDEX event_log_trace ON audit.event_log (trace_id) WHERE trace_id IS NOT NULL;
+CREATE INDEX event_log_event_trace ON audit.event_log ((event -> 'data' ->> 'event_trace_id'))
+  WHERE event -> 'data' ->> 'event_trace_id' <> trace_id;
 
 -- For events whose time lies where no month has been prepared.
 CREATE TABLE audit.event_log_default PARTITION OF audit.event_log DEFAULT;
@@ -70,31 +76,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION audit.prepare_month(date) IS 'Makes the partition of the month that a day lies in';
-
-CREATE TABLE audit.chain_head (
-  singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-  seq bigint NOT NULL,
-  hash bytea NOT NULL
-);
-INSERT INTO audit.chain_head (seq, hash) VALUES (0, decode(repeat('00', 32), 'hex'));
-COMMENT ON TABLE audit.chain_head IS 'The end of the chain. Its row is locked by whoever writes: one writer at a time, with any number of replicas.';
-COMMENT ON COLUMN audit.chain_head.singleton IS 'There is one row';
-COMMENT ON COLUMN audit.chain_head.seq IS 'seq of the last row';
-COMMENT ON COLUMN audit.chain_head.hash IS 'hash of the last row; 32 zero bytes before the first';
-
-CREATE TABLE audit.checkpoint (
-  seq bigint PRIMARY KEY,
-  hash bytea NOT NULL,
-  at timestamptz NOT NULL,
-  token text NOT NULL
-);
-COMMENT ON TABLE audit.checkpoint IS 'Signed statements of where the chain ended; the same are in a file outside Postgres';
-COMMENT ON COLUMN audit.checkpoint.seq IS 'seq of the last row then';
-COMMENT ON COLUMN audit.checkpoint.hash IS 'hash of the last row then';
-COMMENT ON COLUMN audit.checkpoint.at IS 'When it was signed';
-COMMENT ON COLUMN audit.checkpoint.token IS 'JWS (typ mayfly-checkpoint+jwt) over seq, hash and at';
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit.checkpoint FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit.checkpoint FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
 
 -- Which of these events are there already. One index look-up each, whatever the planner thinks of a table whose statistics are
 -- older than most of its rows: a hash join would read the whole log with every batch.

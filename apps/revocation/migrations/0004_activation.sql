@@ -1,9 +1,13 @@
--- A lease never outlives its session. Policy clamps the TTL at the time of the decision, but a lease lives from its activation on, which
--- may come many seconds later. So the grant brings the session's end along, and it is looked at here, at the commit point.
-
--- As before, and cuts the lease at the end of its session; nothing becomes active after that.
--- facts: of the lease, and session_expires_at
-CREATE OR REPLACE FUNCTION revocation.activate(
+-- The commit point of a mint: the lease becomes active, unless a fence came first.
+--
+-- A lease never outlives its session. Policy clamps the TTL at the time of the decision, but a lease lives from its activation on,
+-- which may come many seconds later. So the grant brings the session's end along; the lease is cut there, and nothing becomes
+-- active after it.
+--
+-- facts: columns of revocation.leases, from the verified grant and the mint, and session_expires_at. event: credential.issued
+-- without the two instants that only this function knows. tolerance: how far policy's reading of Postgres' clock may be ahead.
+-- outcome: active | fenced | maybe_fenced (granted in the second in which the fence was set) | ended
+CREATE FUNCTION revocation.activate(
   facts jsonb,
   event jsonb,
   tolerance interval,

@@ -1,5 +1,6 @@
--- Renewals in the lifecycle: the same columns as before, with the end that the last renewal gave, and four more.
-CREATE OR REPLACE VIEW audit.credential_lifecycle AS
+-- Leases as auditors see them, from the request to the end, with the end that the last renewal gave.
+
+CREATE VIEW audit.credential_lifecycle AS
 SELECT
   first.lease_id,
   first.organization,
@@ -55,17 +56,45 @@ WHERE first.type = 'credential.intended'
    OR (first.type = 'credential.issued' AND NOT EXISTS (
          SELECT FROM audit.event_log AS e WHERE e.lease_id = first.lease_id AND e.type = 'credential.intended'));
 
+COMMENT ON VIEW audit.credential_lifecycle IS 'One row per lease: who held what, when, on whose behalf, and how it ended';
+COMMENT ON COLUMN audit.credential_lifecycle.lease_id IS 'The lease';
+COMMENT ON COLUMN audit.credential_lifecycle.organization IS 'The organization it belongs to';
+COMMENT ON COLUMN audit.credential_lifecycle.session_id IS 'The session that asked';
+COMMENT ON COLUMN audit.credential_lifecycle.agent_id IS 'SPIFFE ID of the agent that asked';
+COMMENT ON COLUMN audit.credential_lifecycle.agent_role IS 'Its role, from verified claims';
+COMMENT ON COLUMN audit.credential_lifecycle."user" IS 'The human on whose behalf it acted';
+COMMENT ON COLUMN audit.credential_lifecycle.task IS 'Its task, from verified claims';
+COMMENT ON COLUMN audit.credential_lifecycle.claimed_task IS 'What it said it was doing';
+COMMENT ON COLUMN audit.credential_lifecycle.credential IS 'The credential that was asked for';
+COMMENT ON COLUMN audit.credential_lifecycle.provider IS 'The kind of upstream';
+COMMENT ON COLUMN audit.credential_lifecycle.scope IS 'What the minted credential could do';
+COMMENT ON COLUMN audit.credential_lifecycle.requested_at IS 'When minting began';
+COMMENT ON COLUMN audit.credential_lifecycle.issued_at IS 'When it became active; null when it never did, and then nobody ever had it';
 COMMENT ON COLUMN audit.credential_lifecycle.expires_at IS 'When Mayfly ends it at the latest, after its last renewal';
 COMMENT ON COLUMN audit.credential_lifecycle.native_expires_at IS 'When the upstream ends it by itself, where it does, after its last renewal';
+COMMENT ON COLUMN audit.credential_lifecycle.revocability IS 'How it can be ended early: immediate, eventual or expiry_only';
+COMMENT ON COLUMN audit.credential_lifecycle.last_used_at IS 'The last use that was reported or observed';
+COMMENT ON COLUMN audit.credential_lifecycle.ended_at IS 'When it ended; null while it lives';
+COMMENT ON COLUMN audit.credential_lifecycle.how_ended IS 'expired, revoked, failed or orphaned; null while it lives';
+COMMENT ON COLUMN audit.credential_lifecycle.end_reason IS 'Why it ended';
+COMMENT ON COLUMN audit.credential_lifecycle.uses IS 'How many uses were reported or observed';
+COMMENT ON COLUMN audit.credential_lifecycle.source_ip IS 'Address of the asker';
+COMMENT ON COLUMN audit.credential_lifecycle.config_version IS 'The configuration by which it was granted';
+COMMENT ON COLUMN audit.credential_lifecycle.policy_ids IS 'The policies that allowed it';
+COMMENT ON COLUMN audit.credential_lifecycle.trace_id IS 'Its trace for life; find it in Jaeger';
 COMMENT ON COLUMN audit.credential_lifecycle.renewals IS 'How often it, with its predecessors, has been renewed';
 COMMENT ON COLUMN audit.credential_lifecycle.last_renewed_at IS 'When it was last renewed; null when it never was';
 COMMENT ON COLUMN audit.credential_lifecycle.predecessor_id IS 'The lease that it took the place of by rotation';
 COMMENT ON COLUMN audit.credential_lifecycle.successor_id IS 'The lease that took its place by rotation';
 
--- SELECT * was written out when the view was made.
-CREATE OR REPLACE VIEW audit.live_credentials AS
+-- Postgres writes SELECT * out when the view is made: whoever gives credential_lifecycle another column makes this one again.
+CREATE VIEW audit.live_credentials AS
 SELECT * FROM audit.credential_lifecycle
 WHERE issued_at IS NOT NULL
   AND (ended_at IS NULL
        -- Mayfly has ended it, but what was handed out works until the upstream's own expiry for whoever does not ask Mayfly.
        OR (revocability = 'expiry_only' AND native_expires_at > now()));
+
+COMMENT ON VIEW audit.live_credentials IS 'Leases that may still work, also those that were ended but can not be called back; the columns are those of credential_lifecycle';
+
+GRANT SELECT ON audit.credential_lifecycle, audit.live_credentials TO mayfly_auditor;

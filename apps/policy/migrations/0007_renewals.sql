@@ -1,10 +1,27 @@
--- Renewal by rotation: a lease gets a successor, and the two count as one.
-ALTER TABLE policy.renewable_leases ADD COLUMN predecessor_id uuid, ADD COLUMN successor_id uuid;
+-- What a renewal starts from. Only leases that can be renewed have a row, so that the others cost nothing. By rotation a lease
+-- gets a successor, and the two count as one.
+CREATE TABLE policy.renewable_leases (
+  lease_id uuid PRIMARY KEY REFERENCES policy.reservations ON DELETE CASCADE,
+  started_at timestamptz NOT NULL,
+  renewals integer NOT NULL DEFAULT 0 CHECK (renewals >= 0),
+  predecessor_id uuid,
+  successor_id uuid,
+  ttl_seconds integer NOT NULL CHECK (ttl_seconds > 0),
+  scope jsonb NOT NULL,
+  claimed_task text,
+  justification text
+);
 
+COMMENT ON TABLE policy.renewable_leases IS 'Granted leases that may be renewed, with what they were granted with; goes with the reservation';
+COMMENT ON COLUMN policy.renewable_leases.lease_id IS 'jti of the grant';
 COMMENT ON COLUMN policy.renewable_leases.started_at IS 'When it, or the first of its predecessors, was granted; the maximum life counts from here';
 COMMENT ON COLUMN policy.renewable_leases.renewals IS 'Renewals so far, with those of its predecessors, as events have told; revocation, which knows for certain, counts those in place again';
 COMMENT ON COLUMN policy.renewable_leases.predecessor_id IS 'The lease that it takes the place of';
 COMMENT ON COLUMN policy.renewable_leases.successor_id IS 'The lease that was last granted to take its place';
+COMMENT ON COLUMN policy.renewable_leases.ttl_seconds IS 'TTL of the grant: what a renewal that asks for nothing gets';
+COMMENT ON COLUMN policy.renewable_leases.scope IS 'Effective scope; a renewal is refused when the credential no longer allows it';
+COMMENT ON COLUMN policy.renewable_leases.claimed_task IS 'What the agent said it was doing';
+COMMENT ON COLUMN policy.renewable_leases.justification IS 'Why the agent said it needed it';
 
 -- Grants a lease its successor. The successor does not count as long as its predecessor stands for it: held_until is over from
 -- the start. Once it is issued, the successor counts and the predecessor no longer does.

@@ -1,8 +1,16 @@
--- A mint that does not know whether it made something (no answer, or stopped for longer than an intent waits) told so in vain when
--- its lease had been cleaned up before: without a handle nothing was looked for again until the next comparison with the upstream.
-
--- As before, and looks once more for what may have come after the clean-up.
-CREATE OR REPLACE FUNCTION revocation.abandon(
+-- The undoing of a mint that released nothing. From absent or intended its lease has failed; if it did become active (the
+-- activation's answer was lost) it is revoked, at once; in any other state its end is under way or done.
+--
+-- What the mint may have left upstream is never forgotten. A mint that does not know whether it made something (no answer, or
+-- stopped for longer than an intent waits) may tell so when its lease has been cleaned up: then it is looked for once more, not
+-- only at the next comparison with the upstream. And a grant that was redeemed twice (a stream that forgot its message ids) may
+-- have made two things: the lease of the other redemption stays, and what this one made is kept in other_handle and removed
+-- after it.
+--
+-- facts: columns of revocation.leases; handle and mint_id where there are any. event: credential.failed. why and cause: reason and
+-- traceparent of the end. nothing_left: the mint knows that nothing of it is upstream.
+-- outcome: failed | revoking | another_mint (active by another redemption of the grant) | unchanged
+CREATE FUNCTION revocation.abandon(
   facts jsonb,
   event jsonb,
   why text,

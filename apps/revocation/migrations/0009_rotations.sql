@@ -1,13 +1,8 @@
 -- Renewal by rotation: a successor lease becomes active, and in the same commit its predecessor is given its last moment.
 
-ALTER TABLE revocation.leases ADD COLUMN predecessor_id uuid, ADD COLUMN successor_id uuid;
-
-COMMENT ON COLUMN revocation.leases.renewals IS 'How often it, with its predecessors, has been renewed';
-COMMENT ON COLUMN revocation.leases.predecessor_id IS 'The lease that it took the place of';
-COMMENT ON COLUMN revocation.leases.successor_id IS 'The lease that took its place; it ends after the grace';
-
 -- Activates a successor, or nothing at all: the predecessor must be alive, of the same session and not rotated yet. An end that
--- came first wins. Raises MF001 to undo the activation when the predecessor is none.
+-- came first wins, and a fence of the predecessor stops its successor: who ended the lease before its successor was active has
+-- ended what was to take its place. Raises MF001 to undo the activation when the predecessor is none.
 -- event: credential.issued of the successor; renewed: credential.renewed of the predecessor without its new end.
 -- outcome: as of activate
 CREATE FUNCTION revocation.activate_successor(
@@ -27,6 +22,15 @@ DECLARE
   at timestamptz;
   old_expires_at timestamptz;
 BEGIN
+  -- Before anything is written, like all shared locks of an activation.
+  PERFORM pg_advisory_xact_lock_shared(revocation.subject_lock(successor.organization, 'lease', predecessor::text));
+  IF EXISTS (
+       SELECT FROM revocation.fences f
+       WHERE f.organization = successor.organization AND f.subject_kind = 'lease' AND f.subject_id = predecessor::text
+         AND f.agent_id IN ('', successor.agent_id) AND f.instant >= successor.granted_at - tolerance) THEN
+    outcome := 'fenced';
+    RETURN;
+  END IF;
   SELECT a.* INTO outcome, lease_issued_at, lease_expires_at FROM revocation.activate(facts, event, tolerance) AS a;
   IF outcome <> 'active' THEN RETURN; END IF;
   at := clock_timestamp();

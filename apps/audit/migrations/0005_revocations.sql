@@ -1,9 +1,5 @@
 -- Revocations as auditors see them: who had what ended, why, and how it went.
 
--- Few events have one.
-CREATE INDEX event_log_revocation ON audit.event_log ((event -> 'data' ->> 'revocation_id'))
-  WHERE event -> 'data' ->> 'revocation_id' IS NOT NULL;
-
 CREATE VIEW audit.revocations AS
 SELECT
   (asked.event -> 'data' ->> 'revocation_id')::uuid AS revocation_id,

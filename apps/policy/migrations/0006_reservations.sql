@@ -1,4 +1,7 @@
 -- Reservations: what counts against limits, and what a repeated Idempotency-Key finds.
+--
+-- An end that no event ever told would hold a place within the limits for ever. So the register is asked about leases whose time
+-- must be over.
 CREATE TABLE policy.reservations (
   lease_id uuid PRIMARY KEY,
   organization text NOT NULL,
@@ -8,6 +11,7 @@ CREATE TABLE policy.reservations (
   grant_expires_at timestamptz NOT NULL,
   held_until timestamptz,
   issued_at timestamptz,
+  asked_about_at timestamptz,
   ended_at timestamptz,
   idempotency_key text,
   idempotency_body text,
@@ -24,6 +28,7 @@ COMMENT ON COLUMN policy.reservations.reserved_at IS 'When the decision was made
 COMMENT ON COLUMN policy.reservations.grant_expires_at IS 'Until then the grant may be redeemed';
 COMMENT ON COLUMN policy.reservations.held_until IS 'Until then it counts without having been issued; null once issued: it counts until it has ended';
 COMMENT ON COLUMN policy.reservations.issued_at IS 'When credential.issued was seen';
+COMMENT ON COLUMN policy.reservations.asked_about_at IS 'When the register was last asked whether the lease has ended; null for nearly all, whose end is told by an event in time';
 COMMENT ON COLUMN policy.reservations.ended_at IS 'When any end of the lease was seen; it counts no longer';
 COMMENT ON COLUMN policy.reservations.idempotency_key IS 'Idempotency-Key of the request; unique within its session';
 COMMENT ON COLUMN policy.reservations.idempotency_body IS 'SHA-256 of the body of the request, hex';
@@ -40,11 +45,15 @@ CREATE INDEX reservations_ended ON policy.reservations (ended_at) WHERE ended_at
 -- one statement, because each of its statements sees what was committed while it waited for a lock; the parts of one
 -- statement all see what was there before.
 --
--- Locks are taken only where something must be counted or found, and always in this order: the session's row (a limit
--- per session, or an idempotency key), then the credential (a limit of concurrent leases). Whoever ends a session
--- takes its row alone, so nothing can deadlock.
+-- Locks are taken in this order: where something must be counted or found, the session's row (a limit per session, or an
+-- idempotency key), then the credential (a limit of concurrent leases); and in any case, shared, the versions of the
+-- configuration. Whoever ends a session takes its row alone, so nothing can deadlock.
 --
--- outcome: reserved | session_ended | limit_per_session | limit_concurrent | still_running | other_body
+-- A replica learns of a new configuration within a second. Until then it decides by an older one, so the reservation says by
+-- which version it was decided, and is refused when there is a newer one: the replica takes that up and decides again.
+--
+-- outcome: reserved | session_ended | outdated_configuration | blocked | limit_per_session | limit_concurrent | still_running |
+-- other_body
 CREATE FUNCTION policy.reserve_lease(
   p_lease_id uuid,
   p_session_id uuid,
@@ -56,6 +65,7 @@ CREATE FUNCTION policy.reserve_lease(
   p_hold_seconds integer,
   p_idempotency_key text,
   p_idempotency_body text,
+  p_config_version integer,
   OUT outcome text,
   OUT decided_at timestamptz,
   OUT session_expires_at timestamptz,
@@ -63,14 +73,18 @@ CREATE FUNCTION policy.reserve_lease(
 ) LANGUAGE plpgsql AS $$
 DECLARE
   first_lease policy.reservations%ROWTYPE;
+  holder_agent text;
+  holder_user text;
   held integer;
 BEGIN
   IF p_per_session IS NOT NULL OR p_idempotency_key IS NOT NULL THEN
-    SELECT s.expires_at INTO session_expires_at FROM policy.sessions s
+    SELECT s.expires_at, s.agent_id, s.user_name INTO session_expires_at, holder_agent, holder_user
+      FROM policy.sessions s
       WHERE s.id = p_session_id AND s.organization = p_organization AND s.kind = 'agent' AND s.ended_at IS NULL
       FOR NO KEY UPDATE;
   ELSE
-    SELECT s.expires_at INTO session_expires_at FROM policy.sessions s
+    SELECT s.expires_at, s.agent_id, s.user_name INTO session_expires_at, holder_agent, holder_user
+      FROM policy.sessions s
       WHERE s.id = p_session_id AND s.organization = p_organization AND s.kind = 'agent' AND s.ended_at IS NULL;
   END IF;
 
@@ -78,12 +92,28 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('mayfly concurrent ' || p_organization || ' ' || p_credential, 0));
   END IF;
 
+  -- Against whoever stores a new version of the configuration, who thus knows of every reservation that a decision by an older
+  -- one has led to. Last of the locks that are waited for long.
+  PERFORM pg_advisory_xact_lock_shared(hashtextextended('mayfly config versions', 0));
+
   -- Not now(), which is when the transaction began: it may have waited for a lock since.
   decided_at := clock_timestamp();
 
   -- A second of life at least, since no lease is shorter.
   IF session_expires_at IS NULL OR session_expires_at < decided_at + interval '1 second' THEN
     outcome := 'session_ended';
+    RETURN;
+  END IF;
+
+  IF EXISTS (SELECT FROM policy.config_versions v WHERE v.version > p_config_version) THEN
+    outcome := 'outdated_configuration';
+    RETURN;
+  END IF;
+
+  -- After the clock was read, so that what slips by a block that commits at this moment was decided before the fence that
+  -- follows the block, and is stopped there.
+  IF policy.block_for(p_organization, p_session_id, holder_agent, holder_user, p_credential, decided_at) IS NOT NULL THEN
+    outcome := 'blocked';
     RETURN;
   END IF;
 
@@ -149,4 +179,4 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION policy.reserve_lease IS 'Checks that a session lives and that limits hold, and reserves one lease, all at one instant';
+COMMENT ON FUNCTION policy.reserve_lease IS 'Checks that a session lives, that the decision was made by the newest configuration, that nothing is blocked and that limits hold, and reserves one lease, all at one instant';
