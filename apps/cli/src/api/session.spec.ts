@@ -45,6 +45,20 @@ describe('keeping a session alive', () => {
     expect(told).toBe(1);
   });
 
+  it('goes on after a refusal or two, which may be those of one replica', async () => {
+    let beats = 0;
+    living.handlers.set(heartbeat.name, () => {
+      if (beats++ % 3 < 2) throw new Refusal('unauthenticated', 'The token is not signed with a known key.');
+      return {};
+    });
+    const alive = await open(living);
+    let told = 0;
+    alive.whenEnded(() => told++);
+    stops.push(alive.keepAlive(0.06));
+    await until(() => beats >= 9);
+    expect(told).toBe(0);
+  });
+
   it('goes on after whatever else fails', async () => {
     let beats = 0;
     living.handlers.set(heartbeat.name, () => {

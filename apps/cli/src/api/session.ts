@@ -12,6 +12,9 @@ import type { z } from 'zod';
 import { asFailure } from '../failure.ts';
 import type { CallLimits, GatewayClient } from './client.ts';
 
+/** How often a session says that it is alive before it would count as silent. */
+const beatsInPeriod = 3;
+
 export class Session {
   readonly #client: GatewayClient;
   readonly #token: Secret;
@@ -78,14 +81,22 @@ export class Session {
 
   /**
    * Says that the session is alive, three times in the period that it was opened with, until the function it answers is called
-   * or the session is over. What else fails is tried again at the next turn.
+   * or the session is over. What else fails is tried again at the next turn, and so is what may be the refusal of one replica
+   * that is out of order: a session is over when it was refused for a whole period.
    */
   keepAlive(heartbeatSeconds: number): () => void {
-    const beat = () =>
-      this.call(http.oauth.heartbeat, {}).catch((error: unknown) => {
-        if (hasEnded(error)) clearInterval(timer);
-      });
-    const timer = setInterval(() => void beat(), (heartbeatSeconds * 1_000) / 3);
+    let refusals = 0;
+    const beat = async () => {
+      try {
+        await this.#client.call(http.oauth.heartbeat, {}, { token: this.#token });
+        refusals = 0;
+      } catch (error) {
+        if (!hasEnded(error) || ++refusals < beatsInPeriod) return;
+        clearInterval(timer);
+        this.#noticeEnd();
+      }
+    };
+    const timer = setInterval(() => void beat(), (heartbeatSeconds * 1_000) / beatsInPeriod);
     return () => clearInterval(timer);
   }
 

@@ -16,6 +16,7 @@ import {
 } from '../register-fixtures.ts';
 import { claimDueLeases, completeEnds, declareFailing, postpone, renewClaims } from '../store/due.ts';
 import type { Register } from '../register.ts';
+import { upstreamOf, type Lease } from '../store/lease.ts';
 import { registerSize } from '../store/reading.ts';
 import { leaseEvent } from '../lease-event.ts';
 
@@ -407,6 +408,14 @@ describe('due leases', () => {
     await makeDue();
     register.start();
     const token = await issueToken(register, 2_000);
+    // A comparison with the upstream of the token asks in vain too, which holds up no end that needs nobody.
+    const place = (await world.row(token)) as unknown as Lease;
+    const unanswered = () => Promise.reject(new MayflyError('dependency_unavailable', 'away'));
+    for (let asked = 0; asked < 10; asked++) {
+      await expect(register.upstreams.attempt(place, unanswered)).rejects.toBeDefined();
+      await expect(register.upstreams.carryOut(place, unanswered)).rejects.toBeDefined();
+    }
+    expect(register.upstreams.waitingForMinting).not.toContain(upstreamOf(place));
     await inState(token, 'expired');
     const row = await world.row(token);
     const late = (row?.['ended_at'] as Date).getTime() - (row?.['native_expires_at'] as Date).getTime();
@@ -424,6 +433,17 @@ describe('due leases', () => {
     await until(async () => (await ended())?.ended === 1_000);
     expect(Date.now() - backAt).toBeLessThan(5_000);
     expect(((await ended())?.first.getTime() ?? Infinity) - backAt).toBeLessThan(1_000);
+  });
+
+  it('are not put off for a minting that was away long ago, when nothing has asked it since', async () => {
+    const settings = { ...quick, MAYFLY_BREAKER_FAILURES: '2', MAYFLY_END_ATTEMPT_MS: '100' };
+    const { upstreams } = world.replica(settings);
+    const place = { organization, integration: 'orders-db', state: 'revoking' } as const;
+    const unanswered = () => Promise.reject(new MayflyError('dependency_unavailable', 'away'));
+    for (let asked = 0; asked < 2; asked++)
+      await expect(upstreams.carryOut(place, unanswered)).rejects.toBeDefined();
+    expect(upstreams.waitingForMinting).toEqual([upstreamOf(place)]);
+    await until(() => upstreams.waitingForMinting.length === 0);
   });
 
   it('of an upstream that ends a long backlog quickly do not hide those of another', async () => {

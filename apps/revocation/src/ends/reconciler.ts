@@ -11,7 +11,7 @@ import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
 import { completeCleanup, orphan, postpone, putOff } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
-import type { Backoff } from './backoff.ts';
+import { retryWaitMs, type Backoff } from './backoff.ts';
 import { LeftAlone, type Upstreams } from './upstreams.ts';
 import type { Claims } from './claims.ts';
 import type { ProviderSlots } from './provider-slots.ts';
@@ -125,7 +125,9 @@ export class Reconciler {
     if (error instanceof LeftAlone)
       return putOff(pool, lease, upstreams.waitOutMs(lease, backoff), error.code);
     const code = error instanceof MayflyError ? error.code : 'internal';
-    const waitMs = upstreams.waitMs(lease, code, backoff);
+    // Also when it is policy that does not answer, which nothing else spares.
+    const isOurs = code === 'dependency_unavailable';
+    const waitMs = isOurs ? retryWaitMs(1, backoff) : upstreams.waitMs(lease, code, backoff);
     const fields = {
       err: error,
       lease_id: lease.leaseId,
@@ -135,7 +137,7 @@ export class Reconciler {
       code,
     };
     // The upstream was not asked, so far as is known: that says nothing of it.
-    if (code === 'dependency_unavailable') {
+    if (isOurs) {
       logger.warn(fields, 'nobody could be asked to clean up after a mint; it will be tried again');
       return putOff(pool, lease, waitMs, code);
     }

@@ -2,8 +2,8 @@
  * How the upstreams are: one that can't be reached is left alone for a few seconds at a time (a circuit breaker each), one
  * lease of those that wait tries again soon, and when it is back all the others are due at once.
  *
- * And how minting is, without which none can be asked: while it does not answer, what needs it stays due and is not taken up,
- * but for one lease of each upstream every half second, that tells when it is back.
+ * And how minting is, without which none can be asked: while it does not answer, ends that need it stay due and are not taken
+ * up, but for one of each upstream every half second, that tells when it is back.
  */
 import { bus, MayflyError, type ErrorCode } from '@mayfly/contracts';
 import { CircuitBreakers } from '@mayfly/domain';
@@ -49,6 +49,9 @@ const longestUnderWayMs = bus.minting.revokeAtProvider.bus.timeoutMs;
  */
 const longestOwnWaitMs = 300;
 
+/** After so many of its looks minting is not taken for away any more when nobody was refused: nothing may be left that asks. */
+const looksUntilForgotten = 2;
+
 /** Between two looks whether minting answers again. Milliseconds. */
 export const mintingProbeMs = 500;
 /** The one name in its breaker. */
@@ -57,8 +60,9 @@ const minting = 'minting';
 export class Upstreams {
   readonly #breakers: CircuitBreakers;
   readonly #minting: CircuitBreakers;
-  /** Upstreams for which minting was asked in vain, since it last answered anything. Those that it is not needed for never are. */
+  /** Upstreams of which minting could not be asked to end something, since it last answered anything. */
   readonly #unasked = new Set<string>();
+  #silentAt = -Infinity;
 
   constructor(private readonly options: UpstreamsOptions) {
     this.#breakers = new CircuitBreakers({
@@ -73,9 +77,10 @@ export class Upstreams {
     return this.#breakers.open;
   }
 
-  /** Whether minting has not answered for several calls in a row. */
+  /** Whether minting has not answered for several calls in a row, the last of them just now. */
   get isMintingAway(): boolean {
-    return this.#minting.open > 0;
+    const forgottenAfterMs = this.options.attemptMs + looksUntilForgotten * mintingProbeMs;
+    return this.#minting.open > 0 && performance.now() - this.#silentAt < forgottenAfterMs;
   }
 
   /** While minting is away, the upstreams that wait for it. */
@@ -88,9 +93,12 @@ export class Upstreams {
     return this.#minting.mayTry(minting, performance.now());
   }
 
-  /** Makes a call about a lease or an integration. Throws `LeftAlone` at once while its upstream is. */
-  attempt<T>(lease: Place, call: Call<T>): Promise<T> {
-    return this.#attempt(lease, () => this.#ask(lease, call));
+  /**
+   * Makes a call about an integration. Throws `LeftAlone` at once while its upstream is. That it is not answered says little of
+   * minting, which has other places for ends.
+   */
+  attempt<T>(place: Place, call: Call<T>): Promise<T> {
+    return this.#attempt(place, () => this.#ask(call));
   }
 
   async #attempt<T>(lease: Place, work: () => Promise<T>): Promise<T> {
@@ -120,13 +128,13 @@ export class Upstreams {
    * minting knows what became of it. So a slow end is one attempt, and one that hangs fails as its upstream's.
    */
   carryOut<Outcome extends string>(
-    lease: Place,
+    lease: Place & Pick<Lease, 'state'>,
     call: Call<{ outcome: Outcome }>,
   ): Promise<Exclude<Outcome, 'under_way'>> {
     return this.#attempt(lease, async () => {
       const started = performance.now();
       while (performance.now() - started < longestUnderWayMs) {
-        const { outcome } = await this.#ask(lease, call);
+        const { outcome } = await this.#ask(call, lease);
         if (outcome !== 'under_way') return outcome as Exclude<Outcome, 'under_way'>;
       }
       throw new MayflyError('provider_unavailable', 'The upstream does not answer.');
@@ -136,7 +144,7 @@ export class Upstreams {
   /** Milliseconds until a lease is tried again after an error of this code. */
   waitMs(lease: Lease, code: ErrorCode, backoff: Backoff): number {
     const waitMs = retryWaitMs(lease.attempts, backoff);
-    if (code === 'dependency_unavailable') return Math.min(waitMs, longestOwnWaitMs);
+    if (code === 'dependency_unavailable') return longestOwnWaitMs * (1 - Math.random() / 2);
     if (code !== 'provider_unavailable') return waitMs;
     const isProbe = this.#breakers.becomeProbe(upstreamOf(lease), performance.now());
     return isProbe ? Math.min(waitMs, this.options.breakerOpenMs) : waitMs;
@@ -154,23 +162,26 @@ export class Upstreams {
     return retryWaitMs(1, { firstMs: Math.max(breakerOpenMs, failingForMs), longestMs });
   }
 
-  /** One call of minting; notes whether it answers at all, if only to refuse. */
-  async #ask<T>(lease: Place, call: Call<T>): Promise<T> {
+  /** One call of minting; notes that it answers, if only to refuse, and that it does not where something of a lease was asked. */
+  async #ask<T>(call: Call<T>, lease?: Place & Pick<Lease, 'state'>): Promise<T> {
     try {
       const answer = await call({ timeoutMs: this.options.attemptMs });
       this.#mintingAnswered();
       return answer;
     } catch (error) {
       if (!(error instanceof MayflyError)) throw error;
-      if (error.code === 'dependency_unavailable') this.#mintingIsSilent(lease);
-      else this.#mintingAnswered();
+      if (error.code !== 'dependency_unavailable') this.#mintingAnswered();
+      else if (lease !== undefined) this.#mintingIsSilent(lease);
       throw error;
     }
   }
 
-  #mintingIsSilent(lease: Place): void {
-    this.#unasked.add(upstreamOf(lease));
-    if (this.#minting.failed(minting, performance.now())) {
+  #mintingIsSilent(lease: Place & Pick<Lease, 'state'>): void {
+    this.#silentAt = performance.now();
+    // A clean-up may be of an upstream whose ends need no minting at all.
+    if (lease.state === 'revoking' || lease.state === 'revocation_failed')
+      this.#unasked.add(upstreamOf(lease));
+    if (this.#minting.failed(minting, this.#silentAt)) {
       this.options.logger.warn({}, 'minting does not answer; what needs it waits until it does');
     }
   }

@@ -58,7 +58,7 @@ export const exchangeToken = defineOperation({
 export const heartbeat = defineOperation({
   name: 'policy.heartbeat',
   summary: 'Says that a session is alive, as any other call in its name does.',
-  bus: { service: 'policy', operation: 'heartbeat', callers: ['gateway'], timeoutMs: 5_000 },
+  bus: { service: 'policy', operation: 'heartbeat', callers: ['gateway'], timeoutMs: 5_000, vital: true },
   input: z.strictObject({ token: SealedToken, source_ip: SourceIp }),
   output: z.strictObject({}),
   errors: ['unauthenticated'],
@@ -67,7 +67,7 @@ export const heartbeat = defineOperation({
 export const endSession = defineOperation({
   name: 'policy.end-session',
   summary: 'Ends a session (RFC 7009) and answers with the assertion by which revocation ends its leases.',
-  bus: { service: 'policy', operation: 'end-session', callers: ['gateway'], timeoutMs: 5_000 },
+  bus: { service: 'policy', operation: 'end-session', callers: ['gateway'], timeoutMs: 5_000, vital: true },
   input: z.strictObject({ token: SealedToken, source_ip: SourceIp }),
   /** Absent when the token is invalid: RFC 7009 §2.2 answers 200 all the same. */
   output: z.strictObject({ assertion: Signed.optional() }),
@@ -156,7 +156,8 @@ export const decideRenewal = defineOperation({
 export const authorize = defineOperation({
   name: 'policy.authorize',
   summary: 'Answers with a signed assertion of who asks for what, for a call that another service answers.',
-  bus: { service: 'policy', operation: 'authorize', callers: ['gateway'], timeoutMs: 5_000 },
+  // Vital, because every end that somebody asks for begins with it.
+  bus: { service: 'policy', operation: 'authorize', callers: ['gateway'], timeoutMs: 5_000, vital: true },
   input: z.strictObject({ token: SealedToken, act: AskedAct, source_ip: SourceIp }),
   output: z.strictObject({ assertion: Signed }),
   errors: ['unauthenticated', 'policy_denied'],
@@ -261,7 +262,13 @@ export const getConfig = defineOperation({
 export const orderReconciliation = defineOperation({
   name: 'policy.order-reconciliation',
   summary: 'Signs the order to remove what a lease without activation may have left upstream.',
-  bus: { service: 'policy', operation: 'order-reconciliation', callers: ['revocation'], timeoutMs: 5_000 },
+  bus: {
+    service: 'policy',
+    operation: 'order-reconciliation',
+    callers: ['revocation'],
+    timeoutMs: 5_000,
+    vital: true,
+  },
   input: z.strictObject({
     lease_id: Uuid,
     organization: Name,
@@ -294,7 +301,7 @@ export const newBlock = {
 export const addBlock = defineOperation({
   name: 'policy.add-block',
   summary: 'Blocks a subject. What is blocked already stays so at least as long as before.',
-  bus: { service: 'policy', operation: 'add-block', callers: ['gateway'], timeoutMs: 5_000 },
+  bus: { service: 'policy', operation: 'add-block', callers: ['gateway'], timeoutMs: 5_000, vital: true },
   input: z.strictObject({
     token: SealedToken,
     ...newBlock,

@@ -150,9 +150,11 @@ export class AdminDatabase {
     };
     deadline.signal.addEventListener('abort', onAbort, { once: true });
     let failed: Error | undefined;
+    let prepared = false;
     let sent = false;
     try {
       const { text, server } = await prepare(client);
+      prepared = true;
       if (this.#isTooLate(deadline)) throw tooLate();
       sent = true;
       const results: unknown = await (values === undefined
@@ -162,7 +164,8 @@ export class AdminDatabase {
       return { rows, server };
     } catch (error) {
       const failure = upstreamFailure(error, sent);
-      if (!sent || ownTransactions === true || failure.effect === 'unknown') failed = failure;
+      const isClean = prepared && !(sent && ownTransactions === true) && failure.effect !== 'unknown';
+      if (!isClean) failed = failure;
       if (sqlStateOf(failure.cause) === arrivedLate) this.#reached.delete(client);
       throw failure;
     } finally {

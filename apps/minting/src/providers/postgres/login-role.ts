@@ -103,8 +103,8 @@ export async function createLoginRole(
 }
 
 /**
- * Runs custom statements as one transaction, which holds the group in place. Unless one of them commits, or calls what
- * does: so whichever fails, something may be there. Answers with which server it is.
+ * Runs custom statements as one transaction, which holds the group in place. Unless one of them is a COMMIT: so whichever fails,
+ * something may be there. (A procedure that commits can't be called in there; PostgreSQL refuses it.) Answers with which server it is.
  */
 export async function runCreationStatements(
   database: AdminDatabase,
