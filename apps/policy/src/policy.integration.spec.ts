@@ -98,7 +98,7 @@ describe('policy on the bus', () => {
     const [connection] = connections;
     if (connection === undefined) throw new Error('not connected');
     const hearing = new Hearing(performance.now() - 600_000, 3_600_000);
-    void loseAtReconnects(connection, hearing);
+    loseAtReconnects(connection, hearing);
     await connection.reconnect();
     await waitUntil('the loss', () => hearing.secondsAt(performance.now()) < 500, { deadlineMs: 5_000 });
     await connection.flush();

@@ -96,7 +96,7 @@ export class PolicyModule {
       onStep: (step) => failpoint(`policy.relay.${step}`),
     });
     const hearing = new Hearing(performance.now(), settings.MAYFLY_SESSION_SWEEP_MS + latestSweepMs);
-    void loseAtReconnects(host.connection, hearing);
+    loseAtReconnects(host.connection, hearing);
     const assertions = new TokenSigner(tokenKinds.assertion, keys.assertion);
     const sweeper = new Sweeper({
       pool,

@@ -2,7 +2,7 @@
  * How Mayfly's services talk: typed requests over NATS, events and signals over JetStream with explicit acknowledgement,
  * the outbox, and the one declaration of streams, consumers and permissions.
  */
-export { type BusLogger, type BusSettings, connectBus, isConnected } from './connection.ts';
+export { type BusLogger, type BusSettings, connectBus, isConnected, watch } from './connection.ts';
 export { remainingMs, withDeadline, withoutDeadline } from './deadline.ts';
 export { BusClient, type BusClientOptions } from './rpc/client.ts';
 export { Handles } from './rpc/handles.ts';

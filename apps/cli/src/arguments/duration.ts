@@ -1,5 +1,5 @@
 /** Durations of the command line: `90s`, `15m`, `1h`, `7d`. */
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 
 const seconds = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
 
@@ -32,4 +32,11 @@ export function parseUntil(text: string, now: Date): number {
     );
   }
   return seconds;
+}
+
+/** `--timeout` of the commands that wait for a revocation; seconds. */
+export function waitTimeout(): Option {
+  return new Option('--timeout <duration>', 'with --wait: how long at most')
+    .argParser((text: string) => parseDuration(text))
+    .default(600, '10m');
 }

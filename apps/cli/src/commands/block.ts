@@ -2,7 +2,7 @@
 import { BlockSubject, http, mostBlocks, type Block } from '@mayfly/contracts';
 import { Option, type Command } from 'commander';
 import { advising, maybeDone, onlyFor, type Advice } from '../advice.ts';
-import { parseDuration, parseUntil } from '../arguments/duration.ts';
+import { parseUntil, waitTimeout } from '../arguments/duration.ts';
 import { addSubjectOptions, subjectsOf, subjectText, type SubjectOptions } from '../arguments/subject.ts';
 import type { Session } from '../api/session.ts';
 import type { CommandContext } from '../command-context.ts';
@@ -41,7 +41,7 @@ export function registerBlock(program: Command, context: CommandContext): void {
     )
     .option('--revoke', 'end the leases that it has, too')
     .option('--wait', 'with --revoke: follow it until all have ended')
-    .option('--timeout <duration>', 'with --wait: how long at most', parseDuration, 600)
+    .addOption(waitTimeout())
     .option('--json', 'print JSON; with --wait: JSON lines')
     .addHelpText(
       'after',

@@ -2,7 +2,7 @@
 import { http, type RevocationView } from '@mayfly/contracts';
 import type { Command } from 'commander';
 import { advising, onlyFor, type Advice } from '../advice.ts';
-import { parseDuration } from '../arguments/duration.ts';
+import { waitTimeout } from '../arguments/duration.ts';
 import { subjectText } from '../arguments/subject.ts';
 import type { Session } from '../api/session.ts';
 import type { CommandContext } from '../command-context.ts';
@@ -28,7 +28,7 @@ export function registerRevocations(program: Command, context: CommandContext): 
     .description('list revocations, or show one and which of its leases have not ended')
     .argument('[revocation-id]', 'one revocation')
     .option('--wait', 'follow it until all of its leases have ended')
-    .option('--timeout <duration>', 'with --wait: how long at most', parseDuration, 600)
+    .addOption(waitTimeout())
     .option('--json', 'print JSON; with --wait: JSON lines')
     .addHelpText(
       'after',

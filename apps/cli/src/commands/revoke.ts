@@ -2,7 +2,7 @@
 import { http, type RevocationSubject } from '@mayfly/contracts';
 import type { Command } from 'commander';
 import { advising, maybeDone, onlyFor, type Advice } from '../advice.ts';
-import { parseDuration } from '../arguments/duration.ts';
+import { waitTimeout } from '../arguments/duration.ts';
 import { addSubjectOptions, subjectsOf, subjectText, type SubjectOptions } from '../arguments/subject.ts';
 import type { CommandContext } from '../command-context.ts';
 import { CommandFailure, usageExit, usageFailure } from '../failure.ts';
@@ -35,7 +35,7 @@ export function registerRevoke(program: Command, context: CommandContext): void 
   command
     .option('--reason <text>', 'why, for the audit log; needed with a subject')
     .option('--wait', 'follow it until all have ended')
-    .option('--timeout <duration>', 'with --wait: how long at most', parseDuration, 600)
+    .addOption(waitTimeout())
     .option('--yes', 'do not ask before revoking an integration, an organization or everything')
     .option('--json', 'print JSON; with --wait: JSON lines')
     .addHelpText(

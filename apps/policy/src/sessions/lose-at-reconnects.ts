@@ -1,16 +1,18 @@
 /** What a broken connection does to hearing. */
+import { watch } from '@mayfly/messaging';
 import type { ServiceHost } from '@mayfly/service';
 import type { Hearing } from './hearing.ts';
 
 /**
  * Between two sweeps a connection may break and come back, and what was sent meanwhile was not heard; a server that hung was
- * given up only after seconds of silence. Resolves when the connection is closed.
+ * given up only after seconds of silence.
  */
-export async function loseAtReconnects(
-  connection: Pick<ServiceHost['connection'], 'status'>,
+export function loseAtReconnects(
+  connection: ServiceHost['connection'],
   hearing: Pick<Hearing, 'isLost'>,
-): Promise<void> {
-  for await (const { type } of connection.status()) {
-    if (type === 'disconnect' || type === 'reconnect') hearing.isLost(performance.now());
-  }
+): void {
+  const { onDisconnect, onReconnect } = watch(connection);
+  const lose = () => hearing.isLost(performance.now());
+  onDisconnect.add(lose);
+  onReconnect.add(lose);
 }
