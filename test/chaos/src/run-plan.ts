@@ -75,6 +75,8 @@ export interface RunOptions extends ChaosStackOptions {
 
 const ttlSeconds = [2, 6] as const;
 const recoveredWithinMs = 10_000;
+/** Far longer than any takes. */
+const longestFaultMs = 180_000;
 
 interface Episode {
   readonly fault: string;
@@ -216,16 +218,21 @@ async function suffer(scene: Scene, fault: Fault): Promise<Episode> {
   };
   let mended = Date.now();
   try {
-    await fault.run(scene, async (work) => {
-      const window = faults.begin(fault.name);
-      try {
-        return await work();
-      } finally {
-        faults.end(window);
-        mended = window.end;
-      }
-    });
+    await withinMs(
+      longestFaultMs,
+      fault.name,
+      fault.run(scene, async (work) => {
+        const window = faults.begin(fault.name);
+        try {
+          return await work();
+        } finally {
+          faults.end(window);
+          mended = window.end;
+        }
+      }),
+    );
   } catch (error) {
+    faults.endOpen();
     if (error instanceof FaultNotPossible) episode.notPossible = error.message;
     else episode.problems.push(error instanceof Error ? error.message : String(error));
   }
@@ -238,6 +245,16 @@ async function suffer(scene: Scene, fault: Fault): Promise<Episode> {
     episode.problems.push(`nothing was issued within ${String(recoveredWithinMs / 1000)} s after it`);
   episode.tookMs.push(Date.now() - mended);
   return episode;
+}
+
+/** Rejects when `work` takes longer: a suite that hangs tells nothing. */
+async function withinMs(deadlineMs: number, name: string, work: Promise<void>): Promise<void> {
+  const over = new AbortController();
+  const tooLong = sleep(deadlineMs, undefined, { signal: over.signal }).then(() => {
+    throw new Error(`${name} was not over after ${String(deadlineMs / 1000)} s`);
+  });
+  tooLong.catch(() => undefined);
+  await Promise.race([work, tooLong]).finally(() => over.abort());
 }
 
 /** What should have ended by then has; answers with how many have not when the grace is over. */

@@ -24,6 +24,11 @@ export class FaultLog {
     window.end = Date.now();
   }
 
+  /** Of a fault that was given up on. */
+  endOpen(): void {
+    for (const window of this.#windows) if (window.end === Infinity) this.end(window);
+  }
+
   /** Something that was noticed only when it was over. */
   add(window: FaultWindow): void {
     this.#windows.push(window);

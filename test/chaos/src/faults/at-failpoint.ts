@@ -9,7 +9,11 @@ import type { Fault, Scene } from './fault.ts';
 type Provocation = (scene: Scene) => Promise<void>;
 
 const reachedWithinMs = 21_000;
+/** What is provoked comes up after a start and the time of an orphan. */
+const provokedWithinMs = 9_000;
 const provokedTimes = 3;
+/** From taking the order, which a process does right before it kills itself. */
+const diesWithinMs = 2_000;
 
 /** Steps that the load alone does not reach. */
 const provocations: Readonly<Record<string, Provocation>> = {
@@ -52,28 +56,28 @@ async function stopAt(scene: Scene, failpoint: string, action: 'kill' | 'pause')
   try {
     const provoke = provocations[failpoint];
     if (provoke === undefined) return await reached(reachedWithinMs);
-    for (let tries = 1; tries < provokedTimes; tries++) {
+    for (let tries = 1; !scene.orderTaken(); tries++) {
       // It may be the very process that the provocation starts which dies, before it is ready.
       await provoke(scene).catch(() => undefined);
-      if (
-        await reached(reachedWithinMs / provokedTimes).then(
-          () => true,
-          () => false,
-        )
-      )
-        return;
+      try {
+        return await reached(provokedWithinMs);
+      } catch (error) {
+        if (tries === provokedTimes) throw error;
+      }
     }
-    await reached(reachedWithinMs / provokedTimes);
   } finally {
     scene.withdrawOrder();
   }
 }
 
 export async function dieAt(scene: Scene, failpoint: string): Promise<void> {
-  await stopAt(scene, failpoint, 'kill');
   const service = scene.stack.services[serviceOf(failpoint)];
-  await service.process().exited;
-  await service.restart();
+  const before = service.process();
+  await stopAt(scene, failpoint, 'kill');
+  const isDead = await Promise.race([service.process().exited.then(() => true), sleep(diesWithinMs, false)]);
+  if (isDead) return service.restart();
+  // A provocation may have put another in its place already.
+  if (service.process() === before) throw new Error(`${failpoint} was reached, and its process lives`);
 }
 
 /** Policy has an event of its own to tell. */
@@ -89,9 +93,17 @@ async function revocationDies({ stack }: Scene): Promise<void> {
   await revocation.restart();
 }
 
-/** What minting had in hand becomes an orphan. */
-async function mintingDies({ stack }: Scene): Promise<void> {
-  const { minting } = stack.services;
+/** What minting had in hand becomes an orphan: it has a lot in hand right after it did not run for a moment. */
+async function mintingDies(scene: Scene): Promise<void> {
+  const { minting } = scene.stack.services;
+  await scene.load.untilIssued(provokedWithinMs);
+  if (scene.orderTaken()) return;
+  minting.process().kill('SIGSTOP');
+  await sleep(300);
+  minting.process().kill('SIGCONT');
+  await sleep(50);
+  // It has died by the order already: then who has ordered that starts it again.
+  if (scene.orderTaken()) return;
   await minting.kill('SIGKILL');
   await minting.restart();
 }
