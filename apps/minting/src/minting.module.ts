@@ -1,6 +1,7 @@
 /** Wiring of minting: keys, providers, use cases, handlers. */
 import { Inject, Module, type DynamicModule, type OnApplicationShutdown } from '@nestjs/common';
 import { CircuitBreakers } from '@mayfly/domain';
+import { PeerBreaker } from '@mayfly/messaging';
 import type { ServiceHost } from '@mayfly/service';
 import { openBreakers } from '@mayfly/telemetry';
 import {
@@ -13,10 +14,10 @@ import {
 } from '@mayfly/tokens';
 import { EndAtProvider } from './end/end-at-provider.ts';
 import { EndHandler } from './end/end.handler.ts';
-import { Admission } from './issue/admission.ts';
 import { IssueLease } from './issue/issue-lease.ts';
 import { IssueHandler } from './issue/issue.handler.ts';
 import { Withdrawals } from './issue/withdrawals.ts';
+import { Admission } from './providers/admission.ts';
 import type { Provider } from './providers/provider.ts';
 import { ProviderRunner } from './providers/provider-runner.ts';
 import { createProviders } from './providers/registry.ts';
@@ -28,6 +29,9 @@ import { InspectToolToken } from './tool-tokens/inspect-tool-token.ts';
 import { TOOL_TOKEN_KEYS, ToolTokensHandler } from './tool-tokens/tool-tokens.handler.ts';
 
 const PROVIDERS = Symbol('PROVIDERS');
+
+/** Between two mints that find out whether a revocation that was silent is back. Milliseconds. */
+const revocationProbeMs = 500;
 
 @Module({})
 export class MintingModule implements OnApplicationShutdown {
@@ -65,12 +69,18 @@ export class MintingModule implements OnApplicationShutdown {
       secrets,
       deadlineMs: settings.MAYFLY_PROVIDER_DEADLINE_MS,
     });
-    const withdrawals = new Withdrawals({ runner, client, handles, logger });
     const breakers = new CircuitBreakers({
       failures: settings.MAYFLY_BREAKER_FAILURES,
       openMs: settings.MAYFLY_BREAKER_OPEN_MS,
     });
     openBreakers(host.metrics, (gauge) => gauge.set(breakers.open));
+    const revocation = new PeerBreaker({
+      peer: 'revocation',
+      failures: settings.MAYFLY_BREAKER_FAILURES,
+      openMs: revocationProbeMs,
+      logger,
+    });
+    const withdrawals = new Withdrawals({ runner, client, revocation, handles, logger });
     const admission = new Admission({
       perIntegration: settings.MAYFLY_MINTS_PER_INTEGRATION,
       queue: settings.MAYFLY_MINT_QUEUE,
@@ -78,6 +88,7 @@ export class MintingModule implements OnApplicationShutdown {
     });
     const issueLease = new IssueLease({
       breakers,
+      revocation,
       grants: new TokenVerifier(tokenKinds.grant, grantKeys, { audience }),
       publisher,
       client,

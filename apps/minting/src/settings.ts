@@ -25,7 +25,7 @@ const settings = z.object({
   MAYFLY_POSTGRES_CONNECTIONS: count(16),
   /** `statement_timeout` there. A statement starts only while this much of the provider's deadline is left. */
   MAYFLY_POSTGRES_STATEMENT_TIMEOUT_MS: milliseconds(10_000),
-  /** Longest wait for a connection. */
+  /** Longest wait for a free connection, and longest that making one takes. */
   MAYFLY_POSTGRES_CONNECT_TIMEOUT_MS: milliseconds(5_000),
   /** How long a scope's group role is taken for complete: new tables are granted after this at the latest. */
   MAYFLY_POSTGRES_GROUP_FRESH_MS: milliseconds(60_000),

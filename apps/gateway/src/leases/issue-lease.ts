@@ -28,8 +28,17 @@ export type Allowed = Pick<
   'lease_id' | 'grant' | 'recipient' | 'ttl_adjusted' | 'give_back'
 >;
 
+/** Longest that the end of what may live waits for policy to say whether it does. Milliseconds. */
+const releaseTimeoutMs = 2_000;
+/** Longest pauses between attempts to give a place back, up to half of each cut off by chance; after them its time is nearly over. */
+const releasePausesMs = [1_000, 3_000, 9_000, 27_000];
+/** Of so many at once; the places of others are free when their time is over. */
+const mostReleasedLater = 5_000;
+
 @Injectable()
 export class IssueLease {
+  #releasingLater = 0;
+
   constructor(
     private readonly gate: PolicyGate,
     private readonly client: BusClient,
@@ -91,22 +100,54 @@ export class IssueLease {
     try {
       return await this.client.call(bus.minting.issue, { grant: decision.grant });
     } catch (error) {
-      // No answer is not a no: the lease may have become active, and nobody would ever hold its secret.
-      if (!(error instanceof MayflyError) || error.code === 'dependency_unavailable')
-        this.#endUndelivered(decision);
-      if (!(error instanceof MayflyError) || errorTable[error.code].retryable) this.#release(decision);
+      void this.#takeBack(decision, error);
       throw error;
     }
   }
 
   /**
-   * Whatever came of it, nobody holds its secret: its place within the limits is for the next attempt. Not waited for; a mint
-   * that has begun tells by itself when it is over.
+   * Whatever came of it, nobody holds its secret: its place within the limits is for the next attempt, and what has begun ends. Not
+   * waited for.
    */
-  #release({ lease_id, grant }: Allowed): void {
-    this.client.call(bus.policy.releaseReservation, { grant }).catch((error: unknown) => {
-      this.logger.warn({ err: error, lease_id }, 'a place within the limits is held until its time is over');
-    });
+  async #takeBack(decision: Allowed, failure: unknown): Promise<void> {
+    const isKnown = failure instanceof MayflyError;
+    if (isKnown && !errorTable[failure.code].retryable) return;
+    const outcome = await this.#release(decision).catch(() => 'unknown' as const);
+    // No answer is not a no: the lease may have become active, or may yet. With any other a mint tells by itself when it is over.
+    const mayLive = !isKnown || failure.code === 'dependency_unavailable';
+    if (mayLive && outcome !== 'released') this.#endUndelivered(decision);
+    if (outcome === 'unknown') await this.#releaseLater(decision);
+  }
+
+  /** Whoever is away is mostly back soon, and nothing else would free a place of which no mint knows. */
+  async #releaseLater(decision: Allowed): Promise<void> {
+    if (this.#releasingLater >= mostReleasedLater) return;
+    this.#releasingLater++;
+    try {
+      for (const pauseMs of releasePausesMs) {
+        // By chance, because where one comes to nothing many do.
+        await pause(pauseMs * (1 - Math.random() / 2));
+        const isReleased = await this.#release(decision).then(
+          () => true,
+          (error: unknown) => {
+            const { lease_id } = decision;
+            this.logger.warn(
+              { err: error, lease_id },
+              'a place within the limits could not be given back yet',
+            );
+            return false;
+          },
+        );
+        if (isReleased) return;
+      }
+    } finally {
+      this.#releasingLater--;
+    }
+  }
+
+  async #release({ grant }: Allowed): Promise<'released' | 'begun'> {
+    const limit = { timeoutMs: releaseTimeoutMs };
+    return (await this.client.call(bus.policy.releaseReservation, { grant }, limit)).outcome;
   }
 
   /** Before the new mint, so that the two never live side by side. A first lease that was never registered is no obstacle. */
@@ -128,6 +169,11 @@ export class IssueLease {
       );
     });
   }
+}
+
+/** Keeps no process alive. */
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
 }
 
 async function openSecret(key: SealingKeyPair, sealed: string): Promise<JsonObject> {

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { bus, MayflyError, type GrantClaims, type MayflyEvent } from '@mayfly/contracts';
 import { CircuitBreakers, Secret } from '@mayfly/domain';
+import { PeerBreaker } from '@mayfly/messaging';
 import {
   generateSealingKeyPair,
   HandleBox,
@@ -20,7 +21,7 @@ import { join } from 'node:path';
 import { ProviderRejected, ProviderUnavailable } from '../providers/provider-error.ts';
 import type { Minted } from '../providers/provider.ts';
 import type { MintCall, ProviderRunner } from '../providers/provider-runner.ts';
-import { Admission } from './admission.ts';
+import { Admission } from '../providers/admission.ts';
 import { IssueLease } from './issue-lease.ts';
 import { Withdrawals } from './withdrawals.ts';
 
@@ -111,9 +112,16 @@ describe('IssueLease', () => {
         return operation === bus.revocation.activate ? behaviour.activate() : behaviour.abandon();
       },
     } as unknown as ConstructorParameters<typeof IssueLease>[0]['client'];
+    const revocation = new PeerBreaker({
+      peer: 'revocation',
+      failures: 3,
+      openMs: 60_000,
+      logger: { warn: () => undefined },
+    });
     const withdrawals = new Withdrawals({
       runner,
       client,
+      revocation,
       handles,
       logger: { warn: () => undefined },
       retryPausesMs: [1],
@@ -133,6 +141,7 @@ describe('IssueLease', () => {
       admission: new Admission({ perIntegration: 2, queue: 2, waitMs: 1000 }),
       withdrawals,
       breakers: new CircuitBreakers({ failures: 3, openMs: 60_000 }),
+      revocation,
     });
   });
 
@@ -179,6 +188,27 @@ describe('IssueLease', () => {
     behaviour.mint = working;
     const elsewhere = claims({ integration: { ...claims().integration, name: 'other-db' } });
     await expect(issueLease.issue(await sign(elsewhere))).resolves.toMatchObject({ lease_id: elsewhere.jti });
+  });
+
+  it('makes nothing, not even an intent, while the register that would have to activate it is silent', async () => {
+    const silence = () => Promise.reject(new MayflyError('dependency_unavailable', 'silent'));
+    behaviour.activate = behaviour.abandon = silence;
+    for (let count = 0; count < 2; count++) await failure(issueLease.issue(await sign(claims())));
+    steps.length = 0;
+    expect((await failure(issueLease.issue(await sign(claims()))))?.code).toBe('dependency_unavailable');
+    expect(steps).toEqual([]);
+  });
+
+  it.each([
+    ['refuses', () => Promise.reject(new MayflyError('lease_ended', 'no'))],
+    [
+      'is silent about activations but hears of withdrawals',
+      () => Promise.reject(new MayflyError('dependency_unavailable', 'silent')),
+    ],
+  ])('goes on while the register %s', async (_, activate) => {
+    behaviour.activate = activate;
+    for (let count = 0; count < 4; count++) await failure(issueLease.issue(await sign(claims())));
+    expect(steps.filter((step) => step === 'mint')).toHaveLength(4);
   });
 
   it('I2: records the intent, mints, activates, and only then releases the secret, sealed to the recipient', async () => {

@@ -5,16 +5,16 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { bus, MayflyError, type GrantClaims, type OutputOf } from '@mayfly/contracts';
-import { remainingMs, type BusClient, type EventPublisher } from '@mayfly/messaging';
+import { remainingMs, type BusClient, type EventPublisher, type PeerBreaker } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import { currentTraceparent, SpanAttribute, traceIdOf, withSpan } from '@mayfly/telemetry';
 import { sealTo, type TokenVerifier } from '@mayfly/tokens';
 import { providerDefinitions, type CircuitBreakers } from '@mayfly/domain';
 import { sealHandle, type Handles } from '../lease-handle.ts';
 import type { Minted } from '../providers/provider.ts';
-import { asMayflyError, asProviderFailure } from '../providers/provider-error.ts';
+import { asMayflyError, asProviderFailure, noteFailure } from '../providers/provider-error.ts';
 import type { ProviderRunner } from '../providers/provider-runner.ts';
-import type { Admission } from './admission.ts';
+import type { Admission } from '../providers/admission.ts';
 import { intendedEvent } from './intent.ts';
 import type { Withdrawals } from './withdrawals.ts';
 
@@ -36,6 +36,8 @@ export interface IssueLeaseOptions {
   readonly admission: Admission;
   /** By integration: one that can't be reached is not asked by every mint. */
   readonly breakers: CircuitBreakers;
+  /** While revocation does not answer, nothing is made that it would have to activate. */
+  readonly revocation: PeerBreaker;
   readonly withdrawals: Withdrawals;
 }
 
@@ -87,6 +89,7 @@ export class IssueLease {
   async #redeem(redemption: Redemption): Promise<Issued> {
     const { grant, traceparent } = redemption;
     checkNotExpired(grant);
+    this.options.revocation.refuseWhileSilent();
     failpoint('minting.intent.before');
     await this.#recordIntent(grant, traceparent);
     failpoint('minting.intent.after');
@@ -99,16 +102,18 @@ export class IssueLease {
         sealTo(grant.recipient_key, minted.secret.reveal(), { contentType: 'json' }),
       ]);
       failpoint('minting.activation.before');
-      const { issued_at, expires_at } = await this.options.client.call(bus.revocation.activate, {
-        grant: redemption.signedGrant,
-        handle,
-        issuance_traceparent: traceparent,
-        revocability,
-        fingerprints: [...minted.fingerprints],
-        use_keys: minted.useKeys,
-        mint_id: redemption.mintId,
-        ...nativeExpiry(minted),
-      });
+      const { issued_at, expires_at } = await this.options.revocation.listening(() =>
+        this.options.client.call(bus.revocation.activate, {
+          grant: redemption.signedGrant,
+          handle,
+          issuance_traceparent: traceparent,
+          revocability,
+          fingerprints: [...minted.fingerprints],
+          use_keys: minted.useKeys,
+          mint_id: redemption.mintId,
+          ...nativeExpiry(minted),
+        }),
+      );
       failpoint('minting.reply.before');
       return {
         lease_id: grant.jti,
@@ -172,9 +177,7 @@ export class IssueLease {
       return minted;
     } catch (error) {
       const failure = asProviderFailure(error);
-      if (failure.code === 'provider_unavailable')
-        this.options.breakers.failed(placeOf(grant), performance.now());
-      else this.options.breakers.succeeded(placeOf(grant));
+      noteFailure(this.options.breakers, placeOf(grant), failure);
       await this.#withdraw({ ...redemption, reason: failure.code, mayBeLeft: failure.effect === 'unknown' });
       throw asMayflyError(failure);
     }

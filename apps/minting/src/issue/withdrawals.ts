@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bus, MayflyError, type GrantClaims } from '@mayfly/contracts';
-import { withoutDeadline, type BusClient } from '@mayfly/messaging';
+import { withoutDeadline, type BusClient, type PeerBreaker } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import type { Logger } from '@mayfly/telemetry';
 import { sealHandle, type Handles } from '../lease-handle.ts';
@@ -30,6 +30,8 @@ export interface Withdrawal {
 export interface WithdrawalsOptions {
   readonly runner: Pick<ProviderRunner, 'revoke'>;
   readonly client: Pick<BusClient, 'call'>;
+  /** Told whether it answers, as by mints: the one that was let through to find out may have failed before it was asked. */
+  readonly revocation: Pick<PeerBreaker, 'listening'>;
   readonly handles: Handles;
   readonly logger: Pick<Logger, 'warn'>;
   /** Longest pauses between the attempts to tell revocation, in milliseconds; up to half of each is cut off by chance. */
@@ -60,7 +62,7 @@ export class Withdrawals {
 
   async #withdraw(withdrawal: Withdrawal): Promise<void> {
     const { signedGrant, traceparent, mintId, reason, grant } = withdrawal;
-    const { retryPausesMs = [200, 400, 800, 1_600, 3_000] } = this.options;
+    const { client, revocation, retryPausesMs = [200, 400, 800, 1_600, 3_000] } = this.options;
     failpoint('minting.withdrawal.before');
     const cleanup = await this.#cleanUp(withdrawal);
     failpoint('minting.withdrawal.after');
@@ -76,7 +78,7 @@ export class Withdrawals {
       // do, and all of them at once are more than revocation takes.
       if (pauseMs > 0) await sleep(pauseMs * (1 - Math.random() / 2));
       try {
-        await this.options.client.call(bus.revocation.abandon, input);
+        await revocation.listening(() => client.call(bus.revocation.abandon, input));
         return;
       } catch (error) {
         this.options.logger.warn(

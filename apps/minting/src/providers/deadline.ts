@@ -1,6 +1,8 @@
-/** How long a provider call may take. On the monotonic clock, which a paused process can't escape. */
+/** How long a provider call may take, and how it matters. On the monotonic clock, which a paused process can't escape. */
 
 export interface Deadline {
+  /** Ends something: goes first where it waits with what begins something. */
+  readonly isVital: boolean;
   /** Aborts when the time is over. */
   readonly signal: AbortSignal;
   /** Milliseconds left; 0 or less when it is over, even where the timer of `signal` has not run yet. */
@@ -8,9 +10,10 @@ export interface Deadline {
 }
 
 /** A deadline `milliseconds` from now. */
-export function deadlineIn(milliseconds: number): Deadline {
+export function deadlineIn(milliseconds: number, { isVital = false } = {}): Deadline {
   const end = performance.now() + milliseconds;
   return {
+    isVital,
     signal: AbortSignal.timeout(Math.max(0, Math.floor(milliseconds))),
     remainingMs: () => end - performance.now(),
   };

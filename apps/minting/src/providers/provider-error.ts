@@ -3,6 +3,7 @@
  * the asker; what the upstream said goes into `cause`, which is only logged.
  */
 import { errorTable, MayflyError } from '@mayfly/contracts';
+import type { CircuitBreakers } from '@mayfly/domain';
 
 /**
  * What a failed call may have left upstream. `unknown` when the answer is missing (a timeout, a connection cut):
@@ -41,6 +42,9 @@ export class ProviderUnavailable extends ProviderError {
   readonly code = 'provider_unavailable';
 }
 
+/** Its upstream was not asked: too much waits here for the same one. Says nothing of how that is. */
+export class ProviderBusy extends ProviderUnavailable {}
+
 export type ProviderFailure = ProviderRejected | ProviderUnavailable;
 
 /**
@@ -55,6 +59,13 @@ export function asProviderFailure(error: unknown): ProviderFailure {
     return new ProviderRejected('the provider could not do what the configuration asks', { cause: error });
   }
   return new ProviderUnavailable('the provider failed', { effect: 'unknown', cause: error });
+}
+
+/** What a circuit breaker learns from a failure about the upstream of this place. */
+export function noteFailure(breakers: CircuitBreakers, place: string, failure: ProviderFailure): void {
+  if (failure instanceof ProviderBusy) return;
+  if (failure.code === 'provider_unavailable') breakers.failed(place, performance.now());
+  else breakers.succeeded(place);
 }
 
 /** The same failure of a call of which nobody knows what it left. */

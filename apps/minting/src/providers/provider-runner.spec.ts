@@ -3,18 +3,20 @@ import { MayflyError } from '@mayfly/contracts';
 import { jwtDefinition, Secret } from '@mayfly/domain';
 import { SecretReader } from '../secrets/secret-reader.ts';
 import { ProviderRejected } from './provider-error.ts';
-import type { MintContext, Minted, Provider } from './provider.ts';
+import type { LeaseContext, MintContext, Minted, Provider } from './provider.ts';
 import { ProviderRunner, type MintCall } from './provider-runner.ts';
 
 const minted: Minted = { secret: new Secret('{}'), handle: {}, fingerprints: [], useKeys: {} };
 
 describe('ProviderRunner', () => {
   let contexts: MintContext<object, object, object>[];
+  let ending: LeaseContext<object>[];
   let mint: (context: MintContext<object, object, object>) => Promise<Minted>;
   let runner: ProviderRunner;
 
   beforeEach(() => {
     contexts = [];
+    ending = [];
     mint = () => Promise.resolve(minted);
     const provider: Provider = {
       definition: jwtDefinition,
@@ -22,8 +24,14 @@ describe('ProviderRunner', () => {
         contexts.push(context);
         return mint(context);
       },
-      revoke: () => Promise.reject(new TypeError('a defect')),
-      reconcile: () => Promise.reject(new MayflyError('dependency_unavailable', 'a key file cannot be read')),
+      revoke: (context) => {
+        ending.push(context);
+        return Promise.reject(new TypeError('a defect'));
+      },
+      reconcile: (context) => {
+        ending.push(context);
+        return Promise.reject(new MayflyError('dependency_unavailable', 'a key file cannot be read'));
+      },
     };
     runner = new ProviderRunner({
       providers: new Map([['jwt', provider]]),
@@ -52,6 +60,14 @@ describe('ProviderRunner', () => {
     await run();
     expect((await contexts[0]?.secrets('env:ACME_X'))?.reveal()).toBe('acme');
     await expect(contexts[0]?.secrets('env:GLOBEX_X')).rejects.toThrow(ProviderRejected);
+  });
+
+  it('says which calls go first where calls wait: those that end something', async () => {
+    await run();
+    expect(contexts[0]?.deadline.isVital).toBe(false);
+    await runner.revoke({ ...call, handle: {} }).catch(() => undefined);
+    await runner.reconcile(call).catch(() => undefined);
+    expect(ending.map((context) => context.deadline.isVital)).toEqual([true, true]);
   });
 
   it.each([

@@ -192,7 +192,7 @@ export class ProviderRunner {
             'the settings of the integration',
           ),
           secrets: (reference) => this.options.secrets.read(reference, prefixes),
-          deadline: deadlineIn(deadlineMs),
+          deadline: deadlineIn(deadlineMs, { isVital: verb === 'revoke' || verb === 'reconcile' }),
         });
       } catch (error) {
         throw asProviderFailure(error);

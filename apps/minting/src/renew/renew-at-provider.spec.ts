@@ -15,7 +15,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Admission } from '../issue/admission.ts';
+import { Admission } from '../providers/admission.ts';
 import { sealHandle } from '../lease-handle.ts';
 import type { Provider } from '../providers/provider.ts';
 import { ProviderUnavailable, ProviderRejected } from '../providers/provider-error.ts';

@@ -6,9 +6,9 @@ import { bus, MayflyError, type InputOf, type OutputOf, type RenewalClaims } fro
 import type { CircuitBreakers } from '@mayfly/domain';
 import { remainingMs } from '@mayfly/messaging';
 import type { TokenVerifier } from '@mayfly/tokens';
-import type { Admission } from '../issue/admission.ts';
+import type { Admission } from '../providers/admission.ts';
 import { openHandle, type Handles } from '../lease-handle.ts';
-import { asMayflyError, asProviderFailure } from '../providers/provider-error.ts';
+import { asMayflyError, asProviderFailure, noteFailure } from '../providers/provider-error.ts';
 import type { ProviderRunner, RenewCall } from '../providers/provider-runner.ts';
 
 type Renew = typeof bus.minting.renewAtProvider;
@@ -85,8 +85,7 @@ export class RenewAtProvider {
       return renewed;
     } catch (error) {
       const failure = asProviderFailure(error);
-      if (failure.code === 'provider_unavailable') breakers.failed(place, performance.now());
-      else breakers.succeeded(place);
+      noteFailure(breakers, place, failure);
       throw asMayflyError(failure);
     }
   }

@@ -36,14 +36,14 @@ describe('a place within the limits that a grant holds', () => {
 
   it('is free once the register has made sure that the grant comes to nothing', async () => {
     const { token, grant } = await atTheLimit();
-    await policy.get(ReleaseReservation).run({ grant });
+    expect(await policy.get(ReleaseReservation).run({ grant })).toEqual({ outcome: 'released' });
     expect((await ask(token)).decision).toBe('allow');
   });
 
   it('is kept while the mint is under way, or nobody can say', async () => {
     const { token, grant } = await atTheLimit();
     cancelGrant = () => Promise.resolve({ outcome: 'begun' });
-    await policy.get(ReleaseReservation).run({ grant });
+    expect(await policy.get(ReleaseReservation).run({ grant })).toEqual({ outcome: 'begun' });
     expect((await ask(token)).decision).toBe('deny');
     cancelGrant = () => Promise.reject(new MayflyError('dependency_unavailable', 'away'));
     await expect(policy.get(ReleaseReservation).run({ grant })).rejects.toMatchObject({

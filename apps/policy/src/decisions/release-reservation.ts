@@ -1,5 +1,5 @@
 /** Gives back the place within the limits that a grant holds which came to nothing. */
-import { bus, type GrantClaims, type InputOf } from '@mayfly/contracts';
+import { bus, type GrantClaims, type InputOf, type OutputOf } from '@mayfly/contracts';
 import type { BusClient } from '@mayfly/messaging';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
@@ -22,14 +22,16 @@ export class ReleaseReservation {
    * back a grant and redeems it all the same gains nothing. A mint that has begun tells by its events when it is over.
    * Throws `unauthenticated` for a grant that is not policy's own, `dependency_unavailable`.
    */
-  async run({ grant }: InputOf<typeof bus.policy.releaseReservation>): Promise<Record<string, never>> {
+  async run({
+    grant,
+  }: InputOf<typeof bus.policy.releaseReservation>): Promise<OutputOf<typeof bus.policy.releaseReservation>> {
     const { jti: leaseId } = await this.parts.grants.verify(grant, {
       now: new Date(),
       clockToleranceSeconds: toleranceSeconds,
     });
     const { outcome } = await this.parts.client.call(bus.revocation.cancelGrant, { grant });
-    if (outcome === 'cancelled')
-      await recordLeaseNews(this.parts.pool, [{ leaseId, issued: false, ended: true }]);
-    return {};
+    if (outcome === 'begun') return { outcome };
+    await recordLeaseNews(this.parts.pool, [{ leaseId, issued: false, ended: true }]);
+    return { outcome: 'released' };
   }
 }

@@ -115,7 +115,8 @@ export const releaseReservation = defineOperation({
   summary: 'Gives back the place within the limits that a grant holds which came to nothing.',
   bus: { service: 'policy', operation: 'release-reservation', callers: ['gateway'], timeoutMs: 10_000 },
   input: z.strictObject({ grant: Signed }),
-  output: z.strictObject({}),
+  /** `begun`: the lease register knows the lease; its place is free when it has ended. */
+  output: z.strictObject({ outcome: z.enum(['released', 'begun']) }),
   errors: ['unauthenticated'],
 });
 

@@ -1,7 +1,11 @@
-/** One database, as the integration's privileged role sees it: a small pool, one statement at a time, errors typed. */
+/**
+ * One database, as the integration's privileged role sees it: a small pool, one statement at a time, errors typed. What ends
+ * something gets the next free connection, however many mints wait; one connection is left to those, however many ends there are.
+ */
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
-import { ProviderRejected, ProviderUnavailable } from '../provider-error.ts';
+import { ProviderBusy, ProviderRejected, ProviderUnavailable } from '../provider-error.ts';
+import { Turns } from '../turns.ts';
 import { arrivedLate, clockMs, isFresh, type ClockReading } from './server-clock.ts';
 import { askIdentityAnd, identityIn, type ServerIdentity } from './server-identity.ts';
 import { sqlStateOf, upstreamFailure } from './upstream-error.ts';
@@ -11,7 +15,7 @@ export interface AdminDatabaseLimits {
   readonly maxConnections: number;
   /** `statement_timeout`, in milliseconds: enforced by the server, so nothing takes effect later than that. */
   readonly statementTimeoutMs: number;
-  /** Longest wait for a connection, in milliseconds. */
+  /** Longest wait for a free connection, and longest that making one takes, in milliseconds. */
   readonly connectTimeoutMs: number;
 }
 
@@ -39,6 +43,9 @@ interface StatementOptions {
   readonly values?: readonly unknown[];
 }
 
+/** The text for a connection that has been had. */
+type Prepare<Server> = (client: pg.PoolClient) => Promise<{ readonly text: string; readonly server: Server }>;
+
 export type Rows = readonly Record<string, unknown>[];
 
 export class AdminDatabase {
@@ -46,6 +53,8 @@ export class AdminDatabase {
   readonly port: number;
   readonly database: string;
   readonly #pool: pg.Pool;
+  /** As many at once as there are connections, so that it is here that what waits is put in order, and never in the pool. */
+  readonly #turns: Turns;
   readonly #reached = new WeakMap<pg.PoolClient, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
 
@@ -74,6 +83,7 @@ export class AdminDatabase {
       // The driver's message may quote the URL.
       throw new ProviderRejected("the integration's admin URL is not a PostgreSQL connection URL");
     }
+    this.#turns = new Turns({ most: limits.maxConnections });
     this.#pool = new pg.Pool({
       ...config,
       max: limits.maxConnections,
@@ -130,8 +140,23 @@ export class AdminDatabase {
     return this.#run(prepare, deadline, options);
   }
 
+  /** In its turn. Throws ProviderBusy when that does not come soon enough. */
   async #run<Server>(
-    prepare: (client: pg.PoolClient) => Promise<{ readonly text: string; readonly server: Server }>,
+    prepare: Prepare<Server>,
+    deadline: Deadline,
+    options: StatementOptions,
+  ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
+    const giveBack = await this.#turns.take(this.limits.connectTimeoutMs, deadline);
+    if (giveBack === undefined) throw new ProviderBusy('too much is waiting for the database');
+    try {
+      return await this.#runNow(prepare, deadline, options);
+    } finally {
+      giveBack();
+    }
+  }
+
+  async #runNow<Server>(
+    prepare: Prepare<Server>,
     deadline: Deadline,
     { ownTransactions, values }: StatementOptions,
   ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {

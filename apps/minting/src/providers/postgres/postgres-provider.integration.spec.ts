@@ -335,7 +335,7 @@ for (const server of servers) {
           await blocker.query(`SELECT pg_advisory_lock(${lock})`);
           const slow = mint(deadlineIn(deadlineMs));
           await expect(slow.minting).rejects.toMatchObject({ code: 'provider_unavailable', effect: 'none' });
-          const cut = mint({ signal: AbortSignal.timeout(50), remainingMs: () => 1_000 });
+          const cut = mint({ isVital: false, signal: AbortSignal.timeout(50), remainingMs: () => 1_000 });
           await expect(cut.minting).rejects.toMatchObject({
             code: 'provider_unavailable',
             effect: 'unknown',
@@ -371,7 +371,7 @@ for (const server of servers) {
           const { bounds } = upstream;
           const cut = upstream.provider.mint({
             ...upstream.context(leaseId),
-            deadline: { signal: AbortSignal.timeout(100), remainingMs: () => deadlineMs },
+            deadline: { isVital: false, signal: AbortSignal.timeout(100), remainingMs: () => deadlineMs },
             agentId: 'spiffe://acme.example/agent/a/b/c',
             bounds,
             scope: bounds,
