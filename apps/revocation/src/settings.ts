@@ -14,7 +14,7 @@ export const RevocationSettings = z.object({
   /** An intent without activation becomes an orphan after this; by Postgres' clock. */
   MAYFLY_ORPHAN_AFTER_MS: milliseconds(60_000),
   /** How long a replica's claim on a lease lasts unless it prolongs it: the delay when one dies at work. */
-  MAYFLY_CLAIM_MS: milliseconds(5_000),
+  MAYFLY_CLAIM_MS: milliseconds(4_000),
   /** Longest time between two looks for due work; the next due time and nudges come earlier. */
   MAYFLY_DUE_POLL_MS: milliseconds(1_000),
   /** Leases ended at their providers at once, over all integrations and for each. */
@@ -28,7 +28,7 @@ export const RevocationSettings = z.object({
   /** Failed attempts after which a lease is `revocation_failed`: still retried, but loud. */
   MAYFLY_LOUD_AFTER: count(6, 1_000),
   /** How long minting may be silent about an end: the delay when it dies at work. A slow upstream is waited for. */
-  MAYFLY_END_ATTEMPT_MS: milliseconds(3_000),
+  MAYFLY_END_ATTEMPT_MS: milliseconds(2_000),
   /** Failures in a row after which an integration is left alone, and for how long at a time. */
   MAYFLY_BREAKER_FAILURES: count(5, 1_000),
   MAYFLY_BREAKER_OPEN_MS: milliseconds(3_000),

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { INVALID_SPAN_CONTEXT, trace, type Attributes, type TracerProvider } from '@opentelemetry/api';
+import { MayflyError } from '@mayfly/contracts';
+import type { BusClient } from '@mayfly/messaging';
 import type { Pool } from 'pg';
 import type { Lease } from '../store/lease.ts';
 import { Claims } from './claims.ts';
@@ -30,20 +32,14 @@ const lease: Lease = {
 describe('Reconciler', () => {
   afterEach(() => trace.disable());
 
-  it('says in the trace of the lease whose lease it cleans up after', async () => {
-    const spans: { name: string; attributes: Attributes | undefined }[] = [];
-    const startSpan = (name: string, options?: { attributes?: Attributes }) => {
-      spans.push({ name, attributes: options?.attributes });
-      return trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
-    };
-    trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) } as unknown as TracerProvider);
-    const nothing = () => undefined;
-    const pool = { query: () => Promise.resolve({ rows: [], rowCount: 0 }) } as unknown as Pool;
-    const reconciler = new Reconciler({
+  const nothing = () => undefined;
+  const pool = { query: () => Promise.resolve({ rows: [], rowCount: 0 }) } as unknown as Pool;
+  const reconcilerCalling = (call: BusClient['call']) =>
+    new Reconciler({
       pool,
       claims: new Claims({ pool, logger: { error: nothing }, claimMs: 1_000 }),
-      client: { call: () => Promise.resolve({ order: 'order', outcome: 'absent' }) as never },
-      slots: new ProviderSlots({ overall: 1, perIntegration: 1, perSecond: 10 }),
+      client: { call },
+      slots: new ProviderSlots({ overall: 1, perIntegration: 1, perSecond: 10_000 }),
       relay: { nudge: nothing },
       logger: { warn: nothing, error: nothing },
       upstreams: new Upstreams({
@@ -58,7 +54,16 @@ describe('Reconciler', () => {
       loudAfter: 6,
       onFailure: nothing,
     });
-    await reconciler.reconcile(lease);
+
+  it('says in the trace of the lease whose lease it cleans up after', async () => {
+    const spans: { name: string; attributes: Attributes | undefined }[] = [];
+    const startSpan = (name: string, options?: { attributes?: Attributes }) => {
+      spans.push({ name, attributes: options?.attributes });
+      return trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+    };
+    trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) } as unknown as TracerProvider);
+    const answer = { order: 'order', outcome: 'absent' };
+    await reconcilerCalling(() => Promise.resolve(answer) as never).reconcile(lease);
     expect(spans).toEqual([
       {
         name: 'lease.reconcile',
@@ -70,5 +75,15 @@ describe('Reconciler', () => {
         }),
       },
     ]);
+  });
+
+  it('does not wait again and again for a policy that is silent', async () => {
+    const called: string[] = [];
+    const reconciler = reconcilerCalling(({ name }) => {
+      called.push(name);
+      return Promise.reject(new MayflyError('dependency_unavailable', 'silent'));
+    });
+    for (let count = 0; count < 10; count++) await reconciler.reconcile(lease);
+    expect(called).toEqual(Array(3).fill('policy.order-reconciliation'));
   });
 });

@@ -3,7 +3,7 @@
  * then what it may have left upstream is removed. The same for mints that failed and said that something may be left.
  */
 import { bus, MayflyError } from '@mayfly/contracts';
-import type { BusClient } from '@mayfly/messaging';
+import { PeerBreaker, type BusClient } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import { inTrace, SpanAttribute, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
@@ -29,8 +29,17 @@ export interface ReconcilerOptions {
   readonly onFailure: (provider: string) => void;
 }
 
+/** Longest that policy is waited for, in milliseconds: what waits has a slot, which an end could have. */
+const policyAnswersMs = 2_000;
+/** Silences in a row after which policy is asked every second only. */
+const policyBreaker = { failures: 3, openMs: 1_000 };
+
 export class Reconciler {
-  constructor(private readonly options: ReconcilerOptions) {}
+  readonly #policy: PeerBreaker;
+
+  constructor(private readonly options: ReconcilerOptions) {
+    this.#policy = new PeerBreaker({ peer: 'policy', ...policyBreaker, logger: options.logger });
+  }
 
   /** Takes a claimed lease that is `intended` and overdue, or ended with its clean-up pending. */
   reconcile(lease: Lease): Promise<void> {
@@ -104,16 +113,24 @@ export class Reconciler {
     return outcome === 'unreachable' ? 'unreachable' : 'done';
   }
 
-  /** Undefined when policy will never know where to look: neither that configuration nor the running one has the integration. */
+  /**
+   * Undefined when policy will never know where to look: neither that configuration nor the running one has the integration. While
+   * policy is silent, `dependency_unavailable` at once.
+   */
   async #order(lease: Lease): Promise<string | undefined> {
+    this.#policy.refuseWhileSilent();
+    const input = {
+      lease_id: lease.leaseId,
+      organization: lease.organization,
+      credential: lease.credential,
+      config_version: lease.configVersion,
+    };
+    const limit = { timeoutMs: policyAnswersMs };
     try {
-      const { order } = await this.options.client.call(bus.policy.orderReconciliation, {
-        lease_id: lease.leaseId,
-        organization: lease.organization,
-        credential: lease.credential,
-        config_version: lease.configVersion,
-      });
-      return order;
+      const ordered = await this.#policy.listening(() =>
+        this.options.client.call(bus.policy.orderReconciliation, input, limit),
+      );
+      return ordered.order;
     } catch (error) {
       if (error instanceof MayflyError && error.code === 'not_found') return undefined;
       throw error;
@@ -125,7 +142,7 @@ export class Reconciler {
     if (error instanceof LeftAlone)
       return putOff(pool, lease, upstreams.waitOutMs(lease, backoff), error.code);
     const code = error instanceof MayflyError ? error.code : 'internal';
-    // Also when it is policy that does not answer, which nothing else spares.
+    // Minting, or policy.
     const isOurs = code === 'dependency_unavailable';
     const waitMs = isOurs ? retryWaitMs(1, backoff) : upstreams.waitMs(lease, code, backoff);
     const fields = {
