@@ -18,8 +18,8 @@ export const RevocationSettings = z.object({
   /** Longest time between two looks for due work; the next due time and nudges come earlier. */
   MAYFLY_DUE_POLL_MS: milliseconds(1_000),
   /** Leases ended at their providers at once, over all integrations and for each. */
-  MAYFLY_END_CONCURRENCY: count(32, 1_000),
-  MAYFLY_END_CONCURRENCY_PER_INTEGRATION: count(16, 1_000),
+  MAYFLY_END_CONCURRENCY: count(64, 1_000),
+  MAYFLY_END_CONCURRENCY_PER_INTEGRATION: count(32, 1_000),
   /** Most ends and clean-ups that begin within a second at one integration. */
   MAYFLY_END_RATE_PER_INTEGRATION: count(5_000, 1_000_000),
   /** Wait after the first failed attempt; it doubles up to the longest, with jitter. */

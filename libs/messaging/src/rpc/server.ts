@@ -30,7 +30,7 @@ export interface RpcServerOptions {
   /** Most requests handled at once; more are refused. Vital operations are not among them. Default 256. */
   maxConcurrent?: number;
   /**
-   * Most requests of vital operations handled at once (`BusBinding.vital`), beside the others; more are refused. Default 256: eight
+   * Most requests of vital operations handled at once (`BusBinding.vital`), beside the others; more are refused. Default 256: four
    * times the ends and clean-ups that a replica of revocation runs at once by default.
    */
   maxVital?: number;
