@@ -47,6 +47,14 @@ describe('mayfly get', () => {
     expect((await line.run('get', 'orders-db/readonly', '--format', format)).stdout).toMatch(expected);
   });
 
+  it('prints JSON by --json as every other command, and nothing where two formats are asked for', async () => {
+    const { stdout } = await line.run('get', 'orders-db/readonly', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({ secret: postgresSecret });
+    const two = await line.run('get', 'orders-db/readonly', '--json', '--format', 'env');
+    expect(two).toMatchObject({ status: 2, stdout: '' });
+    expect(gateway.called(createLease)).toHaveLength(1);
+  });
+
   it('prints a token for dotenv readers', async () => {
     const { stdout } = await line.run('get', 'reports-api/read', '--format', 'dotenv');
     expect(stdout).toContain(`MAYFLY_TOKEN=${jwtSecret.token}\n`);

@@ -24,6 +24,7 @@ export function registerGet(program: Command, context: CommandContext): void {
     .option('--task <text>', 'what you are doing, for the audit log')
     .option('--justification <text>', 'why you need it, for the audit log')
     .addOption(new Option('--format <format>', 'how to print it').choices(formatNames).default('env'))
+    .addOption(new Option('--json', 'the same as --format json').conflicts('format'))
     .addHelpText(
       'after',
       `
@@ -33,16 +34,20 @@ Examples:
   eval "$(mayfly get orders-db/readonly)" && psql
   mayfly get orders-db/readonly --ttl 15m --scope privileges=SELECT,schemas=public --format url
   mayfly get orders-db/readonly --format pgpass >> ~/.pgpass
-  mayfly get reports-api/read --format json | jq -r .secret.token`,
+  mayfly get reports-api/read --json | jq -r .secret.token`,
     )
     .action(
       async (
         credential: string,
-        options: Omit<LeaseRequest, 'credential' | 'ttlSeconds'> & { ttl?: number; format: FormatName },
+        options: Omit<LeaseRequest, 'credential' | 'ttlSeconds'> & {
+          ttl?: number;
+          format: FormatName;
+          json?: true;
+        },
         command: Command,
       ) => {
         const session = await context.openSession('get', command);
-        const { ttl, format, scope, task, justification } = options;
+        const { ttl, format, json, scope, task, justification } = options;
         const opened = await requestLease(session, {
           credential,
           ttlSeconds: ttl,
@@ -51,7 +56,7 @@ Examples:
           justification,
         });
         try {
-          context.printer.result(formatLease(opened, format));
+          context.printer.result(formatLease(opened, json === true ? 'json' : format));
         } catch (error) {
           noteEndOf(session, context.printer);
           await giveBack(session, [opened.lease], context.printer);
