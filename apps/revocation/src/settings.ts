@@ -20,6 +20,9 @@ export const RevocationSettings = z.object({
   /** Leases ended at their providers at once, over all integrations and for each. */
   MAYFLY_END_CONCURRENCY: count(64, 1_000),
   MAYFLY_END_CONCURRENCY_PER_INTEGRATION: count(32, 1_000),
+  /** Clean-ups after ends at once, over all integrations and for each: they are slow where a lease made them so. */
+  MAYFLY_CLEANUP_CONCURRENCY: count(8, 1_000),
+  MAYFLY_CLEANUP_CONCURRENCY_PER_INTEGRATION: count(2, 1_000),
   /** Most ends and clean-ups that begin within a second at one integration. */
   MAYFLY_END_RATE_PER_INTEGRATION: count(5_000, 1_000_000),
   /** Wait after the first failed attempt; it doubles up to the longest, with jitter. */

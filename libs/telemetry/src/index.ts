@@ -29,6 +29,7 @@ export {
   oldestOpenRevocation,
   openBreakers,
   openRevocations,
+  pendingCleanUps,
   revocationFailures,
   type Collect,
 } from './metrics/leases.ts';

@@ -1,14 +1,17 @@
 /**
  * One database, as the integration's privileged role sees it: a small pool, one statement at a time, errors typed. What ends
  * something gets the next free connection, however many mints wait; one connection is left to those, however many ends there are.
+ * Beside the pool one connection is kept for ends, for when the server has no other to give.
  */
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
 import { ProviderBusy, ProviderRejected, ProviderUnavailable } from '../provider-error.ts';
 import { Turns } from '../turns.ts';
 import { arrivedLate, clockMs, isFresh, type ClockReading } from './server-clock.ts';
+import { KeptConnection } from './kept-connection.ts';
 import { askIdentityAnd, identityIn, type ServerIdentity } from './server-identity.ts';
-import { sqlStateOf, upstreamFailure } from './upstream-error.ts';
+import { sessionReset, sessionSetup } from './session-setup.ts';
+import { sqlStateOf, tooManyConnections, upstreamFailure } from './upstream-error.ts';
 
 export interface AdminDatabaseLimits {
   /** Most connections to one database as one privileged role. */
@@ -36,15 +39,31 @@ export interface ReachedServer {
 
 interface StatementOptions {
   /**
-   * The text opens transactions of its own: after an error the connection is given up rather than cleaned up.
+   * The text opens transactions of its own: after an error the session is put back to how it was.
    * Default false: PostgreSQL runs the whole text as one transaction.
    */
   readonly ownTransactions?: boolean;
+  /** Statements of the customer's own are among them, which may leave anything in the session: it is put back in any case. */
+  readonly isCustom?: boolean;
   readonly values?: readonly unknown[];
+  /** `statement_timeout` that the text sets for itself, when it is shorter than the connection's. Milliseconds. */
+  readonly statementTimeoutMs?: number;
 }
 
-/** The text for a connection that has been had. */
-type Prepare<Server> = (client: pg.PoolClient) => Promise<{ readonly text: string; readonly server: Server }>;
+/** The texts for a connection that has been had, each a message of its own. */
+type Prepare<Server> = (
+  client: pg.ClientBase,
+) => Promise<{ readonly texts: readonly string[]; readonly server: Server }>;
+
+/** A connection while it is used. */
+interface Lent {
+  readonly client: pg.ClientBase;
+  /** Takes it back; with an error it is not used again. */
+  release(failed?: Error): void;
+}
+
+/** How long an end waits for its turn before it takes the connection that is kept for ends. Milliseconds. */
+const longestVitalWaitMs = 250;
 
 export type Rows = readonly Record<string, unknown>[];
 
@@ -55,7 +74,9 @@ export class AdminDatabase {
   readonly #pool: pg.Pool;
   /** As many at once as there are connections, so that it is here that what waits is put in order, and never in the pool. */
   readonly #turns: Turns;
-  readonly #reached = new WeakMap<pg.PoolClient, ReachedServer>();
+  readonly #kept: KeptConnection;
+  #keeps = false;
+  readonly #reached = new WeakMap<pg.ClientBase, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
 
   /** Throws ProviderRejected when `url` is no connection URL. */
@@ -69,7 +90,6 @@ export class AdminDatabase {
       statement_timeout: limits.statementTimeoutMs,
       lock_timeout: limits.statementTimeoutMs,
       idle_in_transaction_session_timeout: limits.statementTimeoutMs,
-      options: '-c standard_conforming_strings=on',
       keepAlive: true,
     };
     try {
@@ -90,6 +110,15 @@ export class AdminDatabase {
       idleTimeoutMillis: 30_000,
       connectionTimeoutMillis: limits.connectTimeoutMs,
       allowExitOnIdle: true,
+      onConnect: (client) => client.query(sessionSetup).then(() => undefined),
+    });
+    this.#kept = new KeptConnection(async () => {
+      const client = new pg.Client({ ...config, connectionTimeoutMillis: limits.connectTimeoutMs });
+      // Told by its end.
+      client.on('error', ignore);
+      await client.connect();
+      await client.query(sessionSetup);
+      return client;
     });
     // An idle connection that the server ends: the pool has dropped it already.
     this.#pool.on('error', () => undefined);
@@ -120,8 +149,23 @@ export class AdminDatabase {
    * timeout still ends before the deadline. Throws ProviderRejected or ProviderUnavailable.
    */
   async run(text: string, deadline: Deadline, options: StatementOptions = {}): Promise<Rows[]> {
-    const { rows } = await this.#run(() => Promise.resolve({ text, server: undefined }), deadline, options);
+    const { rows } = await this.#run(
+      () => Promise.resolve({ texts: [text], server: undefined }),
+      deadline,
+      options,
+    );
     return rows;
+  }
+
+  /** Runs each text by itself, one after the other on one connection, which is put back to how it was afterwards. Throws as `run`. */
+  async runEach(texts: readonly string[], deadline: Deadline, options: StatementOptions = {}): Promise<void> {
+    const prepare = () => Promise.resolve({ texts, server: undefined });
+    await this.#run(prepare, deadline, { ...options, ownTransactions: true, isCustom: true });
+  }
+
+  /** Keeps a connection for ends from the next answer of the server on, until it is closed. Made in the background. */
+  keepConnection(): void {
+    this.#keeps = true;
   }
 
   /**
@@ -133,9 +177,9 @@ export class AdminDatabase {
     deadline: Deadline,
     options: StatementOptions = {},
   ): Promise<{ readonly rows: Rows[]; readonly server: ReachedServer }> {
-    const prepare = async (client: pg.PoolClient) => {
+    const prepare = async (client: pg.ClientBase) => {
       const server = await this.#serverOf(client);
-      return { text: textFor(server), server };
+      return { texts: [textFor(server)], server };
     };
     return this.#run(prepare, deadline, options);
   }
@@ -146,8 +190,13 @@ export class AdminDatabase {
     deadline: Deadline,
     options: StatementOptions,
   ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
-    const giveBack = await this.#turns.take(this.limits.connectTimeoutMs, deadline);
-    if (giveBack === undefined) throw new ProviderBusy('too much is waiting for the database');
+    const waitMs = deadline.isVital ? longestVitalWaitMs : Infinity;
+    const giveBack = await this.#turns.take(Math.min(this.limits.connectTimeoutMs, waitMs), deadline);
+    if (giveBack === undefined) {
+      const used = deadline.isVital ? this.#runOnKept(prepare, deadline, options) : undefined;
+      if (used !== undefined) return used;
+      throw new ProviderBusy('too much is waiting for the database');
+    }
     try {
       return await this.#runNow(prepare, deadline, options);
     } finally {
@@ -158,11 +207,39 @@ export class AdminDatabase {
   async #runNow<Server>(
     prepare: Prepare<Server>,
     deadline: Deadline,
-    { ownTransactions, values }: StatementOptions,
+    options: StatementOptions,
   ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
-    const client = await this.#connect();
-    if (this.#isTooLate(deadline)) {
-      client.release();
+    try {
+      return await this.#runOn(await this.#connect(), prepare, deadline, options);
+    } catch (error) {
+      // The server has no connection to give. The one that is kept is for this.
+      if (!deadline.isVital || sqlStateOf((error as Error).cause) !== tooManyConnections) throw error;
+      const used = this.#runOnKept(prepare, deadline, options);
+      if (used === undefined) throw error;
+      return used;
+    }
+  }
+
+  /** Undefined while there is none. */
+  #runOnKept<Server>(prepare: Prepare<Server>, deadline: Deadline, options: StatementOptions) {
+    return this.#kept.use((client) => {
+      const release = (failed?: Error) => {
+        if (failed !== undefined) this.#kept.replace(client);
+      };
+      return this.#runOn({ client, release }, prepare, deadline, options);
+    });
+  }
+
+  async #runOn<Server>(
+    lent: Lent,
+    prepare: Prepare<Server>,
+    deadline: Deadline,
+    { ownTransactions = false, isCustom = false, values, statementTimeoutMs }: StatementOptions,
+  ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
+    const { client } = lent;
+    const isTooLate = () => this.#isTooLate(deadline, statementTimeoutMs);
+    if (isTooLate()) {
+      lent.release();
       throw tooLate();
     }
     // A client that is in use reports a lost connection as an event too, which would end the process; its query rejects.
@@ -171,42 +248,45 @@ export class AdminDatabase {
     const onAbort = () => {
       // Cuts the connection, which makes the query reject; the server ends the statement by its own timeout.
       spoilt = new Error('deadline passed');
-      client.release(spoilt);
+      lent.release(spoilt);
     };
     deadline.signal.addEventListener('abort', onAbort, { once: true });
     let failed: Error | undefined;
+    let mustReset = isCustom;
     let prepared = false;
     let sent = false;
     try {
-      const { text, server } = await prepare(client);
+      const { texts, server } = await prepare(client);
       prepared = true;
-      if (this.#isTooLate(deadline)) throw tooLate();
+      if (isTooLate()) throw tooLate();
       sent = true;
-      const results: unknown = await (values === undefined
-        ? client.query(text)
-        : client.query(text, [...values]));
-      const rows = [results].flat().map((result) => (result as pg.QueryResult<Record<string, unknown>>).rows);
+      const results: unknown[] = [];
+      for (const text of texts)
+        results.push(await (values === undefined ? client.query(text) : client.query(text, [...values])));
+      if (this.#keeps) this.#kept.hold();
+      const rows = results.flat().map((result) => (result as pg.QueryResult<Record<string, unknown>>).rows);
       return { rows, server };
     } catch (error) {
       const failure = upstreamFailure(error, sent);
-      const isClean = prepared && !(sent && ownTransactions === true) && failure.effect !== 'unknown';
-      if (!isClean) failed = failure;
+      if (!prepared || failure.effect === 'unknown') failed = failure;
+      else if (sent && ownTransactions) mustReset = true;
       if (sqlStateOf(failure.cause) === arrivedLate) this.#reached.delete(client);
       throw failure;
     } finally {
+      if (mustReset && failed === undefined && spoilt === undefined) failed = await reset(client);
       deadline.signal.removeEventListener('abort', onAbort);
       if (spoilt === undefined) {
         client.off('error', ignore);
-        client.release(failed);
+        lent.release(failed);
       }
     }
   }
 
-  #isTooLate(deadline: Deadline): boolean {
-    return deadline.remainingMs() < this.limits.statementTimeoutMs || deadline.signal.aborted;
+  #isTooLate(deadline: Deadline, statementTimeoutMs = this.limits.statementTimeoutMs): boolean {
+    return deadline.remainingMs() < statementTimeoutMs || deadline.signal.aborted;
   }
 
-  async #serverOf(client: pg.PoolClient): Promise<ReachedServer> {
+  async #serverOf(client: pg.ClientBase): Promise<ReachedServer> {
     const known = this.#reached.get(client);
     if (known !== undefined && isFresh(known.clock, performance.now())) return known;
     const results: unknown = await client.query(askIdentityAnd(`${clockMs} AS clock_ms`));
@@ -219,15 +299,26 @@ export class AdminDatabase {
   }
 
   async close(): Promise<void> {
-    await this.#pool.end();
+    await Promise.all([this.#kept.close(), this.#pool.end()]);
   }
 
-  async #connect(): Promise<pg.PoolClient> {
+  async #connect(): Promise<Lent> {
     try {
-      return await this.#pool.connect();
+      const client = await this.#pool.connect();
+      return { client, release: (failed) => client.release(failed) };
     } catch (error) {
       throw upstreamFailure(error, false);
     }
+  }
+}
+
+/** Puts the session back to how it was set up; the error when that fails. */
+async function reset(client: pg.ClientBase): Promise<Error | undefined> {
+  try {
+    for (const text of sessionReset) await client.query(text);
+    return undefined;
+  } catch (error) {
+    return error as Error;
   }
 }
 

@@ -84,6 +84,16 @@ export function actAsCreatorOf(
   ];
 }
 
+/** Ending sessions of a role and dropping what it owns takes membership in it, or superuser. As SQL. */
+export function grantMembership(
+  who: 'CURRENT_USER' | 'SESSION_USER',
+  quotedRole: string,
+  { superuser, version }: ServerFacts,
+): string[] {
+  if (superuser) return [];
+  return [`GRANT ${quotedRole} TO ${who}${version >= 160_000 ? ' WITH INHERIT TRUE' : ''}`];
+}
+
 /** Two databases of one server may do so at once: the lock is the database's, the roles are the server's. */
 function makeScript(parent: string): string {
   const prefix = parent.replace('mayfly_creators_', creatorPrefix);

@@ -144,7 +144,8 @@ for (const server of servers) {
         try {
           await upstream.asSuperuser(`CREATE SCHEMA own AUTHORIZATION ${loginRoleName(leaseId)}`);
           await upstream.asSuperuser(`CREATE SCHEMA own AUTHORIZATION ${loginRoleName(leaseId)}`, other);
-          expect(await upstream.revoke(leaseId, minted)).toBe('revoked');
+          expect(await upstream.revoke(leaseId, minted)).toBe('access_ended');
+          await upstream.cleanUp(leaseId, minted);
           expect(await upstream.roles(`^${loginRoleName(leaseId)}$`)).toEqual([]);
         } finally {
           await upstream.asSuperuser(`DROP DATABASE ${other} WITH (FORCE)`, 'postgres');
@@ -380,7 +381,7 @@ for (const server of servers) {
           });
           await expect(cut).rejects.toMatchObject({ effect: 'unknown' });
           expect(await running()).toBe(1);
-          expect(await upstream.provider.reconcile(upstream.context(leaseId))).toBe('absent');
+          expect(await upstream.provider.reconcile(upstream.context(leaseId))).toEqual({ outcome: 'absent' });
           expect(await running()).toBe(0);
         } finally {
           await blocker.end();

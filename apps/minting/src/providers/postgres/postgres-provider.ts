@@ -32,7 +32,6 @@ import { AdminDatabases } from './admin-databases.ts';
 import {
   cameTooLate,
   createLoginRole,
-  dropLoginRole,
   findLoginRole,
   isGone,
   listLoginRoles,
@@ -42,6 +41,7 @@ import {
   runCreationStatements,
   stopUnfinishedMints,
 } from './login-role.ts';
+import { cleanUpLoginRole, endLoginRole, type EndingRole } from './end-login-role.ts';
 import { prolongLoginRole } from './prolong-login-role.ts';
 import { leaseIdOf, loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
@@ -61,6 +61,8 @@ const Handle = z.object({
   narrowed: z.boolean(),
   /** Where it was made. Absent in handles of before, and where the server does not say. */
   server: ServerIdentity.optional(),
+  /** The group role that it was a member of. Absent in handles of before, and where custom statements use none. */
+  group: z.string().optional(),
 });
 type Handle = z.infer<typeof Handle>;
 
@@ -113,6 +115,7 @@ export class PostgresProvider implements Provider<
       revocation_statements: context.credentialSettings.revocation_statements ?? [],
       narrowed: made.group?.startsWith('mayfly_narrow_') ?? false,
       ...(made.server !== undefined && { server: made.server }),
+      ...(made.group !== undefined && { group: made.group }),
     } satisfies Handle;
     return {
       secret: new Secret(JSON.stringify(secretOf(context, database, password))),
@@ -126,9 +129,16 @@ export class PostgresProvider implements Provider<
   async revoke(context: RevokeContext<PostgresIntegrationSettings>): Promise<RevokeOutcome> {
     const handle = Handle.parse(context.handle);
     const database = await this.#open(context);
-    const outcome = await this.#drop(context, database, handle);
+    const { role, openOther } = this.#ending(context, database, handle);
+    const outcome = await endLoginRole(database, role, openOther, context.deadline);
     if (handle.narrowed) this.#groups.sweepLater(database, placeOf(context, database));
     return outcome;
+  }
+
+  async cleanUp(context: RevokeContext<PostgresIntegrationSettings>): Promise<void> {
+    const database = await this.#open(context);
+    const { role, openOther } = this.#ending(context, database, Handle.parse(context.handle));
+    await cleanUpLoginRole(database, role, openOther, context.deadline);
   }
 
   async renew(context: RenewContext<PostgresIntegrationSettings>): Promise<Renewed | 'gone'> {
@@ -151,11 +161,14 @@ export class PostgresProvider implements Provider<
     this.#groups.sweepLater(database, placeOf(context, database));
     const name = loginRoleName(context.leaseId);
     await stopUnfinishedMints(database, name, context.deadline);
-    if (!(await findLoginRole(database, name, context.deadline)).exists) return 'absent';
+    if (!(await findLoginRole(database, name, context.deadline)).exists) return { outcome: 'absent' };
     const { revocation_statements = [] } = context.credentialSettings;
-    // A mint that left no handle left no word of its server either.
-    const outcome = await this.#drop(context, database, { revocation_statements });
-    return outcome === 'revoked' ? 'removed' : 'absent';
+    // A mint that left no handle left no word of its server or its group either.
+    const handle = { revocation_statements, narrowed: false } satisfies Handle;
+    const { role, openOther } = this.#ending(context, database, handle);
+    const outcome = await endLoginRole(database, role, openOther, context.deadline);
+    if (outcome === 'access_ended') return { outcome, handle };
+    return { outcome: outcome === 'revoked' ? 'removed' : 'absent' };
   }
 
   async list(context: ListContext<PostgresIntegrationSettings>): Promise<string[]> {
@@ -190,7 +203,10 @@ export class PostgresProvider implements Provider<
     LeaseContext<PostgresIntegrationSettings>,
     'secrets' | 'integrationSettings'
   >): Promise<AdminDatabase> {
-    return this.#databases.open((await secrets(integrationSettings.admin)).reveal());
+    const database = this.#databases.open((await secrets(integrationSettings.admin)).reveal());
+    // Whatever is asked of it, leases live there, or will.
+    database.keepConnection();
+    return database;
   }
 
   /**
@@ -234,15 +250,17 @@ export class PostgresProvider implements Provider<
     }
   }
 
-  #drop(
-    context: LeaseContext<PostgresIntegrationSettings>,
+  #ending(
+    { leaseId }: LeaseContext<PostgresIntegrationSettings>,
     database: AdminDatabase,
-    { revocation_statements: templates, server: madeAt }: Pick<Handle, 'revocation_statements' | 'server'>,
-  ): Promise<'revoked' | 'already_gone'> {
-    const name = loginRoleName(context.leaseId);
-    const statements = templates.map((template) => renderStatement(template, { name }));
-    const openOther = (other: string) => this.#databases.open(database.urlOf(other));
-    return dropLoginRole(database, { name, madeAt }, statements, openOther, context.deadline);
+    { revocation_statements: templates, server: madeAt, group }: Handle,
+  ): { role: EndingRole; openOther: (database: string) => AdminDatabase } {
+    const name = loginRoleName(leaseId);
+    const revocationStatements = templates.map((template) => renderStatement(template, { name }));
+    return {
+      role: { name, group, madeAt, revocationStatements },
+      openOther: (other) => this.#databases.open(database.urlOf(other)),
+    };
   }
 }
 

@@ -2,7 +2,13 @@
  * PostgreSQL's SQLSTATEs (documentation, appendix A) as the two failures of a provider. A server that answered with an error
  * has rolled back; silence leaves it open whether the statement ran.
  */
-import { ProviderRejected, ProviderUnavailable, type ProviderFailure } from '../provider-error.ts';
+import {
+  asProviderFailure,
+  ProviderBusy,
+  ProviderRejected,
+  ProviderUnavailable,
+  type ProviderFailure,
+} from '../provider-error.ts';
 import { arrivedLate } from './server-clock.ts';
 
 /** What a failed statement was up to; `sent` tells whether it can have had an effect. */
@@ -17,6 +23,9 @@ export function upstreamFailure(error: unknown, sent: boolean): ProviderFailure 
   }
   const reason = rejections[code] ?? rejections[code.slice(0, 2)];
   if (reason !== undefined) return new ProviderRejected(reason, { cause: error });
+  if (madeByLeases.includes(code)) {
+    return new ProviderBusy('something in the database is in the way at the moment', { cause: error });
+  }
   if (isUnavailable(code)) {
     // 57P01-57P03 (shutdown) may come after a commit; all others are answers to a statement that was rolled back.
     const effect = sent && code.startsWith('57P') ? 'unknown' : 'none';
@@ -39,6 +48,34 @@ export const insufficientPrivilege = '42501';
 export const invalidParameterValue = '22023';
 /** `dependent_objects_still_exist` */
 export const dependentObjects = '2BP01';
+/** `too_many_connections` */
+export const tooManyConnections = '53300';
+/** Raised by `cutSessions`: sessions, or prepared transactions, were left when its time was over. No class of PostgreSQL's. */
+export const sessionsLeft = 'MF003';
+
+/**
+ * What the holder of any lease can bring about, by locks that it keeps or by how much it has made: `lock_not_available`,
+ * `query_canceled` (a statement's own time-out), `out_of_memory` (the table of locks), `serialization_failure`,
+ * `deadlock_detected`, `internal_error` (two changed one row of a catalog), `object_in_use`, `object_not_in_prerequisite_state`. It
+ * is no evidence about the server.
+ */
+const madeByLeases: readonly string[] = [
+  '55P03',
+  '57014',
+  '53200',
+  '40001',
+  '40P01',
+  'XX000',
+  '55006',
+  '55000',
+  sessionsLeft,
+];
+
+/** Whether a failed statement failed for what a lease can bring about, so that it is worth another try at once. */
+export function isOfTheLease(error: unknown): boolean {
+  const state = sqlStateOf(asProviderFailure(error).cause);
+  return state !== undefined && (madeByLeases.includes(state) || state === dependentObjects);
+}
 
 const rejections: Readonly<Record<string, string>> = {
   '28': "the database does not accept the integration's privileged credential",

@@ -103,6 +103,10 @@ export class Upstream {
     return this.provider.revoke({ ...this.context(leaseId), handle });
   }
 
+  cleanUp(leaseId: string, { handle }: Pick<Minted, 'handle'>): Promise<void> {
+    return this.provider.cleanUp({ ...this.context(leaseId), handle });
+  }
+
   renew(
     leaseId: string,
     { handle }: Pick<Minted, 'handle'>,

@@ -1,0 +1,81 @@
+/**
+ * One connection that is held as long as leases live at a server, for their ends alone: the holders of leases may take every other
+ * connection that the server has, and an end that cannot log in cannot end them. It is made again whenever it is lost.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+
+/** Between two attempts to make it, in milliseconds: short at first, because a place that becomes free is soon taken. */
+const firstPauseMs = 100;
+const longestPauseMs = 2_000;
+
+export class KeptConnection {
+  #client: pg.ClientBase | undefined;
+  #connecting: Promise<void> | undefined;
+  readonly #stop = new AbortController();
+  /** Whoever uses it waits for the one before. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** @param connect Makes a connection that is set up, or rejects. */
+  constructor(private readonly connect: () => Promise<pg.Client>) {}
+
+  /** Makes the connection, in the background, unless it is there. */
+  hold(): void {
+    if (this.#client !== undefined || this.#stop.signal.aborted) return;
+    this.#connecting ??= this.#keepTrying().finally(() => (this.#connecting = undefined));
+  }
+
+  get isHeld(): boolean {
+    return this.#client !== undefined;
+  }
+
+  /**
+   * Runs `work` with the connection, after whoever has it now; undefined when there is none. `work` says whether the session is fit
+   * to be used again.
+   */
+  use<T>(work: (client: pg.ClientBase) => Promise<T>): Promise<T> | undefined {
+    if (this.#client === undefined) return undefined;
+    const mine = this.#turn.then(() => {
+      if (this.#client === undefined) throw new Error('the connection kept for ends was lost');
+      return work(this.#client);
+    });
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** Gives a connection up whose state nobody knows, and makes another. */
+  replace(client: pg.ClientBase): void {
+    if (this.#client !== client) return;
+    this.#client = undefined;
+    void (client as pg.Client).end().catch(() => undefined);
+    this.hold();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#connecting?.catch(() => undefined);
+    const client = this.#client as pg.Client | undefined;
+    this.#client = undefined;
+    await client?.end().catch(() => undefined);
+  }
+
+  async #keepTrying(): Promise<void> {
+    const { signal } = this.#stop;
+    for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      try {
+        const client = await this.connect();
+        if (signal.aborted) return void (await client.end());
+        this.#client = client;
+        // The server, or somebody at it, has ended it.
+        client.once('end', () => {
+          if (this.#client !== client) return;
+          this.#client = undefined;
+          this.hold();
+        });
+        return;
+      } catch {
+        await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
+      }
+    }
+  }
+}
