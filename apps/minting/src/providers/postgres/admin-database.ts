@@ -2,13 +2,17 @@
  * One database, as the integration's privileged role sees it: a small pool, one statement at a time, errors typed. What ends
  * something gets the next free connection, however many mints wait; one connection is left to those, however many ends there are.
  */
-import pg from 'pg';
+import { connectionUrlOf } from '@mayfly/domain';
+import type pg from 'pg';
 import type { Deadline } from '../deadline.ts';
-import { ProviderBusy, ProviderRejected, ProviderUnavailable } from '../provider-error.ts';
+import { ProviderBusy, ProviderUnavailable } from '../provider-error.ts';
 import { Turns } from '../turns.ts';
+import { AdminConnections } from './connecting/admin-connections.ts';
+import { adminConnection, type AdminConnection } from './connecting/admin-url.ts';
+import type { TlsFiles } from './connecting/tls-files.ts';
 import { arrivedLate, clockMs, isFresh, type ClockReading } from './server-clock.ts';
 import { askIdentityAnd, identityIn, type ServerIdentity } from './server-identity.ts';
-import { sqlStateOf, upstreamFailure } from './upstream-error.ts';
+import { readOnlyTransaction, sqlStateOf, upstreamFailure } from './upstream-error.ts';
 
 export interface AdminDatabaseLimits {
   /** Most connections to one database as one privileged role. */
@@ -52,55 +56,43 @@ export class AdminDatabase {
   readonly host: string;
   readonly port: number;
   readonly database: string;
-  readonly #pool: pg.Pool;
+  /** All that the URL says; `host` and `port` are the first of its hosts. */
+  readonly connection: AdminConnection;
+  readonly #connections: AdminConnections;
   /** As many at once as there are connections, so that it is here that what waits is put in order, and never in the pool. */
   readonly #turns: Turns;
   readonly #reached = new WeakMap<pg.PoolClient, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
 
-  /** Throws ProviderRejected when `url` is no connection URL. */
+  /**
+   * `tlsFiles` are the files that the URL names. Throws ProviderRejected when `url` is no connection URL or the files are of no use.
+   */
   constructor(
-    private readonly url: string,
+    url: string,
     private readonly limits: AdminDatabaseLimits,
+    readonly tlsFiles: TlsFiles = {},
   ) {
-    const config = {
-      connectionString: url,
+    this.connection = adminConnection(url);
+    ({ host: this.host, port: this.port } = this.connection.hosts[0]);
+    this.database = this.connection.database;
+    this.#turns = new Turns({ most: limits.maxConnections });
+    this.#connections = new AdminConnections(this.connection, tlsFiles, {
       application_name: 'mayfly-minting',
       statement_timeout: limits.statementTimeoutMs,
       lock_timeout: limits.statementTimeoutMs,
       idle_in_transaction_session_timeout: limits.statementTimeoutMs,
       options: '-c standard_conforming_strings=on',
       keepAlive: true,
-    };
-    try {
-      if (!/^postgres(?:ql)?:\/\//.test(url)) throw new TypeError('not a postgres:// URL');
-      // A client knows how the driver reads the URL and its defaults; this one never connects.
-      const { host, port, database, user } = new pg.Client(config);
-      this.host = host;
-      this.port = port;
-      this.database = database ?? user ?? 'postgres';
-    } catch {
-      // The driver's message may quote the URL.
-      throw new ProviderRejected("the integration's admin URL is not a PostgreSQL connection URL");
-    }
-    this.#turns = new Turns({ most: limits.maxConnections });
-    this.#pool = new pg.Pool({
-      ...config,
       max: limits.maxConnections,
       idleTimeoutMillis: 30_000,
       connectionTimeoutMillis: limits.connectTimeoutMs,
       allowExitOnIdle: true,
     });
-    // An idle connection that the server ends: the pool has dropped it already.
-    this.#pool.on('error', () => undefined);
   }
 
-  /** The same server and role, another database. */
+  /** The same servers and role, another database. Needs the same `tlsFiles`. */
   urlOf(database: string): string {
-    // Not by `URL`, which refuses what the driver takes: a URL without a host, for a folder of sockets in its query.
-    return this.url.replace(/^([a-z]+:\/\/[^/?#]*)(?:\/[^?#]*)?/, (_, server: string) => {
-      return `${server}/${encodeURIComponent(database)}`;
-    });
+    return connectionUrlOf({ ...this.connection, database });
   }
 
   /** Version and rights, asked once per process. */
@@ -160,7 +152,7 @@ export class AdminDatabase {
     deadline: Deadline,
     { ownTransactions, values }: StatementOptions,
   ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
-    const client = await this.#connect();
+    const client = await this.#connections.connect();
     if (this.#isTooLate(deadline)) {
       client.release();
       throw tooLate();
@@ -189,9 +181,11 @@ export class AdminDatabase {
       return { rows, server };
     } catch (error) {
       const failure = upstreamFailure(error, sent);
+      const state = sqlStateOf(failure.cause);
       const isClean = prepared && !(sent && ownTransactions === true) && failure.effect !== 'unknown';
-      if (!isClean) failed = failure;
-      if (sqlStateOf(failure.cause) === arrivedLate) this.#reached.delete(client);
+      // A server that has become a standby is left, so that the next connection finds the one that has taken over.
+      if (!isClean || state === readOnlyTransaction) failed = failure;
+      if (state === arrivedLate) this.#reached.delete(client);
       throw failure;
     } finally {
       deadline.signal.removeEventListener('abort', onAbort);
@@ -219,15 +213,7 @@ export class AdminDatabase {
   }
 
   async close(): Promise<void> {
-    await this.#pool.end();
-  }
-
-  async #connect(): Promise<pg.PoolClient> {
-    try {
-      return await this.#pool.connect();
-    } catch (error) {
-      throw upstreamFailure(error, false);
-    }
+    await this.#connections.end();
   }
 }
 
