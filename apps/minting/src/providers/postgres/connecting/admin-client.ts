@@ -9,6 +9,7 @@ import pg from 'pg';
 import { ProviderRejected } from '../../provider-error.ts';
 import type { AdminConnection } from './admin-url.ts';
 import { throughPooler, UnwantedServer } from './connection-failure.ts';
+import { guardParser } from './guarded-parser.ts';
 
 export interface Attempt {
   readonly host: PostgresHost;
@@ -38,6 +39,7 @@ export class AdminClient extends pg.Client {
   constructor(options: AdminClientOptions) {
     super(configOf(options, () => this.#password()));
     this.#options = options;
+    guardParser(this.connection);
     this.connection.on('parameterStatus', ({ parameterName }: { parameterName: string }) => {
       this.#reported.add(parameterName);
     });

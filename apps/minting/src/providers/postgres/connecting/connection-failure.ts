@@ -53,9 +53,9 @@ export function connectionFailure(error: unknown): ConnectionFailure {
       'other_encryption',
     );
   }
-  if (message.startsWith('SASL')) {
+  if (/^(?:SASL|Unknown authenticationOk)/.test(message)) {
     return rejected(
-      'the database server and Mayfly know no common way of logging in by password; it should be scram-sha-256',
+      'the database server asks for a way of logging in that Mayfly does not know, or gave a wrong answer to one that it does; it should be scram-sha-256',
       'give_up',
     );
   }

@@ -253,6 +253,21 @@ describe('an admin URL that leads nowhere', () => {
     await database.close();
   });
 
+  // PostgreSQL documentation §54.7: what a server that wants Kerberos says; a message that ends before it should; no message at all.
+  it.each([
+    { says: [0x52, 0, 0, 0, 8, 0, 0, 0, 7], code: 'provider_rejected' },
+    { says: [0x52, 0, 0, 0, 4], code: 'provider_unavailable' },
+    { says: [0x01, 0, 0, 0, 4], code: 'provider_unavailable' },
+  ])(
+    'at a server that the driver does not understand ends nothing but the connection: $says',
+    async (row) => {
+      const odd = await fake({ toStartUp: () => Buffer.from(row.says) });
+      const started = performance.now();
+      expect(await failure([odd.port])).toMatchObject({ code: row.code });
+      expect(performance.now() - started).toBeLessThan(limits.connectTimeoutMs);
+    },
+  );
+
   it('at something that is no PostgreSQL is tried without TLS where sslmode lets it, and then given up', async () => {
     const odd = await fake({ toSslRequest: 'E', toStartUp: () => errorResponse('53300', 'too many') });
     expect(await failure([odd.port], 'sslmode=require')).toMatchObject({ code: 'provider_unavailable' });
