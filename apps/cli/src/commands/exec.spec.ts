@@ -113,20 +113,23 @@ describe('mayfly exec', () => {
     const passwordFile = () => readFileSync(join(line.cwd, 'pgpass'), 'utf8');
     const place = { host: 'db', port: 5432, database: 'orders', username: 'mayfly_1' };
 
-    it.each([{ options: [] }, { options: ['--file'] }])('is reached by a socket, $options', async ({ options }) => {
-      const { url } = given({ ...place, host: '/run/pg', port: 5433 });
-      expect(await line.run('exec', ...options, 'orders-db/readonly', ...node(look))).toMatchObject({
-        status: 0,
-      });
-      const withFile = 'postgresql://mayfly_1@/orders?host=%2Frun%2Fpg&port=5433';
-      expect(told().env).toMatchObject({
-        PGHOST: '/run/pg',
-        PGPORT: '5433',
-        DATABASE_URL: options.length === 0 ? url : withFile,
-      });
-      if (options.length > 0)
-        expect(passwordFile()).toMatch(/^\/run\/pg:5433:orders:.*\nlocalhost:5433:orders:.*\n$/);
-    });
+    it.each([{ options: [] }, { options: ['--file'] }])(
+      'is reached by a socket, $options',
+      async ({ options }) => {
+        const { url } = given({ ...place, host: '/run/pg', port: 5433 });
+        expect(await line.run('exec', ...options, 'orders-db/readonly', ...node(look))).toMatchObject({
+          status: 0,
+        });
+        const withFile = 'postgresql://mayfly_1@/orders?host=%2Frun%2Fpg&port=5433';
+        expect(told().env).toMatchObject({
+          PGHOST: '/run/pg',
+          PGPORT: '5433',
+          DATABASE_URL: options.length === 0 ? url : withFile,
+        });
+        if (options.length > 0)
+          expect(passwordFile()).toMatch(/^\/run\/pg:5433:orders:.*\nlocalhost:5433:orders:.*\n$/);
+      },
+    );
 
     it('is of several hosts, and tells which of them will do', async () => {
       const hosts = [

@@ -98,7 +98,9 @@ export type PostgresSecret = z.infer<typeof PostgresSecret>;
 /** The only secret of an integration is its admin URL. */
 function adminUrlProblem(url: string): string | undefined {
   const parsed = parseConnectionUrl(url);
-  return parsed.outcome === 'refused' ? `the connection URL is refused: ${parsed.reason}` : undefined;
+  return parsed.outcome === 'refused'
+    ? `the connection URL that it leads to is refused: ${parsed.reason}`
+    : undefined;
 }
 
 function schemaOf(table: string): string {
