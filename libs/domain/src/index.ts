@@ -11,7 +11,11 @@ export * from './providers/definition.ts';
 export * from './providers/jwt.ts';
 export * from './providers/postgres.ts';
 export * from './providers/postgres/connection.ts';
-export { parseConnectionUrl, type ParsedConnectionUrl } from './providers/postgres/connection-url.ts';
+export {
+  ambiguityOf,
+  parseConnectionUrl,
+  type ParsedConnectionUrl,
+} from './providers/postgres/connection-url.ts';
 export { connectionUrlOf, leaseUrl, type LeasePlace } from './providers/postgres/connection-url-text.ts';
 export { providerDefinitions, type AnyProviderDefinition } from './providers/registry.ts';
 export { canonicalJson } from './audit-chain/canonical-json.ts';

@@ -32,6 +32,17 @@ export function parseConnectionUrl(url: string): ParsedConnectionUrl {
   }
 }
 
+/** Whether a URL can be taken apart in one way only, for what hands it to a driver with rules of its own; undefined: it can. */
+export function ambiguityOf(url: string): string | undefined {
+  try {
+    splitUrl(url);
+    return undefined;
+  } catch (error) {
+    if (error instanceof UrlRefusal) return error.reason;
+    throw error;
+  }
+}
+
 function read(url: string): PostgresConnection {
   const parts = splitUrl(url);
   const parameters = readParameters(parts.parameters);
