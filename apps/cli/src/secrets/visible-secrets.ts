@@ -14,7 +14,8 @@ export function visibleSecrets({ env }: Pick<Io, 'env'>): (reference: string) =>
   return (reference) => {
     const [, scheme, place = ''] = /^(env|file):(.+)$/s.exec(reference) ?? [];
     const value = scheme === 'env' ? env[place] : scheme === 'file' ? readSmallFile(place) : undefined;
-    return value?.replace(/\r?\n$/, '') || undefined;
+    const trimmed = value?.replace(/\r?\n$/, '');
+    return trimmed === '' ? undefined : trimmed;
   };
 }
 

@@ -88,7 +88,8 @@ export class AdminClient extends pg.Client {
     if (!this.#reported.has('server_version')) return;
     const { rows } = await this.query<SessionFacts>(askSession);
     const { standby, read_only, statement_timeout } = rows[0] ?? {};
-    if (statement_timeout !== String(settings.statement_timeout || 0)) throw throughPooler();
+    const { statement_timeout: asked = false } = settings;
+    if (statement_timeout !== String(asked === false ? 0 : asked)) throw throughPooler();
     if (!willDo[attempt.wanted]({ isStandby: standby === true, isReadOnly: read_only !== 'off' }))
       throw new UnwantedServer(attempt.wanted);
   }
