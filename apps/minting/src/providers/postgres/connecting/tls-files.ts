@@ -3,7 +3,7 @@
  * Whoever writes the URL may be another than who runs Mayfly: a key is a secret like any other, within the organization's prefixes
  * (I5), or one organization could log in with the key of another. Certificates of CAs are nobody's secret.
  */
-import { constants, open } from 'node:fs/promises';
+import { constants, open, realpath } from 'node:fs/promises';
 import type { Secret } from '@mayfly/domain';
 import type { SecretResolver } from '../../provider.ts';
 import { ProviderRejected } from '../../provider-error.ts';
@@ -46,10 +46,19 @@ async function readOwn(parameter: string, path: string, secrets: SecretResolver)
   }
 }
 
+/** Whatever is wrong with the file: what else is on minting's machine is not an organization's to find out. */
+export function uselessRootCert(): ProviderRejected {
+  return new ProviderRejected(
+    "the file that sslrootcert of the admin URL names can't be read on minting's machine, or does not hold certificates in PEM",
+  );
+}
+
 async function readRootCert(path: string): Promise<string> {
   try {
+    const target = await realpath(path);
+    if (/^\/(?:proc|sys|dev)\//.test(target)) throw new Error("the system's");
     // A pipe without a writer would hold a thread for ever, were it waited for.
-    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const file = await open(target, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stat = await file.stat();
       if (!stat.isFile() || stat.size > maxRootCertBytes) throw new Error('no file, or too large');
@@ -58,8 +67,6 @@ async function readRootCert(path: string): Promise<string> {
       await file.close();
     }
   } catch {
-    throw new ProviderRejected(
-      "the file that sslrootcert of the admin URL names can't be read on minting's machine",
-    );
+    throw uselessRootCert();
   }
 }

@@ -4,7 +4,7 @@ import { createSecureContext, getCACertificates, type ConnectionOptions } from '
 import { isSocketFolder, sslModeOf, type PostgresHost } from '@mayfly/domain';
 import { ProviderRejected } from '../../provider-error.ts';
 import type { AdminConnection } from './admin-url.ts';
-import type { TlsFiles } from './tls-files.ts';
+import { uselessRootCert, type TlsFiles } from './tls-files.ts';
 
 /** With TLS or without, in the order in which to try them; at least one. */
 export function encryptionsFor(
@@ -49,11 +49,7 @@ function authorities(
   if (sslRootCert === undefined || sslRootCert === 'system')
     return isFull ? [...getCACertificates('system'), ...getCACertificates('default')] : undefined;
   const certificates = rootCert?.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  if (certificates.length === 0 || !certificates.every(isCertificate)) {
-    throw new ProviderRejected(
-      'the file that sslrootcert of the admin URL names does not hold certificates in PEM',
-    );
-  }
+  if (certificates.length === 0 || !certificates.every(isCertificate)) throw uselessRootCert();
   return certificates;
 }
 
