@@ -1,5 +1,5 @@
 /** Settings of revocation. Timers have the design's defaults; tests scale them down. */
-import { loadSettings, milliseconds, seconds, secretText, serviceSettings } from '@mayfly/service';
+import { loadSettings, milliseconds, seconds, connectionUrl, serviceSettings } from '@mayfly/service';
 import { z } from 'zod';
 
 const count = (defaultValue: number, most: number) =>
@@ -8,7 +8,7 @@ const count = (defaultValue: number, most: number) =>
 export const RevocationSettings = z.object({
   ...serviceSettings,
   /** Connection to the database with schema `revocation`. */
-  MAYFLY_POSTGRES_URL: secretText(),
+  MAYFLY_POSTGRES_URL: connectionUrl(),
   /** Connections to Postgres at once. */
   MAYFLY_POSTGRES_POOL: count(20, 200),
   /** An intent without activation becomes an orphan after this; by Postgres' clock. */

@@ -18,6 +18,7 @@ import { asMap, keysOf, parsePart, unknownKey } from './document/sentences.ts';
 import { didYouMean } from './document/suggest.ts';
 import type { PlainValue } from './document/yaml.ts';
 import type { Organizations } from './organizations.ts';
+import { checkSecrets, type SecretAt } from './secrets.ts';
 import { checkRole } from './trust.ts';
 
 /** By organization, then by name. */
@@ -46,6 +47,7 @@ export function readIntegrations(
   blocks: readonly PlainValue[],
   organizations: Organizations,
   trust: readonly TrustRule[],
+  secretAt: SecretAt,
   problems: Problems,
 ): Integrations {
   const register = new Register<IntegrationConfig>();
@@ -64,6 +66,7 @@ export function readIntegrations(
     const organization = organizations.resolve(parsed.organization, path, problems);
     if (!organization) return;
     checkReferences(definition, settings, organization, path, problems);
+    checkSecrets(definition, settings, secretAt, path, problems);
     checkAudience(settings, ownAudiences, path, problems);
     const integration = {
       organization: organization.name,

@@ -8,6 +8,7 @@ import type { Problems } from './document/problems.ts';
 import { asMap, parsePart } from './document/sentences.ts';
 import { readYaml, type PlainValue } from './document/yaml.ts';
 import { readOrganizations } from './organizations.ts';
+import type { SecretAt } from './secrets.ts';
 import { readTrust, rolesGiven } from './trust.ts';
 
 export type ParsedConfiguration =
@@ -25,8 +26,16 @@ const Document = z.strictObject({
 /** How many blocks of each kind a document may have. */
 const maxBlocks = { organizations: 1_000, trust: 1_000, integrations: 10_000, credentials: 20_000 } as const;
 
+export interface ParseOptions {
+  /** Default: no secret can be seen. One that can't is no problem. */
+  readonly secretAt?: SecretAt;
+}
+
 /** Checks a whole document; answers with what it means, or with all that is wrong with it (at most 100 problems). Never throws. */
-export function parseConfiguration(document: string): ParsedConfiguration {
+export function parseConfiguration(
+  document: string,
+  { secretAt = () => undefined }: ParseOptions = {},
+): ParsedConfiguration {
   const source = readYaml(document);
   const { problems } = source;
   const top = asMap(source.value);
@@ -46,7 +55,7 @@ export function parseConfiguration(document: string): ParsedConfiguration {
   // With a rule dropped for its own problems, a role that it would give must not be reported as unknown.
   const roles = trust.length === trustBlocks.length ? rolesGiven(trust) : new Map<string, Set<string>>();
   const integrationBlocks = blocksOf('integrations', top, problems);
-  const integrations = readIntegrations(integrationBlocks, organizations, trust, problems);
+  const integrations = readIntegrations(integrationBlocks, organizations, trust, secretAt, problems);
   const credentialBlocks = blocksOf('credentials', top, problems);
   const credentials = readCredentials(credentialBlocks, organizations, integrations, roles, problems);
   const policies = checkPolicies(

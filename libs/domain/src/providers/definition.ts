@@ -29,6 +29,11 @@ export interface ProviderDefinition<
   readonly secret: z.ZodType<object>;
   /** The secret references among the integration's settings, so that they can be checked against the organization's prefixes (I5). */
   secretReferences(settings: IntegrationSettings): readonly string[];
+  /**
+   * What is wrong with a secret that one of the references leads to, as a sentence that quotes nothing of it; undefined when it can be
+   * used. For `mayfly config check`, which sees some of them; minting says the same at the first use.
+   */
+  secretProblem?(value: string): string | undefined;
   /** Whatever is asked, the result is never wider than the bounds (I4). `undefined` asks for the bounds themselves. */
   narrow(requested: unknown, bounds: Scope): NarrowResult<Scope>;
   /** Whether a scope lets its holder change anything. Unknown counts as yes. */

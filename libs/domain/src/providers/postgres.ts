@@ -3,6 +3,8 @@ import { text } from '@mayfly/contracts';
 import { z } from 'zod';
 import { SecretReference } from '../secret-reference.ts';
 import type { NarrowResult, ProviderDefinition } from './definition.ts';
+import { channelBindings, sslModes, targetSessionAttributes } from './postgres/connection.ts';
+import { parseConnectionUrl } from './postgres/connection-url.ts';
 import { describeRequestProblem, isSubset, uniqueItems } from './scope-parts.ts';
 
 /** Table privileges (PostgreSQL: "Privileges"), narrowest first. */
@@ -53,11 +55,11 @@ const StatementTemplate = z.string().min(1).max(4096);
 export const PostgresIntegrationSettings = z.strictObject({
   /** Reference to a connection URL of a role that may create roles and grant what the scopes name. */
   admin: SecretReference,
-  /** Host and port that agents connect to, when they differ from the admin URL's. */
+  /** Host (or several, comma-separated) and port that agents connect to, when they differ from the admin URL's. */
   agent_host: text(255).optional(),
   agent_port: z.int().min(1).max(65_535).optional(),
-  /** `sslmode` told to agents (libpq). */
-  sslmode: z.enum(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']).optional(),
+  /** `sslmode` told to agents (libpq), when it differs from the admin URL's. */
+  sslmode: z.enum(sslModes).optional(),
   /** PBKDF2 iterations of the SCRAM-SHA-256 verifier (RFC 5802 §5.1). A random password of 192 bits gains nothing from more; some drivers refuse less than 4096. */
   scram_iterations: z.int().min(1).max(1_000_000).optional(),
 });
@@ -73,17 +75,33 @@ export const PostgresCredentialSettings = z.strictObject({
 });
 export type PostgresCredentialSettings = z.infer<typeof PostgresCredentialSettings>;
 
+const PostgresHost = z.strictObject({ host: z.string(), port: z.int() });
+
 export const PostgresSecret = z.strictObject({
   host: z.string(),
   port: z.int(),
+  /** All of them, in the order in which to try them, where there are several; `host` and `port` are the first. */
+  hosts: z.array(PostgresHost).min(2).optional(),
   database: z.string(),
   username: z.string(),
   password: z.string(),
-  sslmode: z.string().optional(),
+  /** These four are parameters of libpq, by its names; an absent one is left to its default. */
+  sslmode: z.enum(sslModes).optional(),
+  sslrootcert: z.literal('system').optional(),
+  channel_binding: z.enum(channelBindings).optional(),
+  target_session_attrs: z.enum(targetSessionAttributes).optional(),
   /** The same as one URL (libpq connection URI). */
   url: z.string(),
 });
 export type PostgresSecret = z.infer<typeof PostgresSecret>;
+
+/** The only secret of an integration is its admin URL. */
+function adminUrlProblem(url: string): string | undefined {
+  const parsed = parseConnectionUrl(url);
+  return parsed.outcome === 'refused'
+    ? `the connection URL that it leads to is refused: ${parsed.reason}`
+    : undefined;
+}
 
 function schemaOf(table: string): string {
   return table.slice(0, table.indexOf('.'));
@@ -122,6 +140,7 @@ export const postgresDefinition: ProviderDefinition<
   scope: PostgresScope,
   secret: PostgresSecret,
   secretReferences: (settings) => [settings.admin],
+  secretProblem: adminUrlProblem,
   narrow,
   writes: (scope) => scope.privileges.some((privilege) => privilege !== 'SELECT'),
   revocability: () => ({ kind: 'immediate' }),

@@ -8,7 +8,7 @@ import { postgresDefinition } from './postgres.ts';
 /** A definition whose types have been forgotten: it takes plain JSON and its schemas restore the types at run time. */
 export interface AnyProviderDefinition extends Pick<
   ProviderDefinition,
-  'name' | 'secret' | 'renewal' | 'nativeMinimumSeconds'
+  'name' | 'secret' | 'secretProblem' | 'renewal' | 'nativeMinimumSeconds'
 > {
   readonly integrationSettings: z.ZodType<object>;
   readonly credentialSettings: z.ZodType<object>;

@@ -3,15 +3,19 @@
  * something gets the next free connection, however many mints wait; one connection is left to those, however many ends there are.
  * Beside the pool one connection is kept for ends, for when the server has no other to give.
  */
-import pg from 'pg';
+import { connectionUrlOf } from '@mayfly/domain';
+import type pg from 'pg';
 import type { Deadline } from '../deadline.ts';
-import { ProviderBusy, ProviderRejected, ProviderUnavailable } from '../provider-error.ts';
+import { ProviderBusy, ProviderUnavailable } from '../provider-error.ts';
 import { Turns } from '../turns.ts';
+import { AdminConnections } from './connecting/admin-connections.ts';
+import { adminConnection, type AdminConnection } from './connecting/admin-url.ts';
+import type { TlsFiles } from './connecting/tls-files.ts';
 import { arrivedLate, clockMs, isFresh, type ClockReading } from './server-clock.ts';
 import { KeptConnection } from './kept-connection.ts';
 import { askIdentityAnd, identityIn, type ServerIdentity } from './server-identity.ts';
-import { sessionReset, sessionSetup } from './session-setup.ts';
-import { sqlStateOf, tooManyConnections, upstreamFailure } from './upstream-error.ts';
+import { sessionReset } from './session-setup.ts';
+import { readOnlyTransaction, sqlStateOf, tooManyConnections, upstreamFailure } from './upstream-error.ts';
 
 export interface AdminDatabaseLimits {
   /** Most connections to one database as one privileged role. */
@@ -71,7 +75,9 @@ export class AdminDatabase {
   readonly host: string;
   readonly port: number;
   readonly database: string;
-  readonly #pool: pg.Pool;
+  /** All that the URL says; `host` and `port` are the first of its hosts. */
+  readonly connection: AdminConnection;
+  readonly #connections: AdminConnections;
   /** As many at once as there are connections, so that it is here that what waits is put in order, and never in the pool. */
   readonly #turns: Turns;
   readonly #kept: KeptConnection;
@@ -79,57 +85,40 @@ export class AdminDatabase {
   readonly #reached = new WeakMap<pg.ClientBase, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
 
-  /** Throws ProviderRejected when `url` is no connection URL. */
+  /**
+   * `tlsFiles` are the files that the URL names. Throws ProviderRejected when `url` is no connection URL or the files are of no use.
+   */
   constructor(
-    private readonly url: string,
+    url: string,
     private readonly limits: AdminDatabaseLimits,
+    readonly tlsFiles: TlsFiles = {},
   ) {
-    const config = {
-      connectionString: url,
+    this.connection = adminConnection(url);
+    ({ host: this.host, port: this.port } = this.connection.hosts[0]);
+    this.database = this.connection.database;
+    this.#turns = new Turns({ most: limits.maxConnections });
+    const settings = {
       application_name: 'mayfly-minting',
       statement_timeout: limits.statementTimeoutMs,
       lock_timeout: limits.statementTimeoutMs,
       idle_in_transaction_session_timeout: limits.statementTimeoutMs,
       keepAlive: true,
-    };
-    try {
-      if (!/^postgres(?:ql)?:\/\//.test(url)) throw new TypeError('not a postgres:// URL');
-      // A client knows how the driver reads the URL and its defaults; this one never connects.
-      const { host, port, database, user } = new pg.Client(config);
-      this.host = host;
-      this.port = port;
-      this.database = database ?? user ?? 'postgres';
-    } catch {
-      // The driver's message may quote the URL.
-      throw new ProviderRejected("the integration's admin URL is not a PostgreSQL connection URL");
-    }
-    this.#turns = new Turns({ most: limits.maxConnections });
-    this.#pool = new pg.Pool({
-      ...config,
-      max: limits.maxConnections,
-      idleTimeoutMillis: 30_000,
       connectionTimeoutMillis: limits.connectTimeoutMs,
       allowExitOnIdle: true,
-      onConnect: (client) => client.query(sessionSetup).then(() => undefined),
+    };
+    this.#connections = new AdminConnections(this.connection, tlsFiles, {
+      ...settings,
+      max: limits.maxConnections,
+      idleTimeoutMillis: 30_000,
     });
-    this.#kept = new KeptConnection(async () => {
-      const client = new pg.Client({ ...config, connectionTimeoutMillis: limits.connectTimeoutMs });
-      // Told by its end.
-      client.on('error', ignore);
-      await client.connect();
-      await client.query(sessionSetup);
-      return client;
-    });
-    // An idle connection that the server ends: the pool has dropped it already.
-    this.#pool.on('error', () => undefined);
+    this.#kept = new KeptConnection(
+      new AdminConnections(this.connection, tlsFiles, { ...settings, max: 1, idleTimeoutMillis: 0 }),
+    );
   }
 
-  /** The same server and role, another database. */
+  /** The same servers and role, another database. Needs the same `tlsFiles`. */
   urlOf(database: string): string {
-    // Not by `URL`, which refuses what the driver takes: a URL without a host, for a folder of sockets in its query.
-    return this.url.replace(/^([a-z]+:\/\/[^/?#]*)(?:\/[^?#]*)?/, (_, server: string) => {
-      return `${server}/${encodeURIComponent(database)}`;
-    });
+    return connectionUrlOf({ ...this.connection, database });
   }
 
   /** Version and rights, asked once per process. */
@@ -268,9 +257,11 @@ export class AdminDatabase {
       return { rows, server };
     } catch (error) {
       const failure = upstreamFailure(error, sent);
-      if (!prepared || failure.effect === 'unknown') failed = failure;
+      const state = sqlStateOf(failure.cause);
+      // A server that has become a standby is left, so that the next connection finds the one that has taken over.
+      if (!prepared || failure.effect === 'unknown' || state === readOnlyTransaction) failed = failure;
       else if (sent && ownTransactions) mustReset = true;
-      if (sqlStateOf(failure.cause) === arrivedLate) this.#reached.delete(client);
+      if (state === arrivedLate) this.#reached.delete(client);
       throw failure;
     } finally {
       if (mustReset && failed === undefined && spoilt === undefined) failed = await reset(client);
@@ -299,16 +290,12 @@ export class AdminDatabase {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#kept.close(), this.#pool.end()]);
+    await Promise.all([this.#kept.close(), this.#connections.end()]);
   }
 
   async #connect(): Promise<Lent> {
-    try {
-      const client = await this.#pool.connect();
-      return { client, release: (failed) => client.release(failed) };
-    } catch (error) {
-      throw upstreamFailure(error, false);
-    }
+    const client = await this.#connections.connect();
+    return { client, release: (failed) => client.release(failed) };
   }
 }
 

@@ -4,20 +4,21 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import type { AdminConnections } from './connecting/admin-connections.ts';
 
 /** Between two attempts to make it, in milliseconds: short at first, because a place that becomes free is soon taken. */
 const firstPauseMs = 100;
 const longestPauseMs = 2_000;
 
 export class KeptConnection {
-  #client: pg.ClientBase | undefined;
+  #client: pg.PoolClient | undefined;
   #connecting: Promise<void> | undefined;
   readonly #stop = new AbortController();
   /** Whoever uses it waits for the one before. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** @param connect Makes a connection that is set up, or rejects. */
-  constructor(private readonly connect: () => Promise<pg.Client>) {}
+  /** @param connections Where it comes from: a pool of one, of which nobody else has any. */
+  constructor(private readonly connections: Pick<AdminConnections, 'connect' | 'end'>) {}
 
   /** Makes the connection, in the background, unless it is there. */
   hold(): void {
@@ -45,37 +46,42 @@ export class KeptConnection {
 
   /** Gives a connection up whose state nobody knows, and makes another. */
   replace(client: pg.ClientBase): void {
-    if (this.#client !== client) return;
-    this.#client = undefined;
-    void (client as pg.Client).end().catch(() => undefined);
-    this.hold();
+    if (this.#client === client) this.#lose(this.#client);
   }
 
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#connecting?.catch(() => undefined);
-    const client = this.#client as pg.Client | undefined;
+    this.#client?.release(true);
     this.#client = undefined;
-    await client?.end().catch(() => undefined);
+    await this.connections.end();
   }
 
   async #keepTrying(): Promise<void> {
     const { signal } = this.#stop;
     for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       try {
-        const client = await this.connect();
-        if (signal.aborted) return void (await client.end());
+        const client = await this.connections.connect();
+        if (signal.aborted) return client.release(true);
         this.#client = client;
+        client.on('error', ignore);
         // The server, or somebody at it, has ended it.
-        client.once('end', () => {
-          if (this.#client !== client) return;
-          this.#client = undefined;
-          this.hold();
-        });
+        client.once('end', () => this.#lose(client));
         return;
       } catch {
         await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
       }
     }
   }
+
+  #lose(client: pg.PoolClient): void {
+    if (this.#client !== client) return;
+    this.#client = undefined;
+    client.release(true);
+    this.hold();
+  }
+}
+
+function ignore(): void {
+  // Told by its end.
 }

@@ -8,7 +8,6 @@ import {
   postgresDefinition,
   Secret,
   type PostgresScope,
-  type PostgresSecret,
 } from '@mayfly/domain';
 import { fingerprint } from '@mayfly/tokens';
 import { z } from 'zod';
@@ -29,6 +28,9 @@ import type {
 } from '../provider.ts';
 import type { AdminDatabase, AdminDatabaseLimits } from './admin-database.ts';
 import { AdminDatabases } from './admin-databases.ts';
+import { adminConnection } from './connecting/admin-url.ts';
+import { readTlsFiles } from './connecting/tls-files.ts';
+import { leaseSecret } from './lease-secret.ts';
 import {
   cameTooLate,
   createLoginRole,
@@ -118,7 +120,7 @@ export class PostgresProvider implements Provider<
       ...(made.group !== undefined && { group: made.group }),
     } satisfies Handle;
     return {
-      secret: new Secret(JSON.stringify(secretOf(context, database, password))),
+      secret: new Secret(JSON.stringify(leaseSecret(context, database.connection, password))),
       handle,
       nativeExpiresAt: made.expiresAt,
       fingerprints: [fingerprint('password', password)],
@@ -195,7 +197,7 @@ export class PostgresProvider implements Provider<
     await this.#databases.close();
   }
 
-  /** The admin URL is resolved for each use, so a rotated password works at once. */
+  /** The admin URL and the files that it names are resolved for each use, so a rotated password or key works at once. */
   async #open({
     secrets,
     integrationSettings,
@@ -203,7 +205,8 @@ export class PostgresProvider implements Provider<
     LeaseContext<PostgresIntegrationSettings>,
     'secrets' | 'integrationSettings'
   >): Promise<AdminDatabase> {
-    const database = this.#databases.open((await secrets(integrationSettings.admin)).reveal());
+    const url = (await secrets(integrationSettings.admin)).reveal();
+    const database = this.#databases.open(url, await readTlsFiles(adminConnection(url), secrets));
     // Whatever is asked of it, leases live there, or will.
     database.keepConnection();
     return database;
@@ -259,7 +262,7 @@ export class PostgresProvider implements Provider<
     const revocationStatements = templates.map((template) => renderStatement(template, { name }));
     return {
       role: { name, group, madeAt, revocationStatements },
-      openOther: (other) => this.#databases.open(database.urlOf(other)),
+      openOther: (other) => this.#databases.open(database.urlOf(other), database.tlsFiles),
     };
   }
 }
@@ -276,30 +279,4 @@ function checkStatements({ creation_statements, revocation_statements }: Postgre
   const names = creation_statements?.some((template) => placeholdersOf(template).has('name')) ?? true;
   if (!names)
     throw new ProviderRejected('the custom statements of the credential make no role named {{name}}');
-}
-
-function secretOf(context: Mint, database: AdminDatabase, password: string): PostgresSecret {
-  const { agent_host, agent_port, sslmode } = context.integrationSettings;
-  const place = {
-    host: agent_host ?? database.host,
-    port: agent_port ?? database.port,
-    database: database.database,
-    username: loginRoleName(context.leaseId),
-    password,
-    ...(sslmode !== undefined && { sslmode }),
-  };
-  return { ...place, url: connectionUrl(place) };
-}
-
-/** A libpq connection URI (PostgreSQL documentation §34.1.1.2); a host that is a folder of sockets goes into the query. */
-function connectionUrl(place: Omit<PostgresSecret, 'url'>): string {
-  const { host, port, database, username, password, sslmode } = place;
-  const isSocket = host.startsWith('/');
-  const authority = isSocket ? '' : `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  const query = new URLSearchParams({
-    ...(isSocket && { host, port: String(port) }),
-    ...(sslmode !== undefined && { sslmode }),
-  }).toString();
-  const suffix = query === '' ? '' : `?${query}`;
-  return `postgresql://${username}:${password}@${authority}/${encodeURIComponent(database)}${suffix}`;
 }

@@ -9,6 +9,7 @@ import {
   ProviderUnavailable,
   type ProviderFailure,
 } from '../provider-error.ts';
+import { loggedCause } from './connecting/logged-cause.ts';
 import { arrivedLate } from './server-clock.ts';
 
 /** What a failed statement was up to; `sent` tells whether it can have had an effect. */
@@ -18,7 +19,7 @@ export function upstreamFailure(error: unknown, sent: boolean): ProviderFailure 
   if (code === undefined) {
     return new ProviderUnavailable('the database cannot be reached', {
       effect: sent ? 'unknown' : 'none',
-      cause: error,
+      cause: loggedCause(error),
     });
   }
   const reason = rejections[code] ?? rejections[code.slice(0, 2)];
@@ -44,6 +45,8 @@ export function sqlStateOf(error: unknown): string | undefined {
 export const undefinedObject = '42704';
 /** `insufficient_privilege` */
 export const insufficientPrivilege = '42501';
+/** `read_only_sql_transaction`: at a standby, too. */
+export const readOnlyTransaction = '25006';
 /** `invalid_parameter_value`: `SET ROLE` to one that does not exist. */
 export const invalidParameterValue = '22023';
 /** `dependent_objects_still_exist` */
