@@ -93,7 +93,8 @@ describe.each(servers)('with names that have to be percent-encoded, at $name', (
       await superuser.query(`CREATE SCHEMA own AUTHORIZATION ${role}`);
       await superuser.end();
     }
-    expect(await upstream.revoke(leaseId, minted)).toBe('revoked');
+    expect(await upstream.revoke(leaseId, minted)).toBe('access_ended');
+    await upstream.cleanUp(leaseId, minted);
     expect(await upstream.roles(`^${role}$`)).toEqual([]);
   });
 
