@@ -20,10 +20,11 @@ const sabotages: Readonly<Record<string, () => Fault[]>> = {
   'skip-reconcile': () => [killAt('minting.activation.before')],
 };
 
-/** Passed: those that the suite noticed, and the same faults without sabotage, which must pass. */
+/** Passed: those that the suite noticed, and the same faults without sabotage, which must pass; of these, the ones `isWanted`. */
 export async function runSabotage(
   seed: number,
   print: (text: string) => void,
+  isWanted: (name: string) => boolean,
 ): Promise<{ passed: number; failed: number }> {
   let passed = 0;
   let failed = 0;
@@ -31,6 +32,7 @@ export async function runSabotage(
     ['nothing', () => [killAt('minting.activation.before'), streamAtItsLimit()]] as const,
     ...Object.entries(sabotages),
   ]) {
+    if (!isWanted(name)) continue;
     const report = await runPlan({
       seed,
       plan: plan(),
