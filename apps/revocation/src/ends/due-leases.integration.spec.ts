@@ -213,9 +213,8 @@ describe('due leases', () => {
       (await world.database.pool.query(`SELECT FROM revocation.leases WHERE last_error IS NOT NULL`))
         .rowCount;
     await until(async () => (await failed()) === 40);
-    // Most were not even tried: the breaker is open.
+    // Each was tried, whatever the breaker says, and now they wait for longer than this test lasts.
     expect(register.upstreams.open).toBe(1);
-    expect(world.bus.revoked.length).toBeLessThan(40);
     away = false;
     const back = performance.now();
     for (const leaseId of leaseIds) await inState(leaseId, 'expired');
