@@ -198,6 +198,21 @@ for (const server of servers) {
         await cleanUp(many);
         await expectGone(many);
       });
+
+      it('ends access although a lease has taken all the locks that the server has', async () => {
+        const [honest, another, hog] = [await lease(), await lease(), await lease()];
+        const open = await logIn(honest.minted);
+        const session = await logIn(hog.minted);
+        // Those that it got stay its own when the statement fails.
+        await succeeds(session.query('SELECT pg_advisory_lock(i) FROM generate_series(1, 1000000) i'));
+        for (const one of [honest, another, hog]) await end(one);
+        expect(await answers(open)).toBe(false);
+        expect(await answers(session)).toBe(false);
+        for (const one of [honest, another, hog]) {
+          await cleanUp(one);
+          await expectGone(one);
+        }
+      });
     });
   }
 }

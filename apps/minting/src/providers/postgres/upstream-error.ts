@@ -53,6 +53,8 @@ export const invalidParameterValue = '22023';
 export const dependentObjects = '2BP01';
 /** `too_many_connections` */
 export const tooManyConnections = '53300';
+/** `out_of_memory`: of the table of locks, which every login may fill. */
+export const outOfMemory = '53200';
 /** Raised by `cutSessions`: sessions, or prepared transactions, were left when its time was over. No class of PostgreSQL's. */
 export const sessionsLeft = 'MF003';
 
@@ -65,7 +67,7 @@ export const sessionsLeft = 'MF003';
 const madeByLeases: readonly string[] = [
   '55P03',
   '57014',
-  '53200',
+  outOfMemory,
   '40001',
   '40P01',
   'XX000',

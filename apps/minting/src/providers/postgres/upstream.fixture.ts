@@ -100,7 +100,9 @@ export class Upstream {
   }
 
   revoke(leaseId: string, { handle }: Pick<Minted, 'handle'>) {
-    return this.provider.revoke({ ...this.context(leaseId), handle });
+    // As the runner calls it: an end goes first where it waits with what begins something.
+    const deadline = deadlineIn(deadlineMs, { isVital: true });
+    return this.provider.revoke({ ...this.context(leaseId), deadline, handle });
   }
 
   cleanUp(leaseId: string, { handle }: Pick<Minted, 'handle'>): Promise<void> {
