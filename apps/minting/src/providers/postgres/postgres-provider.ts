@@ -42,6 +42,7 @@ import {
   runCreationStatements,
   stopUnfinishedMints,
 } from './login-role.ts';
+import type { GroupObserver } from './group-observer.ts';
 import { prolongLoginRole } from './prolong-login-role.ts';
 import { leaseIdOf, loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
@@ -52,6 +53,7 @@ import { placeholdersOf, renderStatement } from './statement-template.ts';
 export interface PostgresProviderOptions extends AdminDatabaseLimits {
   /** How long a scope's group role is taken for complete, in milliseconds. */
   readonly groupFreshMs: number;
+  readonly groupObserver?: GroupObserver;
 }
 
 /** What revoking needs. The role's name follows from the lease id and is not repeated. */
@@ -97,7 +99,13 @@ export class PostgresProvider implements Provider<
   constructor(options: PostgresProviderOptions) {
     this.#databases = new AdminDatabases(options);
     const deadlineMs = 2 * options.statementTimeoutMs;
-    this.#groups = new ScopeGroups({ freshMs: options.groupFreshMs, deadlineMs });
+    this.#groups = new ScopeGroups({
+      freshMs: options.groupFreshMs,
+      deadlineMs,
+      // Longer than the 32 custom statements that a mint may have, each of which has found the group by its name.
+      retiredMs: 40 * options.statementTimeoutMs,
+      observer: options.groupObserver,
+    });
   }
 
   async mint(context: Mint): Promise<Minted> {
@@ -127,7 +135,7 @@ export class PostgresProvider implements Provider<
     const handle = Handle.parse(context.handle);
     const database = await this.#open(context);
     const outcome = await this.#drop(context, database, handle);
-    if (handle.narrowed) this.#groups.sweepLater(database, placeOf(context, database));
+    if (handle.narrowed) this.#sweepGroupsLater(context, database);
     return outcome;
   }
 
@@ -148,7 +156,7 @@ export class PostgresProvider implements Provider<
   ): Promise<ReconcileOutcome> {
     const database = await this.#open(context);
     // The scope of the mint is not known here: its group may be one that nobody needs any longer.
-    this.#groups.sweepLater(database, placeOf(context, database));
+    this.#sweepGroupsLater(context, database);
     const name = loginRoleName(context.leaseId);
     await stopUnfinishedMints(database, name, context.deadline);
     if (!(await findLoginRole(database, name, context.deadline)).exists) return 'absent';
@@ -161,6 +169,8 @@ export class PostgresProvider implements Provider<
   async list(context: ListContext<PostgresIntegrationSettings>): Promise<string[]> {
     const { mark, limit, deadline } = context;
     const database = await this.#open(context);
+    // A comparison comes every few minutes: what a process that has ended would have swept.
+    this.#sweepGroupsLater(context, database);
     const after = context.after === undefined ? '' : loginRoleName(context.after);
     return (await listLoginRoles(database, { mark, after, limit }, deadline)).map(leaseIdOf);
   }
@@ -218,7 +228,7 @@ export class PostgresProvider implements Provider<
         const expiration = await readExpiration(database, ttlSeconds, deadline);
         const values = { name, verifier, expiration, ...(group !== undefined && { group }) };
         const statements = templates.map((template) => renderStatement(template, values));
-        const server = await runCreationStatements(database, { name, group }, statements, deadline);
+        const server = await runCreationStatements(database, name, statements, deadline);
         return { group, expiresAt: new Date(expiration), server };
       }
       // Without templates the group is always needed.
@@ -234,6 +244,14 @@ export class PostgresProvider implements Provider<
     }
   }
 
+  #sweepGroupsLater(context: Parameters<typeof placeOf>[0], database: AdminDatabase): void {
+    this.#groups.sweepLater(database, placeOf(context, database), this.#openerOfOthers(database));
+  }
+
+  #openerOfOthers(database: AdminDatabase) {
+    return (other: string) => this.#databases.open(database.urlOf(other));
+  }
+
   #drop(
     context: LeaseContext<PostgresIntegrationSettings>,
     database: AdminDatabase,
@@ -241,12 +259,15 @@ export class PostgresProvider implements Provider<
   ): Promise<'revoked' | 'already_gone'> {
     const name = loginRoleName(context.leaseId);
     const statements = templates.map((template) => renderStatement(template, { name }));
-    const openOther = (other: string) => this.#databases.open(database.urlOf(other));
+    const openOther = this.#openerOfOthers(database);
     return dropLoginRole(database, { name, madeAt }, statements, openOther, context.deadline);
   }
 }
 
-function placeOf(context: LeaseContext<PostgresIntegrationSettings>, { database }: AdminDatabase): Place {
+function placeOf(
+  context: Omit<LeaseContext<PostgresIntegrationSettings>, 'leaseId'>,
+  { database }: AdminDatabase,
+): Place {
   return { organization: context.organization, integration: context.integration, database };
 }
 
