@@ -139,6 +139,11 @@ export class AdminDatabase {
     return this.#facts;
   }
 
+  /** They are asked for again: the server was upgraded, or the rights of the privileged role were changed. */
+  forgetFacts(): void {
+    this.#facts = undefined;
+  }
+
   /**
    * Runs one text in one round trip and answers with the rows of each of its statements. Starts only while the server's own
    * timeout still ends before the deadline. Throws ProviderRejected or ProviderUnavailable.

@@ -168,6 +168,20 @@ async function takeOverFromGroup(
   ]);
 }
 
+/**
+ * Whether a group owns something in the end: default privileges, which can't be given to another. Such a group is replaced, so that
+ * the next lease is a member of one that has nothing of this one's.
+ */
+export async function isGroupSpoilt(
+  database: AdminDatabase,
+  group: string | undefined,
+  deadline: Deadline,
+): Promise<boolean> {
+  if (group === undefined || (await database.facts(deadline)).version >= 160_000) return false;
+  const owned = await database.run(`${ownedBy(pg.escapeLiteral(group))} LIMIT 1`, deadline);
+  return (owned.at(-1)?.length ?? 0) > 0;
+}
+
 /** Removes what there may be a great many of, some in each transaction, because each takes a lock. */
 async function removeInBatches(there: AdminDatabase, name: string, run: Run): Promise<void> {
   const lease = `(SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ${pg.escapeLiteral(name)})`;

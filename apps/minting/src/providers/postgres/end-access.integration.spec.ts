@@ -129,17 +129,22 @@ for (const server of servers) {
           `SELECT g.rolname AS name FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = '${one.role}'::regrole`,
         );
         const session = await logIn(one.minted);
-        await session.query(`SET ROLE ${String(group?.['name'])}; SELECT lo_create(0)`);
+        await session.query(
+          `SET ROLE ${String(group?.['name'])}; SELECT lo_create(0); ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC`,
+        );
         await session.query(`BEGIN; SELECT lo_create(0); PREPARE TRANSACTION 'group ${one.role}'`);
         expect(await end(one)).toBe('access_ended');
         await cleanUp(one);
         await expectGone(one);
+        const next = await lease();
+        const [nextGroup] = await upstream.asSuperuser(
+          `SELECT g.oid FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = '${next.role}'::regrole`,
+        );
         expect(
           await upstream.asSuperuser(
-            `SELECT FROM pg_shdepend WHERE refobjid = '${String(group?.['name'])}'::regrole AND deptype = 'o'`,
+            `SELECT FROM pg_shdepend WHERE refobjid = ${String(nextGroup?.['oid'])} AND deptype = 'o'`,
           ),
         ).toEqual([]);
-        const next = await lease();
         expect(await succeeds(query(urlOf(next.minted), 'SELECT * FROM shop.orders'))).toBe(true);
         await end(next);
       });

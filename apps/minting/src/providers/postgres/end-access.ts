@@ -241,9 +241,13 @@ class WayIn {
 function throughOneOff(oneOff: string, { name, group }: EndedRole): string[] {
   return [
     `CREATE ROLE ${oneOff} NOLOGIN`,
-    ...[name, group].flatMap((of) =>
-      of === undefined ? [] : [`GRANT ${pg.escapeIdentifier(of)} TO ${oneOff}`],
-    ),
+    `GRANT ${pg.escapeIdentifier(name)} TO ${oneOff}`,
+    // The group may have been retired meanwhile, and so have another name or none.
+    ...(group === undefined
+      ? []
+      : [
+          `DO $mayfly$ BEGIN GRANT ${pg.escapeIdentifier(group)} TO ${oneOff}; EXCEPTION WHEN undefined_object THEN NULL; END $mayfly$`,
+        ]),
     `GRANT ${oneOff} TO CURRENT_USER`,
   ];
 }

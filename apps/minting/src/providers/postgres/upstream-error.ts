@@ -2,6 +2,7 @@
  * PostgreSQL's SQLSTATEs (documentation, appendix A) as the two failures of a provider. A server that answered with an error
  * has rolled back; silence leaves it open whether the statement ran.
  */
+import type pg from 'pg';
 import {
   asProviderFailure,
   ProviderBusy,
@@ -39,6 +40,11 @@ export function upstreamFailure(error: unknown, sent: boolean): ProviderFailure 
 export function sqlStateOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error) || !('severity' in error)) return undefined;
   return typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined;
+}
+
+/** What the server sent, for its fields beside the state. They may quote what nobody outside may see. */
+export function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
+  return sqlStateOf(error) === undefined ? undefined : (error as pg.DatabaseError);
 }
 
 /** `undefined_object`: a role that does not exist. */

@@ -131,7 +131,7 @@ export class Upstream {
     const names = await this.asSuperuser(
       `SELECT DISTINCT r.rolname FROM pg_roles r JOIN pg_shdepend s ON s.refobjid = r.oid AND s.refclassid = 'pg_authid'::regclass
          JOIN pg_database d ON d.datname = current_database() AND (s.dbid = d.oid OR s.objid = d.oid)
-        WHERE r.rolname ~ '^mayfly_(scope|narrow)_'`,
+        WHERE r.rolname ~ '^mayfly_(scope|narrow|retired)_'`,
     );
     for (const { rolname } of names)
       await this.asSuperuser(`DROP OWNED BY ${String(rolname)}; DROP ROLE ${String(rolname)}`);
