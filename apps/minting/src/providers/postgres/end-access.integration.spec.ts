@@ -182,42 +182,6 @@ for (const server of servers) {
         await cleanUp(attacker);
         await expectGone(attacker);
       });
-
-      it('ends access although other leases and the lease itself hold every connection', async () => {
-        const many = await lease();
-        await upstream.asSuperuser(`ALTER ROLE ${many.role} CONNECTION LIMIT 1000`);
-        const own = await upstream.asSuperuser(
-          `SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'mayfly-minting'`,
-        );
-        expect(own.length).toBe(1);
-        const held: pg.Client[] = [];
-        for (let full = false; !full;) {
-          const client = new pg.Client({ connectionString: urlOf(many.minted) });
-          client.on('error', () => undefined);
-          full = !(await succeeds(client.connect()));
-          if (!full) held.push(client);
-        }
-        expect(held.length).toBeGreaterThan(10);
-        await end(many);
-        await expectNoAccess(many);
-        await cleanUp(many);
-        await expectGone(many);
-      });
-
-      it('ends access although a lease has taken all the locks that the server has', async () => {
-        const [honest, another, hog] = [await lease(), await lease(), await lease()];
-        const open = await logIn(honest.minted);
-        const session = await logIn(hog.minted);
-        // Those that it got stay its own when the statement fails.
-        await succeeds(session.query('SELECT pg_advisory_lock(i) FROM generate_series(1, 1000000) i'));
-        for (const one of [honest, another, hog]) await end(one);
-        expect(await answers(open)).toBe(false);
-        expect(await answers(session)).toBe(false);
-        for (const one of [honest, another, hog]) {
-          await cleanUp(one);
-          await expectGone(one);
-        }
-      });
     });
   }
 }
