@@ -80,22 +80,22 @@ function leaveGroups(name: string): string {
  * Cuts the sessions of a role until none is left, as one statement that raises `sessionsLeft` when some do not go, or when the role
  * has prepared transactions; `undefined_object` when there is no such role.
  *
- * What is still starting up is cut in the name of the role itself, which may cut nobody else's. PostgreSQL 18 lists it as a session
- * without a user. Before, it is in no list; but it is in a transaction, which is locked by its process. Those locks are read before
- * the sessions are, so that nothing passes from one to the other unseen. One that may not be cut is somebody else's, or has not
+ * What is still starting up is cut in the name of the role itself, which may cut nobody else's. To a superuser PostgreSQL 18 lists
+ * it as a client without a user. Elsewhere it is in no list, or looks like the server's own processes; but it is in a
+ * transaction, which is locked by its process. Those locks are read before the sessions are, so that nothing passes from one to
+ * the other unseen. One that may not be cut is somebody else's, or has not
  * come to whose it is: for a few milliseconds, that may be between the look at whether the role may log in and the note that it
  * is the role's. So those are looked at again for a moment (where it shows that they wait for their client's password, they are
  * not: what comes after that finds that the role may not log in).
  *
  * It is part of every end, and planning a query costs more than running it here: hence functions in place of the views over them.
  */
-export function cutSessions({ name, group }: EndedRole, { version }: ServerFacts): string {
+export function cutSessions({ name, group }: EndedRole, { version, superuser }: ServerFacts): string {
   const role = pg.escapeLiteral(name);
-  const unseen =
-    version >= 180_000
-      ? `pg_catalog.array_agg(a.pid) FILTER (WHERE a.usesysid IS NULL AND a.backend_type = 'client backend'
-            AND a.wait_event_type IS DISTINCT FROM 'Client')`
-      : 'pg_catalog.array_agg(a.pid)';
+  const isListed = version >= 180_000 && superuser;
+  const looked = isListed
+    ? `(WHERE a.usesysid IS NULL AND a.backend_type = 'client backend' AND a.wait_event_type IS DISTINCT FROM 'Client')`
+    : `(WHERE ${version < 180_000} OR a.usesysid IS NOT NULL OR a.datid IS NOT NULL)`;
   return `DO $mayfly$ DECLARE
       lease oid := ${role}::pg_catalog.regrole;
       acting text := pg_catalog.current_setting('role');
@@ -108,10 +108,11 @@ export function cutSessions({ name, group }: EndedRole, { version }: ServerFacts
       left_over int;
     BEGIN
       LOOP
-        ${version >= 180_000 ? '' : inTransactions}
-        SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) FILTER (WHERE a.usesysid = lease), ${unseen}
+        ${isListed ? '' : inTransactions}
+        SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) FILTER (WHERE a.usesysid = lease),
+            pg_catalog.array_agg(a.pid) FILTER ${looked}
           INTO left_over, listed FROM pg_catalog.pg_stat_get_activity(NULL) AS a;
-        ${version >= 180_000 ? 'starting := listed;' : notListed}
+        ${isListed ? 'starting := listed;' : notListed}
         is_unsure := false;
         IF starting IS NOT NULL THEN
           PERFORM pg_catalog.set_config('role', ${role}, true);
@@ -140,7 +141,7 @@ export function cutSessions({ name, group }: EndedRole, { version }: ServerFacts
     END $mayfly$`;
 }
 
-/** Processes that are in a transaction, as every one is that starts up. Before PostgreSQL 18. */
+/** Processes that are in a transaction, as every one is that starts up. */
 const inTransactions = `in_transactions := ARRAY(
           SELECT l.pid FROM pg_catalog.pg_lock_status() AS l
            WHERE l.locktype = 'virtualxid' AND l.pid IS NOT NULL AND l.pid <> pg_catalog.pg_backend_pid());
