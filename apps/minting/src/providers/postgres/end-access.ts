@@ -8,7 +8,7 @@
  * - A prepared transaction keeps its locks without a session. It is rolled back.
  * - A session that has logged in is not in `pg_stat_activity` before it has started up, which its holder can put off for half an
  *   hour (`post_auth_delay`). So what is still starting up is looked for among the locks, where it shows already.
- * - Up to PostgreSQL 15 a role may grant itself to others, and the right to end its sessions comes by such a grant: a transaction
+ * - Up to PostgreSQL 14 a role may grant itself to others, and the right to end its sessions comes by such a grant: a transaction
  *   of the lease that makes the same grant would hold ours up. So ours is then made to a role that the lease cannot know of.
  */
 import { randomBytes } from 'node:crypto';
@@ -63,7 +63,7 @@ export function lockOut({ name }: EndedRole, facts: ServerFacts): string[] {
 }
 
 /**
- * Up to PostgreSQL 15 a lease may have made another lease a member of itself, whose sessions may be acting as it: without its own
+ * Up to PostgreSQL 14 a lease may have made another lease a member of itself, whose sessions may be acting as it: without its own
  * memberships it has nothing to act with.
  */
 function leaveGroups(name: string): string {
