@@ -8,6 +8,7 @@ import type { Pool } from 'pg';
 import { claimDueLeases, timeToNextDue } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import type { Ender } from './ender.ts';
+import type { Presence } from '../replicas/presence.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 import type { Reconciler } from './reconciler.ts';
 import { mintingProbeMs, type Upstreams } from './upstreams.ts';
@@ -21,7 +22,8 @@ export interface DueLeasesOptions {
   readonly reconciler: Pick<Reconciler, 'reconcile'>;
   readonly upstreams: Pick<Upstreams, 'isMintingAway' | 'waitingForMinting' | 'mayProbeMinting'>;
   readonly logger: Pick<Logger, 'error'>;
-  readonly claimMs: number;
+  /** Who claims, and nothing while it is not among the living. */
+  readonly presence: Pick<Presence, 'replicaId' | 'isPresent' | 'doubt'>;
   readonly pollMs: number;
 }
 
@@ -61,19 +63,25 @@ export class DueLeases {
   }
 
   async #pass(): Promise<number | undefined> {
-    const { pool, slots, upstreams, claimMs, pollMs } = this.options;
+    const { pool, slots, upstreams, presence, pollMs } = this.options;
+    // It is nudged as soon as it is.
+    if (!presence.isPresent) return pollMs;
     this.#behind = true;
     const isWide = performance.now() - this.#lookedWideAt >= wideLookMs;
     if (isWide) this.#lookedWideAt = performance.now();
     const limit = Math.min(slots.free, 64);
     failpoint('revocation.claim.before');
     const leases = await claimDueLeases(pool, {
+      replicaId: presence.replicaId,
       limit,
-      claimMs,
       perIntegration: slots.roomForNew,
       // One of each that waits for minting, because some have nothing due.
       room: this.#room(upstreams.isMintingAway && upstreams.mayProbeMinting() ? 1 : 0),
       isWide,
+    }).catch((error: unknown) => {
+      // It may have claimed some all the same.
+      presence.doubt();
+      throw error;
     });
     if (leases.length > 0) failpoint('revocation.claim.committed');
     for (const lease of leases) this.#take(lease);
@@ -98,13 +106,14 @@ export class DueLeases {
   }
 
   #take(lease: Lease): void {
-    const { ender, reconciler, logger } = this.options;
+    const { ender, reconciler, presence, logger } = this.options;
     const ending = lease.state === 'revoking' || lease.state === 'revocation_failed';
     (ending ? ender.end(lease) : reconciler.reconcile(lease))
       .then(
         () => undefined,
         (error: unknown) => {
-          // The register could not be written. The claim runs out and the lease is claimed again.
+          // The register could not be written. It is claimed again, by anyone.
+          presence.doubt();
           logger.error(
             { err: error, lease_id: lease.leaseId },
             'an end could not be recorded; it will be repeated',

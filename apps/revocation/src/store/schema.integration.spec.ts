@@ -121,12 +121,17 @@ describe('the schema', () => {
         return Number(rows[0]?.seq_scan);
       };
       const before = await scans();
+      const replicaId = uuidv7();
+      await one.query(
+        'INSERT INTO revocation.replicas (replica_id, backend_pid, backend_start) VALUES ($1, 1, now())',
+        [replicaId],
+      );
       const begun = performance.now();
       // Often enough for a plan that is made for any value.
       for (let round = 0; round < 7; round++) {
         const due = await claimDueLeases(one, {
+          replicaId,
           limit: 1,
-          claimMs: 60_000,
           perIntegration: 8,
           room: new Map(),
           isWide: round % 2 === 0,
