@@ -22,8 +22,8 @@ export interface DueLeasesOptions {
   readonly reconciler: Pick<Reconciler, 'reconcile'>;
   readonly upstreams: Pick<Upstreams, 'isMintingAway' | 'waitingForMinting' | 'mayProbeMinting'>;
   readonly logger: Pick<Logger, 'error'>;
-  /** Who claims, and nothing while it is not among the living. */
-  readonly presence: Pick<Presence, 'replicaId' | 'isPresent' | 'doubt'>;
+  /** Who claims. */
+  readonly presence: Pick<Presence, 'replicaId' | 'doubt'>;
   readonly pollMs: number;
 }
 
@@ -64,8 +64,6 @@ export class DueLeases {
 
   async #pass(): Promise<number | undefined> {
     const { pool, slots, upstreams, presence, pollMs } = this.options;
-    // It is nudged as soon as it is.
-    if (!presence.isPresent) return pollMs;
     this.#behind = true;
     const isWide = performance.now() - this.#lookedWideAt >= wideLookMs;
     if (isWide) this.#lookedWideAt = performance.now();

@@ -19,6 +19,8 @@ class HandDriven {
   readonly claims = new Claims();
   readonly told: string[] = [];
   freed = 0;
+  /** Its own clock, in milliseconds; Postgres has another. */
+  now = 0;
   readonly presence: Presence;
   readonly #pool: pg.Pool;
   #client: pg.PoolClient | undefined;
@@ -40,6 +42,18 @@ class HandDriven {
   /** As when its process is killed: Postgres sees its socket go, and hears nothing more of it. */
   die(): void {
     (this.#client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+  }
+
+  beat(): Promise<void> {
+    return this.presence.beat(this.now);
+  }
+
+  /** Beats in time for as long as another would have to be silent. */
+  async beatInTime(): Promise<void> {
+    for (let count = 0; count < 6; count++) {
+      this.now += silentMs / 6;
+      await this.beat();
+    }
   }
 
   async close(): Promise<void> {
@@ -64,7 +78,7 @@ describe('replicas', () => {
   const replica = async () => {
     const one = new HandDriven(world.database.url);
     driven.push(one);
-    await one.presence.beat();
+    await one.beat();
     one.freed = 0;
     return one;
   };
@@ -132,14 +146,14 @@ describe('replicas', () => {
   it('that are killed are known to be dead by their connection, and what they had claimed is taken over at once', async () => {
     const [killed, other] = [await replica(), await replica()];
     const { leaseId } = await claimDue(killed);
-    await other.presence.beat();
+    await other.beat();
     expect(await claim(other)).toEqual([]);
     const pid = await pidOf(killed.presence);
 
     killed.die();
     await connectionGone(pid);
     expect(other.freed).toBe(0);
-    await other.presence.beat();
+    await other.beat();
     expect(other.freed).toBe(1);
     expect(other.told).toEqual(['another replica is dead; what it had claimed is taken over']);
     expect(await claim(other)).toEqual([expect.objectContaining({ leaseId, claims: 2 })]);
@@ -162,20 +176,38 @@ describe('replicas', () => {
     const [silent, other] = [await replica(), await replica()];
     const { leaseId } = await claimDue(silent);
     await silentSince(silentMs + 1_000, silent.presence);
-    await other.presence.beat();
+    await other.beatInTime();
     expect(other.freed).toBe(1);
     expect(await claim(other)).toEqual([expect.objectContaining({ leaseId, claims: 2 })]);
+  });
+
+  it('that are slow themselves, or have a slow Postgres, take nobody for dead because of silence', async () => {
+    const [silent, other] = [await replica(), await replica()];
+    await claimDue(silent);
+    await silentSince(silentMs + 1_000, silent.presence);
+    for (let beat = 0; beat < 10; beat++) {
+      other.now += silentMs / 2;
+      await other.beat();
+    }
+    expect(other.freed).toBe(0);
+    const pid = await pidOf(silent.presence);
+    silent.die();
+    await connectionGone(pid);
+    await other.beat();
+    expect(other.freed).toBe(1);
   });
 
   it('that live keep what they have claimed, however long it takes', async () => {
     const [slow, other] = [await replica(), await replica()];
     const { leaseId } = await claimDue(slow);
+    // Two thirds of the silence between any two of its beats.
     for (let beat = 0; beat < 5; beat++) {
-      await silentSince(silentMs - 10_000, slow.presence);
-      await other.presence.beat();
-      await slow.presence.beat();
+      await world.database.pool.query(
+        `UPDATE revocation.replicas SET heartbeat_at = heartbeat_at - interval '40 s'`,
+      );
+      await other.beatInTime();
+      await slow.beat();
     }
-    await other.presence.beat();
     expect(other.freed).toBe(0);
     expect(await claim(other)).toEqual([]);
     expect(await world.row(leaseId)).toMatchObject({ claims: 1, claimed_by: slow.presence.replicaId });
@@ -186,7 +218,7 @@ describe('replicas', () => {
     const before = await claimDue(paused);
     const { replicaId } = paused.presence;
     await silentSince(silentMs + 1_000, paused.presence);
-    await other.presence.beat();
+    await other.beatInTime();
     const [after] = await claim(other);
     if (after === undefined) throw new Error('it was not taken over');
 
@@ -194,7 +226,7 @@ describe('replicas', () => {
     await postpone(pool, before, 3_600_000, 'internal');
     expect(await declareFailing(pool, before, 0, 'internal', expired(before).event)).toBe(false);
     expect(await completeEnds(pool, [expired(before)])).toEqual(new Set());
-    await paused.claims.hold(before, () => paused.presence.beat());
+    await paused.claims.hold(before, () => paused.beat());
     expect(paused.told).toEqual([expect.stringContaining('took it for dead')]);
     expect(paused.presence.replicaId).not.toBe(replicaId);
     expect(await world.row(before.leaseId)).toMatchObject({
@@ -213,7 +245,7 @@ describe('replicas', () => {
     const [paused, other] = [await replica(), await replica()];
     const lease = await claimDue(paused);
     await silentSince(silentMs + 1_000, paused.presence);
-    await other.presence.beat();
+    await other.beatInTime();
     await dueLease();
     expect(await claim(paused)).toEqual([]);
     expect(await completeEnds(world.database.pool, [expired(lease)])).toEqual(new Set([lease.leaseId]));
@@ -325,13 +357,40 @@ describe('replicas', () => {
     expect(await claim(other)).toEqual([expect.objectContaining({ leaseId, claims: 2 })]);
   });
 
-  it('that beat at once, each taking the others for dead, do not wait for each other', async () => {
+  it('wait for nobody when they beat, or join', async () => {
+    const [silent, other] = [await replica(), await replica()];
+    const lease = await claimDue(other);
+    await silentSince(silentMs + 1_000, silent.presence);
+    const writer = await world.database.pool.connect();
+    try {
+      await writer.query('BEGIN');
+      await writer.query('SELECT FROM revocation.replicas WHERE replica_id = $1 FOR UPDATE', [
+        silent.presence.replicaId,
+      ]);
+      await writer.query('SELECT FROM revocation.leases FOR UPDATE');
+      // Whoever is beating at this moment lives.
+      await other.beatInTime();
+      expect(other.freed).toBe(0);
+      await world.database.pool.query('DELETE FROM revocation.replicas WHERE replica_id = $1', [
+        other.presence.replicaId,
+      ]);
+      await other.claims.hold(lease, () => other.beat());
+    } finally {
+      await writer.query('ROLLBACK');
+      writer.release();
+    }
+    await other.beatInTime();
+    expect(await rowsOf()).toEqual([expect.objectContaining({ replica_id: other.presence.replicaId })]);
+  });
+
+  it('that each take all others for dead at once all join anew', async () => {
     const all = await Promise.all(Array.from({ length: 6 }, () => replica()));
     for (let round = 0; round < 20; round++) {
       await world.database.pool.query(`UPDATE revocation.replicas SET heartbeat_at = '2000-01-01'`);
-      await Promise.all(all.map(({ presence }) => presence.beat()));
+      for (const one of all) one.now += silentMs / 6;
+      await Promise.all(all.map((one) => one.beat()));
     }
-    for (const { presence } of all) await presence.beat();
+    for (const one of all) await one.beat();
     expect((await rowsOf()).map((row) => row.replica_id).sort()).toEqual(
       all.map(({ presence }) => presence.replicaId).sort(),
     );

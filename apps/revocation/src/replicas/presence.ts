@@ -33,6 +33,9 @@ export interface PresenceOptions {
 /** So many beats of a replica get lost before it is taken for dead. */
 const beatsOfSilence = 6;
 
+/** A connection that has not answered a beat for so many times the silence is given up for another. */
+const silencesOfWaiting = 2;
+
 /** Shortest time between two joins for the sake of what may be claimed unknown to this replica. Milliseconds. */
 const doubtPauseMs = 1_000;
 
@@ -42,16 +45,18 @@ const againMs = 100;
 interface Kept {
   readonly client: PoolClient;
   readonly connection: KeptConnection;
+  /** Whether the row of this replica names it. */
+  isJoined: boolean;
 }
 
 export class Presence {
   readonly #beating: BackgroundLoop;
   #replicaId: string = randomUUID();
   #kept: Kept | undefined;
-  #isPresent = false;
   #isDoubted = false;
   #joinedAt = -Infinity;
   #beatAt = -Infinity;
+  #punctualSince = -Infinity;
   #isToldLost = false;
 
   constructor(private readonly options: PresenceOptions) {
@@ -68,9 +73,9 @@ export class Presence {
     return this.#replicaId;
   }
 
-  /** Whether it has joined, so far as it knows. Until then its claims are void. */
+  /** Whether it has joined, so far as it knows, over a connection that is there. */
   get isPresent(): boolean {
-    return this.#isPresent;
+    return this.#kept?.isJoined === true;
   }
 
   start(): void {
@@ -95,14 +100,19 @@ export class Presence {
     this.#isDoubted = true;
   }
 
-  /** One beat; joins where that is needed. Rejects when Postgres can't be reached: then it has left, until the next beat. */
-  async beat(): Promise<void> {
+  /**
+   * One beat; joins where that is needed. Rejects when Postgres can't be reached.
+   * @param now Of a clock that runs evenly, in milliseconds.
+   */
+  async beat(now: number = performance.now()): Promise<void> {
     const kept = this.#kept ?? (await this.#connect());
     try {
-      const isKnown = await this.#isKnown(kept);
-      if (!isKnown) await this.#join(kept);
-      this.#beatAt = performance.now();
-      const isFreed = await this.#removeDead(kept);
+      const isKnown = await this.#isKnown(kept, now);
+      if (!isKnown) await this.#join(kept, now);
+      // Later than at every other beat: this replica is slow itself, or Postgres is.
+      if (now - this.#beatAt > this.options.silentMs / 3) this.#punctualSince = now;
+      this.#beatAt = now;
+      const isFreed = await this.#removeDead(kept, now);
       if (isFreed || !isKnown) this.options.onFreed();
     } catch (error) {
       this.#drop(kept);
@@ -110,35 +120,40 @@ export class Presence {
     }
   }
 
-  async #isKnown({ connection }: Kept): Promise<boolean> {
-    const { logger } = this.options;
-    if (!this.#isPresent) return false;
-    if (this.#isDoubted && performance.now() - this.#joinedAt >= doubtPauseMs) return false;
+  async #isKnown({ isJoined, connection }: Kept, now: number): Promise<boolean> {
+    if (!isJoined) return false;
+    if (this.#isDoubted && now - this.#joinedAt >= doubtPauseMs) return false;
     if (await beat(connection, this.#replicaId)) return true;
-    logger.warn(
-      { replica_id: this.#replicaId, unheard_for_ms: Math.round(performance.now() - this.#beatAt) },
+    this.options.logger.warn(
+      { replica_id: this.#replicaId, silent_for_ms: Math.round(now - this.#beatAt) },
       'this replica was silent for so long that another took it for dead; it joins anew. What it has in hand goes on, and ' +
         'counts unless another has taken it over',
     );
     return false;
   }
 
-  async #join({ connection }: Kept): Promise<void> {
+  async #join(kept: Kept, now: number): Promise<void> {
     const replicaId = randomUUID();
     this.#isDoubted = false;
-    await joinReplicas(connection, {
+    // Takes its time where Postgres is slow: giving it up would only have it begin again.
+    await joinReplicas(kept.client, {
       replicaId,
       previousId: this.#replicaId,
       inHand: this.options.claims.inHand,
     });
     this.#replicaId = replicaId;
-    this.#isPresent = true;
-    this.#joinedAt = performance.now();
+    this.#joinedAt = now;
+    kept.isJoined = true;
   }
 
-  async #removeDead({ connection }: Kept): Promise<boolean> {
+  /**
+   * Silence counts only when this replica has itself beaten in time for as long. Otherwise all would take each other for dead while
+   * Postgres is slow, and take the leases out of each other's hands.
+   */
+  async #removeDead({ connection }: Kept, now: number): Promise<boolean> {
     const { logger, silentMs } = this.options;
-    const dead = await removeDeadReplicas(connection, this.#replicaId, silentMs);
+    const isPunctual = now - this.#punctualSince >= silentMs;
+    const dead = await removeDeadReplicas(connection, this.#replicaId, isPunctual ? silentMs : undefined);
     for (const { replicaId, isConnected, silentForMs } of dead) {
       logger.warn(
         { replica_id: replicaId, silent_for_ms: silentForMs, connection: isConnected ? 'there' : 'gone' },
@@ -150,7 +165,8 @@ export class Presence {
 
   async #connect(): Promise<Kept> {
     const client = await this.options.pool.connect();
-    const kept = { client, connection: answering(client, this.options.silentMs) };
+    const connection = answering(client, silencesOfWaiting * this.options.silentMs);
+    const kept: Kept = { client, connection, isJoined: false };
     // Without a listener the loss of it would end the process.
     client.on('error', (error) => {
       if (this.#kept !== kept) return;
@@ -166,7 +182,6 @@ export class Presence {
   #drop(kept: Kept): void {
     if (this.#kept !== kept) return;
     this.#kept = undefined;
-    this.#isPresent = false;
     kept.client.release(true);
   }
 

@@ -42,8 +42,8 @@ export interface Joining {
 }
 
 /** Enters a replica among those that live, known by the connection that this runs over. */
-export async function joinReplicas(connection: KeptConnection, joining: Joining): Promise<void> {
-  const { rowCount } = await connection.query({
+export async function joinReplicas(client: ClientBase, joining: Joining): Promise<void> {
+  const { rowCount } = await client.query({
     name: 'join_replicas',
     // Waits for nobody: a lease that is being written at this moment is passed over, and the claim on it is void.
     text: `
@@ -92,13 +92,14 @@ const isConnected = `EXISTS (
           WHERE a.pid = r.backend_pid AND coalesce(a.backend_start, r.backend_start) = r.backend_start)`;
 
 /**
- * Removes the others that are dead, and answers which. Waits for nobody: whose row is locked is beating at this moment, or is
+ * Removes the others that are dead, and answers which: those whose connection is gone, and those that have been silent for more than
+ * `silentMs`, if that is told. Waits for nobody: whose row is locked is beating at this moment, or is
  * being removed by another.
  */
 export async function removeDeadReplicas(
   connection: KeptConnection,
   replicaId: string,
-  silentMs: number,
+  silentMs: number | undefined,
 ): Promise<DeadReplica[]> {
   const { rows } = await connection.query<{ replica_id: string; is_connected: boolean; silent_for: number }>({
     name: 'remove_dead_replicas',
