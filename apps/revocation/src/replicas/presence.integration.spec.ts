@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import pg from 'pg';
 import { Claims } from '../ends/claims.ts';
 import { leaseEvent } from '../lease-event.ts';
 import { FakeBus, openWorld, until, type World } from '../register-fixtures.ts';
 import { claimDueLeases, completeEnds, declareFailing, postpone } from '../store/due.ts';
+import type { Register } from '../register.ts';
 import type { Lease } from '../store/lease.ts';
 import { Presence } from './presence.ts';
 
@@ -100,6 +102,11 @@ describe('replicas', () => {
       [leaseId],
     );
     return leaseId;
+  };
+
+  const giveBack = async ({ ends }: Register, leaseId: string) => {
+    const act = { action: 'end_lease', lease_id: leaseId, reason: 'done' } as const;
+    return (await ends.endLease(await world.assert(act))).outcome;
   };
 
   const claimDue = async (by: HandDriven): Promise<Lease> => {
@@ -323,18 +330,44 @@ describe('replicas', () => {
     expect(await world.row(leaseId)).toMatchObject({ claims: 2 });
   });
 
-  it('take up again what could not be recorded', async () => {
-    const leaseId = await dueLease();
-    const register = world.replica(beating);
+  it('do not keep a lease that they were asked to end when the answer of its claim was lost', async () => {
+    let isLost = false;
+    const register = world.replica(beating, world.bus, undefined, (query) => {
+      if (isLost || query !== 'start_end') return;
+      isLost = true;
+      throw new Error('Connection terminated unexpectedly');
+    });
+    register.start();
+    await until(() => register.presence.isPresent);
+    const leaseId = await world.issue(register);
+    await expect(giveBack(register, leaseId)).rejects.toBeDefined();
+    await inState(leaseId, 'revoked');
+    expect(world.bus.revoked).toEqual([leaseId]);
+  });
+
+  it.each([
+    ['was due', dueLease],
+    [
+      'they were asked for',
+      async (register: Register) => {
+        const leaseId = await world.issue(register);
+        await until(() => register.presence.isPresent);
+        await giveBack(register, leaseId);
+        return leaseId;
+      },
+    ],
+  ])('take up again an end that %s and could not be recorded', async (_, ending) => {
+    const register = world.replica({ ...beating, MAYFLY_END_ANSWER_MS: '20' });
     const { pool } = world.database;
     world.bus.onRevoke = async () => {
       if (world.bus.revoked.length === 1) await pool.query('ALTER TABLE revocation.outbox RENAME TO hidden');
       return 'revoked';
     };
     register.start();
+    const leaseId = await ending(register);
     await until(async () => ((await world.row(leaseId))?.['claims'] as number) > 1);
     await pool.query('ALTER TABLE revocation.hidden RENAME TO outbox');
-    await inState(leaseId, 'expired');
+    await until(async () => (await world.row(leaseId))?.['ended_at'] !== null);
   });
 
   it('have no claim when Postgres commits it only after they are dead', async () => {
@@ -346,6 +379,32 @@ describe('replicas', () => {
       [leaseId],
     );
     expect(await claim(other)).toEqual([expect.objectContaining({ leaseId, claims: 2 })]);
+  });
+
+  it('that have just joined keep what they claim from those whose look at the leases began before', async () => {
+    const { pool } = world.database;
+    await pool.query(
+      `INSERT INTO revocation.leases
+       SELECT (jsonb_populate_record(l, jsonb_build_object('lease_id', gen_random_uuid()))).*
+       FROM revocation.leases l, generate_series(1, 300) WHERE l.lease_id = $1`,
+      [await dueLease()],
+    );
+    for (let round = 0; round < 40; round++) {
+      await pool.query('UPDATE revocation.leases SET claims = 0, claimed_until = NULL');
+      await Promise.all(
+        Array.from({ length: 4 }, async () => {
+          const replicaId = randomUUID();
+          await pool.query(
+            'INSERT INTO revocation.replicas (replica_id, backend_pid, backend_start) VALUES ($1, 1, now())',
+            [replicaId],
+          );
+          const options = { replicaId, limit: 64, perIntegration: 64, room: new Map<string, number>() };
+          for (let pass = 0; pass < 6; pass++) await claimDueLeases(pool, { ...options, isWide: true });
+        }),
+      );
+      const { rowCount } = await pool.query('SELECT FROM revocation.leases WHERE claims > 1');
+      expect(rowCount).toBe(0);
+    }
   });
 
   it('hold no lease for longer than the longest that a claim lasts, although they live', async () => {
@@ -413,12 +472,8 @@ describe('replicas', () => {
   it('that are dead keep nobody from ending a lease that they had claimed', async () => {
     const [killed, other] = [await replica(), world.replica(quick)];
     const { leaseId } = await claimDue(killed);
-    const giveBack = async () => {
-      const act = { action: 'end_lease', lease_id: leaseId, reason: 'done' } as const;
-      return (await other.ends.endLease(await world.assert(act))).outcome;
-    };
-    expect(await giveBack()).toBe('ending');
+    expect(await giveBack(other, leaseId)).toBe('ending');
     await world.database.pool.query('DELETE FROM revocation.replicas');
-    expect(await giveBack()).toBe('revoked');
+    expect(await giveBack(other, leaseId)).toBe('revoked');
   });
 });

@@ -42,7 +42,7 @@ export interface Joining {
 }
 
 /** Enters a replica among those that live, known by the connection that this runs over. */
-export async function joinReplicas(client: ClientBase, joining: Joining): Promise<void> {
+export async function joinReplicas(client: Pick<ClientBase, 'query'>, joining: Joining): Promise<void> {
   const { rowCount } = await client.query({
     name: 'join_replicas',
     // Waits for nobody: a lease that is being written at this moment is passed over, and the claim on it is void.
