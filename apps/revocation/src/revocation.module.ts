@@ -89,7 +89,8 @@ export class RevocationModule {
       },
       settings,
     });
-    // Without it, this replica takes up no end.
+    // Without it, this replica takes up no end. Before requests come, behind which it would wait for a connection.
+    await register.presence.join();
     host.addReadinessCheck('presence', () => Promise.resolve(register.presence.isPresent));
     openBreakers(metrics, (gauge) => gauge.set(register.upstreams.open));
     return {

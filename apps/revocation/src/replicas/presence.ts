@@ -78,6 +78,12 @@ export class Presence {
     return this.#kept?.isJoined === true;
   }
 
+  /** Joins, and beats from now on. Resolves after the first attempt, also when it has failed. */
+  async join(): Promise<void> {
+    await this.#pass();
+    this.start();
+  }
+
   start(): void {
     this.#beating.start();
   }
