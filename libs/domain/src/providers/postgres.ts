@@ -2,7 +2,7 @@
 import { text } from '@mayfly/contracts';
 import { z } from 'zod';
 import { SecretReference } from '../secret-reference.ts';
-import type { NarrowResult, ProviderDefinition } from './definition.ts';
+import type { DefaultLimits, NarrowResult, ProviderDefinition } from './definition.ts';
 import { channelBindings, sslModes, targetSessionAttributes } from './postgres/connection.ts';
 import { parseConnectionUrl } from './postgres/connection-url.ts';
 import { describeRequestProblem, isSubset, uniqueItems } from './scope-parts.ts';
@@ -64,6 +64,18 @@ export const PostgresIntegrationSettings = z.strictObject({
   scram_iterations: z.int().min(1).max(1_000_000).optional(),
 });
 export type PostgresIntegrationSettings = z.infer<typeof PostgresIntegrationSettings>;
+
+/** Simultaneous connections of one lease when the document does not say. */
+export const defaultConnectionLimit = 5;
+
+/**
+ * Connections that all leases of one credential may take together when the document does not limit them: three quarters of
+ * PostgreSQL's own default of 100 (`max_connections`), so that one credential does not use up a server that nobody has tuned.
+ */
+const defaultConnections = 75;
+
+/** Leases of one credential that a session may hold when the document does not say. */
+const defaultPerSession = 5;
 
 export const PostgresCredentialSettings = z.strictObject({
   /** Simultaneous connections of one lease (`CONNECTION LIMIT`). Default 5. */
@@ -129,6 +141,14 @@ function narrow(requested: unknown, bounds: PostgresScope): NarrowResult<Postgre
   return { outcome: 'narrowed', scope: { privileges, schemas, tables } };
 }
 
+/** By what a lease may take: 15 leases with 5 connections each, 75 with one. At least one. */
+function defaultLimits({
+  connection_limit: each = defaultConnectionLimit,
+}: PostgresCredentialSettings): DefaultLimits {
+  const concurrent = Math.max(1, Math.floor(defaultConnections / each));
+  return { perSession: Math.min(defaultPerSession, concurrent), concurrent };
+}
+
 export const postgresDefinition: ProviderDefinition<
   PostgresIntegrationSettings,
   PostgresCredentialSettings,
@@ -145,4 +165,6 @@ export const postgresDefinition: ProviderDefinition<
   writes: (scope) => scope.privileges.some((privilege) => privilege !== 'SELECT'),
   revocability: () => ({ kind: 'immediate' }),
   renewal: 'in_place',
+  keepsConnection: true,
+  defaultLimits,
 };

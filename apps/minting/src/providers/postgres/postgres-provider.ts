@@ -3,6 +3,7 @@
  * privileges. PostgreSQL 13 to 18; the privileged role is a superuser or has CREATEROLE and may grant what scopes name.
  */
 import {
+  defaultConnectionLimit,
   PostgresCredentialSettings,
   PostgresIntegrationSettings,
   postgresDefinition,
@@ -67,8 +68,6 @@ const Handle = z.object({
   group: z.string().optional(),
 });
 type Handle = z.infer<typeof Handle>;
-
-const defaultConnectionLimit = 5;
 
 /** How often a mint is tried whose group vanishes, or by a clock that has been set since it was read. */
 const maxAttempts = 3;
