@@ -82,6 +82,7 @@ export class AdminDatabase {
   readonly #turns: Turns;
   readonly #kept: KeptConnection;
   #keeps = false;
+  #isClosed = false;
   readonly #reached = new WeakMap<pg.ClientBase, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
 
@@ -152,9 +153,17 @@ export class AdminDatabase {
     await this.#run(prepare, deadline, { ...options, ownTransactions: true, isCustom: true });
   }
 
-  /** Keeps a connection for ends from the next answer of the server on, until it is closed. Made in the background. */
+  /**
+   * Keeps a connection for ends from the next answer of the server on, also one that it has none to give, until it is closed. Made
+   * in the background.
+   */
   keepConnection(): void {
     this.#keeps = true;
+  }
+
+  /** Whether it is there. */
+  get hasKeptConnection(): boolean {
+    return this.#kept.isHeld;
   }
 
   /**
@@ -202,7 +211,9 @@ export class AdminDatabase {
       return await this.#runOn(await this.#connect(), prepare, deadline, options);
     } catch (error) {
       // The server has no connection to give. The one that is kept is for this.
-      if (!deadline.isVital || sqlStateOf((error as Error).cause) !== tooManyConnections) throw error;
+      if (sqlStateOf((error as Error).cause) !== tooManyConnections) throw error;
+      if (this.#keeps) this.#kept.hold();
+      if (!deadline.isVital) throw error;
       const used = this.#runOnKept(prepare, deadline, options);
       if (used === undefined) throw error;
       return used;
@@ -289,7 +300,13 @@ export class AdminDatabase {
     return server;
   }
 
+  /** Whether it has been let go. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.all([this.#kept.close(), this.#connections.end()]);
   }
 
