@@ -69,7 +69,8 @@ function worstOfEach(all: readonly ServerConnections[]): Iterable<ServerConnecti
   for (const one of all) {
     const key = `${one.organization}/${one.integration}`;
     const other = worst.get(key);
-    const isWorse = other === undefined || (one.isKept === other.isKept ? share(one) > share(other) : !one.isKept);
+    const isWorse =
+      other === undefined || (one.isKept === other.isKept ? share(one) > share(other) : !one.isKept);
     if (isWorse) worst.set(key, one);
   }
   return worst.values();
