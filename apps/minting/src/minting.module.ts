@@ -3,7 +3,7 @@ import { Inject, Module, type DynamicModule, type OnApplicationShutdown } from '
 import { CircuitBreakers } from '@mayfly/domain';
 import { PeerBreaker } from '@mayfly/messaging';
 import type { ServiceHost } from '@mayfly/service';
-import { openBreakers } from '@mayfly/telemetry';
+import { openBreakers, ungrantedTables } from '@mayfly/telemetry';
 import {
   HandleBox,
   loadSealingKey,
@@ -22,6 +22,7 @@ import type { Provider } from './providers/provider.ts';
 import { ProviderRunner } from './providers/provider-runner.ts';
 import { createProviders } from './providers/registry.ts';
 import { ConnectionReport } from './reporting/connection-report.ts';
+import { UngrantedTables } from './reporting/ungranted-tables.ts';
 import { RenewAtProvider } from './renew/renew-at-provider.ts';
 import { RenewHandler } from './renew/renew.handler.ts';
 import { SecretReader } from './secrets/secret-reader.ts';
@@ -53,6 +54,8 @@ export class MintingModule implements OnApplicationShutdown {
     ]);
     const audience = 'mayfly-minting';
     const issuer = settings.MAYFLY_TOOL_TOKEN_ISSUER;
+    const ungranted = new UngrantedTables(logger);
+    ungrantedTables(host.metrics, (gauge) => ungranted.collect(gauge));
     const providers = createProviders({
       postgres: {
         maxConnections: settings.MAYFLY_POSTGRES_CONNECTIONS,
@@ -60,6 +63,7 @@ export class MintingModule implements OnApplicationShutdown {
         connectTimeoutMs: settings.MAYFLY_POSTGRES_CONNECT_TIMEOUT_MS,
         groupFreshMs: settings.MAYFLY_POSTGRES_GROUP_FRESH_MS,
         connectionObserver: new ConnectionReport(host.metrics, logger),
+        groupObserver: ungranted,
       },
       jwt: { issuer, keys: toolTokenKeys },
     });

@@ -41,3 +41,4 @@ export {
 } from './metrics/leases.ts';
 export { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './metrics/messages.ts';
 export { ready } from './metrics/service.ts';
+export { ungrantedTables, type UngrantedCause, type UngrantedLabel } from './metrics/upstreams.ts';

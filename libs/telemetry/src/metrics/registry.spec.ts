@@ -11,6 +11,7 @@ import { dueLag, liveLeases, oldestOpenRevocation, openRevocations, revocationFa
 import { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './messages.ts';
 import { createMetrics } from './registry.ts';
 import { ready } from './service.ts';
+import { ungrantedTables } from './upstreams.ts';
 
 describe('createMetrics', () => {
   let registry: Registry;
@@ -35,6 +36,10 @@ describe('createMetrics', () => {
     postgresLeaseConnections(registry).set(at, 75);
     postgresAvailableConnections(registry).set(at, 97);
     postgresKeptConnections(registry).set(at, 1);
+    ungrantedTables(registry).set(
+      { organization: 'acme', integration: 'orders-db', cause: 'no_grant_option' },
+      2,
+    );
     rpcDuration(registry).observe({ operation: 'revocation.activate', code: 'ok' }, 0.002);
 
     const text = await registry.metrics();
@@ -55,6 +60,7 @@ describe('createMetrics', () => {
       'mayfly_postgres_lease_connections{organization="acme",integration="orders-db",service="revocation"} 75',
       'mayfly_postgres_available_connections{organization="acme",integration="orders-db",service="revocation"} 97',
       'mayfly_postgres_kept_connections{organization="acme",integration="orders-db",service="revocation"} 1',
+      'mayfly_postgres_ungranted_tables{organization="acme",integration="orders-db",cause="no_grant_option",service="revocation"} 2',
     ]) {
       expect(text).toContain(series);
     }

@@ -46,7 +46,9 @@ import {
   runCreationStatements,
   stopUnfinishedMints,
 } from './login-role.ts';
+import { isGroupSpoilt } from './clean-up.ts';
 import { cleanUpLoginRole, endLoginRole, type EndingRole } from './end-login-role.ts';
+import type { GroupObserver } from './group-observer.ts';
 import { prolongLoginRole } from './prolong-login-role.ts';
 import { leaseIdOf, loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
@@ -58,6 +60,7 @@ export interface PostgresProviderOptions extends AdminDatabaseLimits {
   /** How long a scope's group role is taken for complete, in milliseconds. */
   readonly groupFreshMs: number;
   readonly connectionObserver?: ConnectionObserver;
+  readonly groupObserver?: GroupObserver;
 }
 
 /** What revoking needs. The role's name follows from the lease id and is not repeated. */
@@ -112,7 +115,13 @@ export class PostgresProvider implements Provider<
     this.#capacities = new Capacities(options.connectionObserver);
     options.connectionObserver?.watch(() => this.#connections());
     const deadlineMs = 2 * options.statementTimeoutMs;
-    this.#groups = new ScopeGroups({ freshMs: options.groupFreshMs, deadlineMs });
+    this.#groups = new ScopeGroups({
+      freshMs: options.groupFreshMs,
+      deadlineMs,
+      // Longer than the 32 custom statements that a mint may have, each of which has found the group by its name.
+      retiredMs: 40 * options.statementTimeoutMs,
+      observer: options.groupObserver,
+    });
   }
 
   async mint(context: Mint): Promise<Minted> {
@@ -145,7 +154,7 @@ export class PostgresProvider implements Provider<
     const database = await this.#open(context);
     const { role, openOther } = this.#ending(context, database, handle);
     const outcome = await endLoginRole(database, role, openOther, context.deadline);
-    if (handle.narrowed) this.#groups.sweepLater(database, placeOf(context, database));
+    if (handle.narrowed) this.#sweepGroupsLater(context, database);
     return outcome;
   }
 
@@ -153,6 +162,14 @@ export class PostgresProvider implements Provider<
     const database = await this.#open(context);
     const { role, openOther } = this.#ending(context, database, Handle.parse(context.handle));
     await cleanUpLoginRole(database, role, openOther, context.deadline);
+    if (role.group !== undefined && (await isGroupSpoilt(database, role.group, context.deadline)))
+      await this.#groups.retire(
+        database,
+        placeOf(context, database),
+        role.group,
+        context.deadline,
+        openOther,
+      );
   }
 
   async renew(context: RenewContext<PostgresIntegrationSettings>): Promise<Renewed | 'gone'> {
@@ -175,7 +192,7 @@ export class PostgresProvider implements Provider<
   ): Promise<ReconcileOutcome> {
     const database = await this.#open(context);
     // The scope of the mint is not known here: its group may be one that nobody needs any longer.
-    this.#groups.sweepLater(database, placeOf(context, database));
+    this.#sweepGroupsLater(context, database);
     const name = loginRoleName(context.leaseId);
     await stopUnfinishedMints(database, name, context.deadline);
     if (!(await findLoginRole(database, name, context.deadline)).exists) return { outcome: 'absent' };
@@ -191,6 +208,8 @@ export class PostgresProvider implements Provider<
   async list(context: ListContext<PostgresIntegrationSettings>): Promise<string[]> {
     const { mark, limit, deadline } = context;
     const database = await this.#open(context);
+    // A comparison comes every few minutes: what a process that has ended would have swept.
+    this.#sweepGroupsLater(context, database);
     const after = context.after === undefined ? '' : loginRoleName(context.after);
     return (await listLoginRoles(database, { mark, after, limit }, deadline)).map(leaseIdOf);
   }
@@ -260,7 +279,7 @@ export class PostgresProvider implements Provider<
         const expiration = await readExpiration(database, ttlSeconds, deadline);
         const values = { name, verifier, expiration, ...(group !== undefined && { group }) };
         const statements = templates.map((template) => renderStatement(template, values));
-        const server = await runCreationStatements(database, { name, group }, statements, deadline);
+        const server = await runCreationStatements(database, name, statements, deadline);
         return { group, expiresAt: new Date(expiration), server };
       }
       // Without templates the group is always needed.
@@ -276,6 +295,14 @@ export class PostgresProvider implements Provider<
     }
   }
 
+  #sweepGroupsLater(context: Parameters<typeof placeOf>[0], database: AdminDatabase): void {
+    this.#groups.sweepLater(database, placeOf(context, database), this.#openerOfOthers(database));
+  }
+
+  #openerOfOthers(database: AdminDatabase) {
+    return (other: string) => this.#databases.open(database.urlOf(other), database.tlsFiles);
+  }
+
   #ending(
     { leaseId }: LeaseContext<PostgresIntegrationSettings>,
     database: AdminDatabase,
@@ -285,7 +312,7 @@ export class PostgresProvider implements Provider<
     const revocationStatements = templates.map((template) => renderStatement(template, { name }));
     return {
       role: { name, group, madeAt, revocationStatements },
-      openOther: (other) => this.#databases.open(database.urlOf(other), database.tlsFiles),
+      openOther: this.#openerOfOthers(database),
     };
   }
 }
@@ -294,7 +321,10 @@ function integrationAt({ organization, integration, integrationSettings }: AnyCo
   return { organization, integration, admin: integrationSettings.admin };
 }
 
-function placeOf(context: LeaseContext<PostgresIntegrationSettings>, { database }: AdminDatabase): Place {
+function placeOf(
+  context: Omit<LeaseContext<PostgresIntegrationSettings>, 'leaseId'>,
+  { database }: AdminDatabase,
+): Place {
   return { organization: context.organization, integration: context.integration, database };
 }
 
