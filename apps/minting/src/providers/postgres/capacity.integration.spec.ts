@@ -107,7 +107,7 @@ describe('the connections of a server', () => {
   /** A lease that holds all connections that are there for it, after the minting that made it has died. */
   async function taken(
     admin: 'superuser' | 'createrole',
-    prepare = (_: Upstream) => Promise.resolve<unknown>(0),
+    prepare: (upstream: Upstream) => Promise<unknown> = () => Promise.resolve(),
   ) {
     const upstream = await Upstream.make(postgres.adminUrl, admin);
     await prepare(upstream);
