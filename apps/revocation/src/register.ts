@@ -15,7 +15,7 @@ import { DueLeases } from './ends/due-leases.ts';
 import { Ender } from './ends/ender.ts';
 import { ProviderSlots } from './ends/provider-slots.ts';
 import { Reconciler } from './ends/reconciler.ts';
-
+import { Presence } from './replicas/presence.ts';
 import { Intents } from './intents/intents.ts';
 import { Leases } from './leases/leases.ts';
 import { RevocationGatherer } from './revocations/gatherer.ts';
@@ -57,7 +57,7 @@ const pruneAgainMs = 200;
 
 const secondsOfDay = 86_400;
 
-/** How long a stopping replica waits for the ends it has begun. */
+/** How long a stopping replica waits for the ends it has begun; what is left is then anyone's. Milliseconds. */
 const stopGraceMs = 10_000;
 
 export class Register {
@@ -73,7 +73,8 @@ export class Register {
   readonly upstreams: Upstreams;
   readonly sweeper: Sweeper;
   readonly attendance: Attendance;
-  readonly #claims: Claims;
+  readonly presence: Presence;
+  readonly #claims = new Claims();
   readonly #pruning: BackgroundLoop;
 
   constructor(parts: RegisterParts) {
@@ -90,8 +91,13 @@ export class Register {
       overall: settings.MAYFLY_CLEANUP_CONCURRENCY,
       perIntegration: settings.MAYFLY_CLEANUP_CONCURRENCY_PER_INTEGRATION,
     });
-    const claimMs = settings.MAYFLY_CLAIM_MS;
-    this.#claims = new Claims({ pool, logger, claimMs });
+    this.presence = new Presence({
+      pool,
+      claims: this.#claims,
+      silentMs: settings.MAYFLY_REPLICA_SILENT_MS,
+      logger,
+      onFreed: () => this.due.nudge(),
+    });
     this.upstreams = new Upstreams({
       pool,
       logger,
@@ -126,7 +132,7 @@ export class Register {
       cleaner,
       upstreams: this.upstreams,
       logger,
-      claimMs,
+      presence: this.presence,
       pollMs: settings.MAYFLY_DUE_POLL_MS,
     });
     this.sweeper = new Sweeper({
@@ -156,7 +162,7 @@ export class Register {
       ender,
       due: this.due,
       logger,
-      claimMs,
+      presence: this.presence,
       answerMs: settings.MAYFLY_END_ANSWER_MS,
     });
     this.gatherer = new RevocationGatherer({
@@ -198,7 +204,7 @@ export class Register {
   }
 
   start(): void {
-    this.#claims.start();
+    this.presence.start();
     this.sweeper.start();
     this.attendance.start();
     this.due.start();
@@ -215,6 +221,7 @@ export class Register {
       this.#pruning.stop(),
     ]);
     // After the handlers and the loop: nothing new comes. Those that somebody asked for are among them.
-    await this.#claims.stop(stopGraceMs);
+    await this.#claims.finish(stopGraceMs);
+    await this.presence.stop();
   }
 }

@@ -13,8 +13,11 @@ export const RevocationSettings = z.object({
   MAYFLY_POSTGRES_POOL: count(20, 200),
   /** An intent without activation becomes an orphan after this; by Postgres' clock. */
   MAYFLY_ORPHAN_AFTER_MS: milliseconds(60_000),
-  /** How long a replica's claim on a lease lasts unless it prolongs it: the delay when one dies at work. */
-  MAYFLY_CLAIM_MS: milliseconds(4_000),
+  /**
+   * How long nothing may be heard of a replica whose connection to Postgres is still there before the others take over what it has
+   * claimed: its machine may be gone. It beats six times within it. Of one whose process has died they know by its connection.
+   */
+  MAYFLY_REPLICA_SILENT_MS: milliseconds(1_500),
   /** Longest time between two looks for due work; the next due time and nudges come earlier. */
   MAYFLY_DUE_POLL_MS: milliseconds(1_000),
   /** Leases ended at their providers at once, over all integrations and for each. */
