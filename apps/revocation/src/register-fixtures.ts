@@ -313,7 +313,7 @@ export async function openWorld(): Promise<World> {
   const signals: MayflyEvent[] = [];
   const started: Register[] = [];
   const nowhere = { nudge: () => undefined };
-  const silent = { warn: () => undefined, error: () => undefined };
+  const silent = { debug: () => undefined, warn: () => undefined, error: () => undefined };
   const sign: World['sign'] = (claims, options) => {
     const now = options?.now ?? new Date();
     return grantSigner.sign({ ...claims, granted_at: now.toISOString() }, { ...options, now });

@@ -7,6 +7,7 @@ import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { Activations, type Nudgeable } from './activation/activate.ts';
 import { Askers } from './asking/asker.ts';
+import { Attendance } from './attendance/attendance.ts';
 import { AskedEnds } from './ends/asked-ends.ts';
 import { Claims } from './ends/claims.ts';
 import { Cleaner } from './ends/cleaner.ts';
@@ -31,7 +32,7 @@ export interface RegisterParts {
   readonly client: Pick<BusClient, 'call'>;
   readonly publisher: Pick<EventPublisher, 'signal'>;
   readonly relay: Nudgeable;
-  readonly logger: Pick<Logger, 'warn' | 'error'>;
+  readonly logger: Pick<Logger, 'debug' | 'warn' | 'error'>;
   readonly grants: TokenVerifier<GrantClaims>;
   readonly renewalGrants: TokenVerifier<RenewalClaims>;
   readonly assertions: TokenVerifier<AssertionClaims>;
@@ -71,6 +72,7 @@ export class Register {
   readonly due: DueLeases;
   readonly upstreams: Upstreams;
   readonly sweeper: Sweeper;
+  readonly attendance: Attendance;
   readonly presence: Presence;
   readonly #claims = new Claims();
   readonly #pruning: BackgroundLoop;
@@ -145,6 +147,7 @@ export class Register {
       graceMs: settings.MAYFLY_SWEEP_GRACE_MS,
       onFound,
     });
+    this.attendance = new Attendance({ pool, client, logger, everyMs: settings.MAYFLY_ATTENDANCE_MS });
     this.activations = new Activations({
       pool,
       grants,
@@ -203,13 +206,20 @@ export class Register {
   start(): void {
     this.presence.start();
     this.sweeper.start();
+    this.attendance.start();
     this.due.start();
     this.gatherer.start();
     this.#pruning.start();
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.sweeper.stop(), this.due.stop(), this.gatherer.stop(), this.#pruning.stop()]);
+    await Promise.all([
+      this.sweeper.stop(),
+      this.attendance.stop(),
+      this.due.stop(),
+      this.gatherer.stop(),
+      this.#pruning.stop(),
+    ]);
     // After the handlers and the loop: nothing new comes. Those that somebody asked for are among them.
     await this.#claims.finish(stopGraceMs);
     await this.presence.stop();

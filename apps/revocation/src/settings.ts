@@ -46,6 +46,11 @@ export const RevocationSettings = z.object({
   MAYFLY_SWEEP_MS: milliseconds(600_000),
   /** Upstream, what is younger than this is left alone by the comparison: its mint or end may be under way. */
   MAYFLY_SWEEP_GRACE_MS: milliseconds(300_000),
+  /**
+   * Between two reminders of minting that leases live at an upstream, so that it holds a connection there for their ends. Each replica
+   * reminds it.
+   */
+  MAYFLY_ATTENDANCE_MS: milliseconds(15_000),
   /** How long a lease that has ended is kept in the register. The audit log keeps its story. */
   MAYFLY_LEASE_KEEP_DAYS: count(30, 3_650),
   MAYFLY_FENCE_KEEP_SECONDS: seconds(7_200),
