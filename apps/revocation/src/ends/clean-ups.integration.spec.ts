@@ -42,7 +42,7 @@ describe('clean-ups after ends', () => {
     expect(row?.['handle']).not.toBeNull();
     expect(await registerSize(world.database.pool)).toMatchObject({
       pendingCleanUps: 1,
-      failing: { end: 0 },
+      failing: { end: 0, cleanup: 1 },
       dueLagSeconds: 0,
     });
     isInTheWay = false;
