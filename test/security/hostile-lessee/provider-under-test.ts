@@ -136,9 +136,7 @@ export class Broker {
   }
 }
 
-/** A word alone says that everything has been done: the provider before access and clean-up were two things. */
+/** Says which it is of what the verbs answer: a word where an end left something behind, another or nothing otherwise. */
 function cleanUpIn(answer: unknown): CleanUp {
-  if (answer === 'pending') return 'pending';
-  const isSplit = typeof answer === 'object' && answer !== null && 'cleanup' in answer;
-  return isSplit && answer.cleanup === 'pending' ? 'pending' : 'done';
+  return answer === 'access_ended' ? 'pending' : 'done';
 }

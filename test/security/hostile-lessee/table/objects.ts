@@ -124,7 +124,11 @@ export const objects: readonly Attack[] = [
         `UPDATE ${inWorkshop(lessee, 'writable')} SET note = 'late' WHERE id = 1`,
       ];
       for (const power of powers) await lessee.uses(() => session.query(power));
-      for (const power of powers) lessee.keep(() => lessee.uses(() => session.query(power)));
+      let turn = 0;
+      lessee.keep(() => {
+        turn += 1;
+        return lessee.uses(() => session.query(powers[turn % powers.length] ?? ''));
+      });
       // Holds up its clean-up, so that what it owns is there a while longer.
       await accomplice.having(
         `CREATE VIEW ${inWorkshop(accomplice, 'dependent')} AS SELECT * FROM ${inWorkshop(lessee, 'writable')}`,
