@@ -22,7 +22,7 @@ export default async function setUp(): Promise<void> {
     dataDirectory,
     removeOnStop: true,
     // Nothing of this outlives the tests.
-    settings: { fsync: 'off', full_page_writes: 'off' },
+    settings: { fsync: 'off', full_page_writes: 'off', max_prepared_transactions: '50' },
   });
   (globalThis as IntegrationGlobals).mayflyTestPostgres = postgres;
   process.env['MAYFLY_TEST_POSTGRES_URL'] = postgres.adminUrl;

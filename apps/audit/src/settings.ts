@@ -1,11 +1,11 @@
 /** Settings of the audit service. */
-import { milliseconds, secretText, serviceSettings } from '@mayfly/service';
+import { milliseconds, connectionUrl, serviceSettings } from '@mayfly/service';
 import { z } from 'zod';
 
 export const AuditSettings = z.object({
   ...serviceSettings,
   /** Connection URL of the role that owns the schema `audit`. Secret. */
-  MAYFLY_POSTGRES_URL: secretText(),
+  MAYFLY_POSTGRES_URL: connectionUrl(),
   /** Connections to Postgres. */
   MAYFLY_POSTGRES_POOL: z.coerce.number().int().min(2).max(100).default(8),
   /** File outside Postgres that signed checkpoints are appended to. Keep it on another machine or volume than Postgres. */

@@ -19,25 +19,42 @@ export type LeaseHandle = z.infer<typeof LeaseHandle>;
 /** The part of HandleBox that is needed here. */
 export type Handles = Pick<HandleBox, 'seal' | 'open'>;
 
-/** What a handle is bound to; put beside another lease it does not open. */
-export function bindingOf(grant: GrantClaims): HandleBinding {
-  return {
-    leaseId: grant.jti,
-    organization: grant.actor.organization,
-    integration: grant.integration.name,
+/** Whose handle it is, and the integration as it was at the mint. */
+export interface HandleOwner {
+  readonly leaseId: string;
+  readonly organization: string;
+  readonly provider: string;
+  readonly integration: {
+    readonly name: string;
+    readonly settings: JsonObject;
+    readonly secret_references: readonly string[];
   };
 }
 
 /** Seals a provider's handle together with the integration as it was at the mint. */
 export function sealHandle(handles: Handles, grant: GrantClaims, handle: JsonObject): Promise<string> {
+  const { jti: leaseId, actor, provider, integration } = grant;
+  return sealProviderHandle(
+    handles,
+    { leaseId, organization: actor.organization, provider, integration },
+    handle,
+  );
+}
+
+/** The same for what no grant is at hand for. */
+export function sealProviderHandle(
+  handles: Handles,
+  { leaseId, organization, provider, integration }: HandleOwner,
+  handle: JsonObject,
+): Promise<string> {
   const content: LeaseHandle = {
     version: 1,
-    provider: grant.provider,
-    integration_settings: grant.integration.settings,
-    secret_references: grant.integration.secret_references,
+    provider,
+    integration_settings: integration.settings,
+    secret_references: [...integration.secret_references],
     handle,
   };
-  return handles.seal(content, bindingOf(grant));
+  return handles.seal(content, { leaseId, organization, integration: integration.name });
 }
 
 /** Throws `invalid_request` for a handle of another lease, organization, integration or provider. */

@@ -1,11 +1,11 @@
 /** Settings of policy, from the environment. */
-import { milliseconds, seconds, secretText, serviceSettings } from '@mayfly/service';
+import { milliseconds, seconds, connectionUrl, serviceSettings } from '@mayfly/service';
 import { z } from 'zod';
 
 export const PolicySettings = z.object({
   ...serviceSettings,
   /** Connection URL of the role that owns the schema `policy`. */
-  MAYFLY_POSTGRES_URL: secretText(),
+  MAYFLY_POSTGRES_URL: connectionUrl(),
   /** Most connections to Postgres at once. */
   MAYFLY_POSTGRES_POOL: z.coerce.number().int().min(2).max(200).default(16),
   /** File with the configuration of the very first start; not looked at once a version is stored. */

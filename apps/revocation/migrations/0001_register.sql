@@ -53,6 +53,7 @@ CREATE TABLE revocation.leases (
   use_keys             jsonb,
 
   cleanup              text CHECK (cleanup IN ('pending', 'done', 'unreachable')),
+  access_ended_at      timestamptz,
   due_at               timestamptz,
   attempts             integer NOT NULL DEFAULT 0,
   claims               integer NOT NULL DEFAULT 0,
@@ -68,7 +69,7 @@ CREATE TABLE revocation.leases (
         AND revocability IS NOT NULL AND handle IS NOT NULL)),
   CONSTRAINT end_has_cause CHECK ((state IN ('revoking', 'revocation_failed', 'expired', 'revoked')) = (end_cause IS NOT NULL)),
   CONSTRAINT handle_is_dropped CHECK (handle IS NULL OR due_at IS NOT NULL),
-  CONSTRAINT other_handle_is_used CHECK (other_handle IS NULL OR ended_at IS NULL)
+  CONSTRAINT other_handle_is_used CHECK (other_handle IS NULL OR due_at IS NOT NULL)
 ) WITH (
   fillfactor = 70,
   autovacuum_vacuum_scale_factor = 0.02,
@@ -118,10 +119,11 @@ COMMENT ON COLUMN revocation.leases.end_reason IS 'Why it ended, for people; nev
 COMMENT ON COLUMN revocation.leases.end_traceparent IS 'The request that caused the end';
 COMMENT ON COLUMN revocation.leases.revocation_id IS 'The revocation that started its end; null when something else did';
 COMMENT ON COLUMN revocation.leases.handle IS 'What revoking needs, a JWE that minting alone can open; nulled at the end';
-COMMENT ON COLUMN revocation.leases.other_handle IS 'Sealed, as handle: what another redemption of the same grant made and could not remove. Removed once the lease has ended; null for nearly all';
+COMMENT ON COLUMN revocation.leases.other_handle IS 'Sealed, as handle: what another redemption of the same grant made and could not remove. Removed once the lease has ended and is cleaned up after; null for nearly all';
 COMMENT ON COLUMN revocation.leases.fingerprints IS 'SHA-256 of each part of the secret';
 COMMENT ON COLUMN revocation.leases.use_keys IS 'What of the minted thing shows up in the upstream''s own logs';
-COMMENT ON COLUMN revocation.leases.cleanup IS 'For failed and orphaned: whether something upstream is still to be removed; unreachable when it has no name to be found by';
+COMMENT ON COLUMN revocation.leases.cleanup IS 'Of a lease that has ended: whether something of it is still to be removed upstream; unreachable when it has no name to be found by; null when nothing ever was';
+COMMENT ON COLUMN revocation.leases.access_ended_at IS 'When it was known that no login and no session of it was left upstream. What is then still to be cleaned up can do nothing, and is removed apart from ends';
 COMMENT ON COLUMN revocation.leases.due_at IS 'When something is to be done about it next: orphaning, expiry, another attempt, clean-up; null when all is done';
 COMMENT ON COLUMN revocation.leases.attempts IS 'How often its end or clean-up was tried';
 COMMENT ON COLUMN revocation.leases.claims IS 'Grows with every claim and whenever one is taken away: who holds an older number changes nothing any more';

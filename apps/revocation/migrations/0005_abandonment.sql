@@ -63,14 +63,14 @@ BEGIN
     -- Orphaned in the meantime. A handle finds more than a name does.
     WHEN known.cleanup = 'pending' AND l.handle IS NOT NULL AND NOT nothing_left THEN
       UPDATE revocation.leases SET
-        handle = l.handle, due_at = clock_timestamp(), claims = claims + 1, claimed_until = NULL
+        handle = l.handle, access_ended_at = NULL, due_at = clock_timestamp(), claims = claims + 1, claimed_until = NULL
       WHERE lease_id = l.lease_id;
       outcome := 'unchanged';
     -- Cleaned up before this mint, slow or paused, came to its end: it has made something since and could not undo it, or does not
     -- know whether it has. Without a handle it is looked for by its name once more; the look before may have been too early.
     WHEN known.state IN ('failed', 'orphaned') AND (l.handle IS NOT NULL OR known.cleanup = 'done') AND NOT nothing_left THEN
       UPDATE revocation.leases SET
-        cleanup = 'pending', handle = coalesce(l.handle, handle), due_at = clock_timestamp(), attempts = 0, claims = claims + 1,
+        cleanup = 'pending', access_ended_at = NULL, handle = coalesce(l.handle, handle), due_at = clock_timestamp(), attempts = 0, claims = claims + 1,
         claimed_until = NULL, last_error = NULL
       WHERE lease_id = l.lease_id;
       outcome := 'unchanged';
@@ -83,7 +83,7 @@ BEGIN
       outcome := CASE known.state WHEN 'active' THEN 'another_mint' ELSE 'unchanged' END;
     WHEN known.mint_id IS DISTINCT FROM l.mint_id AND known.cleanup IS DISTINCT FROM 'pending' AND l.handle IS NOT NULL AND NOT nothing_left THEN
       UPDATE revocation.leases SET
-        cleanup = 'pending', handle = l.handle, due_at = clock_timestamp(), attempts = 0, claims = claims + 1,
+        cleanup = 'pending', access_ended_at = NULL, handle = l.handle, due_at = clock_timestamp(), attempts = 0, claims = claims + 1,
         claimed_until = NULL, last_error = NULL
       WHERE lease_id = l.lease_id;
       outcome := 'unchanged';

@@ -98,9 +98,13 @@ export class FakeBus {
       native_expires_at: new Date(Date.now() + input.ttl_seconds * 1000).toISOString(),
     });
   /** What minting does with a revocation. */
-  onRevoke: (input: RevokeInput) => Promise<'revoked' | 'under_way'> = () => Promise.resolve('revoked');
+  onRevoke: (input: RevokeInput) => Promise<'revoked' | 'access_ended' | 'under_way'> = () =>
+    Promise.resolve('revoked');
+  readonly cleanedUp: string[] = [];
+  /** What minting does with a clean-up. */
+  onCleanUp: (leaseId: string) => Promise<void> = () => Promise.resolve();
   onOrder: () => Promise<void> = () => Promise.resolve();
-  reconcileOutcome: 'removed' | 'absent' | 'unreachable' = 'removed';
+  reconcileOutcome: 'removed' | 'access_ended' | 'absent' | 'unreachable' = 'removed';
   onReconcile: () => Promise<void> = () => Promise.resolve();
   onInspect: (leaseId: string) => Promise<void> = () => Promise.resolve();
   /** What a comparison finds upstream: lease ids that end with `mark`. */
@@ -126,6 +130,12 @@ export class FakeBus {
         } finally {
           this.running--;
         }
+      }
+      case bus.minting.cleanUpAtProvider.name: {
+        const asked = input as RevokeInput;
+        this.cleanedUp.push(asked.lease_id);
+        await this.onCleanUp(asked.lease_id);
+        return { outcome: 'done' };
       }
       case bus.minting.renewAtProvider.name: {
         const asked = input as RenewInput;
@@ -157,7 +167,10 @@ export class FakeBus {
         this.reconciled.push(Buffer.from(lease, 'base64url').toString());
         await this.onReconcile();
         this.upstream.delete(Buffer.from(lease, 'base64url').toString());
-        return { outcome: this.reconcileOutcome };
+        return {
+          outcome: this.reconcileOutcome,
+          ...(this.reconcileOutcome === 'access_ended' && { handle }),
+        };
       }
       default:
         throw new MayflyError('dependency_unavailable', `nobody answers ${name}`);

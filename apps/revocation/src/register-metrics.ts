@@ -7,6 +7,7 @@ import {
   liveLeases,
   oldestOpenRevocation,
   openRevocations,
+  pendingCleanUps,
   type Collect,
   type Logger,
 } from '@mayfly/telemetry';
@@ -44,11 +45,13 @@ export function watchRegister(metrics: Metrics, logger: Pick<Logger, 'warn'>, po
     gauge.set({ work: 'end' }, size.failing.end);
     gauge.set({ work: 'cleanup' }, size.failing.cleanup);
   });
+  const pending = from((gauge, size) => gauge.set(size.pendingCleanUps));
   const lag = from((gauge, { dueLagSeconds }) => gauge.set(dueLagSeconds));
   const open = from((gauge, size) => gauge.set(size.openRevocations.count));
   const oldest = from((gauge, size) => gauge.set(size.openRevocations.oldestSeconds));
   liveLeases(metrics, byState);
   failingLeases(metrics, failing);
+  pendingCleanUps(metrics, pending);
   dueLag(metrics, lag);
   openRevocations(metrics, open);
   oldestOpenRevocation(metrics, oldest);

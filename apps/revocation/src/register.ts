@@ -9,6 +9,7 @@ import { Activations, type Nudgeable } from './activation/activate.ts';
 import { Askers } from './asking/asker.ts';
 import { AskedEnds } from './ends/asked-ends.ts';
 import { Claims } from './ends/claims.ts';
+import { Cleaner } from './ends/cleaner.ts';
 import { DueLeases } from './ends/due-leases.ts';
 import { Ender } from './ends/ender.ts';
 import { ProviderSlots } from './ends/provider-slots.ts';
@@ -82,6 +83,11 @@ export class Register {
       perSecond: settings.MAYFLY_END_RATE_PER_INTEGRATION,
     };
     const slots = new ProviderSlots(limits);
+    const cleanUpSlots = new ProviderSlots({
+      ...limits,
+      overall: settings.MAYFLY_CLEANUP_CONCURRENCY,
+      perIntegration: settings.MAYFLY_CLEANUP_CONCURRENCY_PER_INTEGRATION,
+    });
     const claimMs = settings.MAYFLY_CLAIM_MS;
     this.#claims = new Claims({ pool, logger, claimMs });
     this.upstreams = new Upstreams({
@@ -106,13 +112,16 @@ export class Register {
     };
     const ender = new Ender(atProviders);
     const reconciler = new Reconciler(atProviders);
+    const cleaner = new Cleaner({ ...atProviders, slots: cleanUpSlots });
     const askers = new Askers(assertions);
     this.due = new DueLeases({
       pool,
       slots,
+      cleanUpSlots,
       perIntegration: limits.perIntegration,
       ender,
       reconciler,
+      cleaner,
       upstreams: this.upstreams,
       logger,
       claimMs,

@@ -1,5 +1,5 @@
 /** Settings of revocation. Timers have the design's defaults; tests scale them down. */
-import { loadSettings, milliseconds, seconds, secretText, serviceSettings } from '@mayfly/service';
+import { loadSettings, milliseconds, seconds, connectionUrl, serviceSettings } from '@mayfly/service';
 import { z } from 'zod';
 
 const count = (defaultValue: number, most: number) =>
@@ -8,7 +8,7 @@ const count = (defaultValue: number, most: number) =>
 export const RevocationSettings = z.object({
   ...serviceSettings,
   /** Connection to the database with schema `revocation`. */
-  MAYFLY_POSTGRES_URL: secretText(),
+  MAYFLY_POSTGRES_URL: connectionUrl(),
   /** Connections to Postgres at once. */
   MAYFLY_POSTGRES_POOL: count(20, 200),
   /** An intent without activation becomes an orphan after this; by Postgres' clock. */
@@ -20,6 +20,9 @@ export const RevocationSettings = z.object({
   /** Leases ended at their providers at once, over all integrations and for each. */
   MAYFLY_END_CONCURRENCY: count(64, 1_000),
   MAYFLY_END_CONCURRENCY_PER_INTEGRATION: count(32, 1_000),
+  /** Clean-ups after ends at once, over all integrations and for each: they are slow where a lease made them so. */
+  MAYFLY_CLEANUP_CONCURRENCY: count(8, 1_000),
+  MAYFLY_CLEANUP_CONCURRENCY_PER_INTEGRATION: count(2, 1_000),
   /** Most ends and clean-ups that begin within a second at one integration. */
   MAYFLY_END_RATE_PER_INTEGRATION: count(5_000, 1_000_000),
   /** Wait after the first failed attempt; it doubles up to the longest, with jitter. */

@@ -18,6 +18,7 @@ import { asMap, keysOf, parsePart, unknownKey } from './document/sentences.ts';
 import { didYouMean } from './document/suggest.ts';
 import type { PlainValue } from './document/yaml.ts';
 import type { Organizations } from './organizations.ts';
+import { checkSecrets, type SecretAt } from './secrets.ts';
 import { checkRole } from './trust.ts';
 
 /** By organization, then by name. */
@@ -46,6 +47,7 @@ export function readIntegrations(
   blocks: readonly PlainValue[],
   organizations: Organizations,
   trust: readonly TrustRule[],
+  secretAt: SecretAt,
   problems: Problems,
 ): Integrations {
   const register = new Register<IntegrationConfig>();
@@ -64,6 +66,7 @@ export function readIntegrations(
     const organization = organizations.resolve(parsed.organization, path, problems);
     if (!organization) return;
     checkReferences(definition, settings, organization, path, problems);
+    checkSecrets(definition, settings, secretAt, path, problems);
     checkAudience(settings, ownAudiences, path, problems);
     const integration = {
       organization: organization.name,
@@ -81,12 +84,14 @@ export function readIntegrations(
   return { all: register.all, written };
 }
 
+/** `leftOut`, for a document that an earlier release applied, takes what this one gives no longer; otherwise that is a problem. */
 export function readCredentials(
   blocks: readonly PlainValue[],
   organizations: Organizations,
   integrations: Integrations,
   roles: ReadonlyMap<string, ReadonlySet<string>>,
   problems: Problems,
+  leftOut?: Problems,
 ): ByOrganization<CredentialConfig> {
   const register = new Register<CredentialConfig>();
   blocks.forEach((block, index) => {
@@ -107,7 +112,10 @@ export function readCredentials(
     }
 
     const settings = readRest(definition.credentialSettings, rest, CredentialBlock, path, problems);
-    const scope = parsePart(definition.scope, parsed.scope, [...path, 'scope'], problems);
+    const unsafe = parsed.unsafe ?? [];
+    const written = leftOut ? carryOver(definition, parsed.scope, unsafe, path, leftOut) : parsed.scope;
+    if (written === undefined) return;
+    const scope = parsePart(definition.scope, written, [...path, 'scope'], problems);
     const ttl = readTtl(parsed.ttl, [...path, 'ttl'], problems);
     (parsed.roles ?? []).forEach((role, position) => {
       const problem = checkRole(role, roles.get(organization.name) ?? new Set());
@@ -118,6 +126,7 @@ export function readCredentials(
 
     // JSON by the provider's schema.
     const bounds = scope as JsonObject;
+    if (!leftOut) checkUnsafe(definition, bounds, unsafe, path, problems);
     const writes = definition.writes(bounds);
     const credential: CredentialConfig = {
       organization: organization.name,
@@ -149,6 +158,43 @@ export function readCredentials(
     }
   });
   return register.all;
+}
+
+/** A right that does harm beyond the lease is named twice: in the scope, and as what it is. */
+function checkUnsafe(
+  definition: AnyProviderDefinition,
+  scope: JsonObject,
+  unsafe: readonly string[],
+  path: Path,
+  problems: Problems,
+): void {
+  const rights = definition.unsafeRights(scope);
+  for (const { name, why, path: place } of rights.filter((right) => !unsafe.includes(right.name))) {
+    problems.add(
+      [...path, 'scope', ...place],
+      `${showKey(name)} ${why}; remove it, or write "unsafe: [${name}]" on the credential`,
+    );
+  }
+  unsafe.forEach((name, index) => {
+    if (rights.some((right) => right.name === name)) return;
+    problems.add([...path, 'unsafe', index], 'the scope has no unsafe right of this name; remove it');
+  });
+}
+
+/** The bounds that are left of those that an earlier release took; undefined when none are. */
+function carryOver(
+  definition: AnyProviderDefinition,
+  bounds: JsonObject,
+  unsafe: readonly string[],
+  path: Path,
+  leftOut: Problems,
+): JsonObject | undefined {
+  const carried = definition.carryOver?.(bounds, unsafe) ?? { bounds, leftOut: [] };
+  if (carried.leftOut.length > 0) {
+    const whole = carried.bounds === undefined ? '; the credential has nothing else and is left out' : '';
+    leftOut.add([...path, 'scope'], `${carried.leftOut.join('; ')}${whole}`);
+  }
+  return carried.bounds;
 }
 
 function definitionOf(

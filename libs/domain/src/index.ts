@@ -10,6 +10,13 @@ export * from './ttl.ts';
 export * from './providers/definition.ts';
 export * from './providers/jwt.ts';
 export * from './providers/postgres.ts';
+export * from './providers/postgres/connection.ts';
+export {
+  ambiguityOf,
+  parseConnectionUrl,
+  type ParsedConnectionUrl,
+} from './providers/postgres/connection-url.ts';
+export { connectionUrlOf, leaseUrl, type LeasePlace } from './providers/postgres/connection-url-text.ts';
 export { providerDefinitions, type AnyProviderDefinition } from './providers/registry.ts';
 export { canonicalJson } from './audit-chain/canonical-json.ts';
 export { chainHash, chainHashOfText, genesisHash, type ChainedRow } from './audit-chain/chain.ts';

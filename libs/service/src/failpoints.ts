@@ -52,6 +52,8 @@ export const failpoints = [
   'revocation.provider.before',
   'minting.revoke.before',
   'minting.revoke.after',
+  'minting.clean-up.before',
+  'minting.clean-up.after',
   'revocation.provider.after',
   'revocation.end.committed',
   // Events.

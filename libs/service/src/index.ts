@@ -7,7 +7,7 @@ export {
   loadSettings,
   milliseconds,
   seconds,
-  secretText,
+  connectionUrl,
   serviceSettings,
   type ServiceSettings,
 } from './settings.ts';

@@ -1,12 +1,18 @@
 /** Settings of a service: one zod schema over the environment, parsed once at start, injected typed. */
-import { Secret } from '@mayfly/domain';
+import { ambiguityOf, Secret } from '@mayfly/domain';
 import { z } from 'zod';
 
-/** A setting that may hold a password: wrapped at once, so that it prints as `[redacted]`. */
-export function secretText() {
+/**
+ * A PostgreSQL connection URL, wrapped at once, so that it prints as `[redacted]`. Of one whose password has a raw `/` or `@` a piece
+ * would be told as a host that can't be found.
+ */
+export function connectionUrl() {
   return z
     .string()
-    .min(1)
+    .superRefine((value, context) => {
+      const message = ambiguityOf(value);
+      if (message !== undefined) context.addIssue({ code: 'custom', message });
+    })
     .transform((value) => new Secret(value));
 }
 

@@ -29,8 +29,10 @@ export {
   oldestOpenRevocation,
   openBreakers,
   openRevocations,
+  pendingCleanUps,
   revocationFailures,
   type Collect,
 } from './metrics/leases.ts';
 export { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './metrics/messages.ts';
 export { ready } from './metrics/service.ts';
+export { ungrantedTables, type UngrantedCause, type UngrantedLabel } from './metrics/upstreams.ts';

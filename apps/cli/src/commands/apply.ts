@@ -4,6 +4,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { advising, maybeDone, onlyFor, type Advice } from '../advice.ts';
 import type { CommandContext } from '../command-context.ts';
 import { readDocument, reportProblems } from '../output/config-problems.ts';
+import { secretProblems } from '../secrets/visible-secrets.ts';
 
 interface ApplyOptions {
   readonly file: string;
@@ -40,6 +41,8 @@ Examples:
     .action(
       async ({ file, expectedVersion, endLeases = false, json = false }: ApplyOptions, command: Command) => {
         const document = await readDocument(context.io, file);
+        const unusable = await secretProblems(context.io, document);
+        if (unusable.length > 0) return reportProblems(context, file, unusable, json);
         const session = await context.openSession('apply', command);
         const answer = await advising(
           session.call(http.administration.putConfig, {

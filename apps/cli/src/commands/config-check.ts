@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';
 import { readDocument, reportProblems } from '../output/config-problems.ts';
+import { visibleSecrets } from '../secrets/visible-secrets.ts';
 
 export function registerConfigCheck(config: Command, context: CommandContext): void {
   config
@@ -12,7 +13,8 @@ export function registerConfigCheck(config: Command, context: CommandContext): v
     .addHelpText(
       'after',
       `
-Exit status 2 and one line per problem, file:line:column: message, when it is wrong.
+Exit status 2 and one line per problem, file:line:column: message, when it is wrong. What a secret reference leads to is checked too
+where it is seen here: set the variables, or run it where the files are. Its value is never printed.
 
 Examples:
   mayfly config check
@@ -22,7 +24,7 @@ Examples:
       const document = await readDocument(context.io, file);
       // Loaded only here: the policy engine in it would slow every other command down.
       const { parseConfiguration } = await import('@mayfly/configuration');
-      const parsed = parseConfiguration(document);
+      const parsed = parseConfiguration(document, { secretAt: visibleSecrets(context.io) });
       if (parsed.outcome === 'rejected') reportProblems(context, file, parsed.problems, json);
       else if (json) context.printer.json({ outcome: 'ok' });
       else context.printer.result(`${file} is right`);

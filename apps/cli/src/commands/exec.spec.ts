@@ -2,6 +2,8 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { http } from '@mayfly/contracts';
+import { leaseUrl, parseConnectionUrl, PostgresSecret, type LeasePlace } from '@mayfly/domain';
+import { escapeField } from '../credentials/password-file.ts';
 import { CommandLine, identityToken } from '../fixtures/command-line.ts';
 import { FakeGateway, fakePassword, jwtSecret, postgresSecret, Refusal } from '../fixtures/gateway.ts';
 import { until } from '../fixtures/until.ts';
@@ -98,6 +100,93 @@ describe('mayfly exec', () => {
     expect(Object.values(env)).not.toContain(fakePassword);
     expect(existsSync(env['PGPASSFILE'] ?? '')).toBe(false);
     expect(readdirSync(line.cwd).filter((name) => name.startsWith('mayfly-'))).toEqual([]);
+  });
+
+  describe('with a credential that', () => {
+    /** What a place of that kind becomes; the URL is what minting makes of it. */
+    const given = (place: LeasePlace) => {
+      const secret = { ...place, password: fakePassword, url: leaseUrl(place, fakePassword) };
+      gateway.issuing.postgresSecret = PostgresSecret.parse(secret);
+      return secret;
+    };
+    const look = `${tell} if (process.env.PGPASSFILE) fs.copyFileSync(process.env.PGPASSFILE, 'pgpass');`;
+    const passwordFile = () => readFileSync(join(line.cwd, 'pgpass'), 'utf8');
+    const place = { host: 'db', port: 5432, database: 'orders', username: 'mayfly_1' };
+
+    it.each([{ options: [] }, { options: ['--file'] }])(
+      'is reached by a socket, $options',
+      async ({ options }) => {
+        const { url } = given({ ...place, host: '/run/pg', port: 5433 });
+        expect(await line.run('exec', ...options, 'orders-db/readonly', ...node(look))).toMatchObject({
+          status: 0,
+        });
+        const withFile = 'postgresql://mayfly_1@/orders?host=%2Frun%2Fpg&port=5433';
+        expect(told().env).toMatchObject({
+          PGHOST: '/run/pg',
+          PGPORT: '5433',
+          DATABASE_URL: options.length === 0 ? url : withFile,
+        });
+        if (options.length > 0)
+          expect(passwordFile()).toMatch(/^\/run\/pg:5433:orders:.*\nlocalhost:5433:orders:.*\n$/);
+      },
+    );
+
+    it('is of several hosts, and tells which of them will do', async () => {
+      const hosts = [
+        { host: 'a', port: 1 },
+        { host: '::1', port: 2 },
+      ];
+      given({ ...place, host: 'a', port: 1, hosts, target_session_attrs: 'read-write' });
+      // Of another server.
+      Object.assign(line.env, { PGTARGETSESSIONATTRS: 'standby', PGLOADBALANCEHOSTS: 'random' });
+      expect(await line.run('exec', '--file', 'orders-db/readonly', ...node(look))).toMatchObject({
+        status: 0,
+      });
+      expect(told().env).toMatchObject({
+        PGHOST: 'a,::1',
+        PGPORT: '1,2',
+        PGTARGETSESSIONATTRS: 'read-write',
+        DATABASE_URL: 'postgresql://mayfly_1@a:1,[::1]:2/orders?target_session_attrs=read-write',
+      });
+      expect(told().env).not.toHaveProperty('PGLOADBALANCEHOSTS');
+      expect(passwordFile()).toMatch(/^a:1:orders:.*\n\\:\\:1:2:orders:.*\n$/);
+    });
+
+    it('asks for TLS with the CAs of the machine', async () => {
+      given({ ...place, sslmode: 'verify-full', sslrootcert: 'system', channel_binding: 'require' });
+      await line.run('exec', 'orders-db/readonly', ...node(look));
+      expect(told().env).toMatchObject({
+        PGSSLMODE: 'verify-full',
+        PGSSLROOTCERT: 'system',
+        PGCHANNELBINDING: 'require',
+      });
+    });
+
+    it("leaves TLS open, and with it the agent's own wishes", async () => {
+      given(place);
+      Object.assign(line.env, {
+        PGSSLMODE: 'verify-full',
+        PGSSLROOTCERT: '/etc/ca.pem',
+        PGTARGETSESSIONATTRS: 'standby',
+      });
+      await line.run('exec', 'orders-db/readonly', ...node(look));
+      expect(told().env).toMatchObject({ PGSSLMODE: 'verify-full', PGSSLROOTCERT: '/etc/ca.pem' });
+      expect(told().env).not.toHaveProperty('PGTARGETSESSIONATTRS');
+    });
+
+    it.each([': / # @ + %', `a?b&c=d'"`, 'café'])('is of the database %s', async (database) => {
+      const { url } = given({ ...place, database });
+      await line.run('exec', 'orders-db/readonly', ...node(look));
+      expect(told().env).toMatchObject({ PGDATABASE: database, DATABASE_URL: url });
+      await line.run('exec', '--file', 'orders-db/readonly', ...node(look));
+      const { PGDATABASE, DATABASE_URL = '' } = told().env;
+      expect(PGDATABASE).toBe(database);
+      expect(parseConnectionUrl(DATABASE_URL)).toEqual({
+        outcome: 'parsed',
+        connection: { hosts: [{ host: 'db', port: 5432 }], user: 'mayfly_1', database },
+      });
+      expect(passwordFile()).toBe(`db:5432:${escapeField(database)}:mayfly_1:${escapeField(fakePassword)}\n`);
+    });
   });
 
   it('begins the names with the credential when there are several', async () => {

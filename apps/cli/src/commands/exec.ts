@@ -57,8 +57,8 @@ export function registerExec(program: Command, context: CommandContext): void {
     .addHelpText(
       'after',
       `
-Variables for postgres: PGHOST PGPORT PGDATABASE PGUSER PGPASSWORD PGSSLMODE DATABASE_URL (with --file PGPASSFILE instead of
-the password); for jwt: MAYFLY_TOKEN (MAYFLY_TOKEN_FILE); always MAYFLY_LEASE_ID and MAYFLY_EXPIRES_AT. With several
+Variables for postgres: PGHOST PGPORT PGDATABASE PGUSER PGPASSWORD DATABASE_URL (with --file PGPASSFILE instead of the password), and
+where the integration says so PGSSLMODE PGSSLROOTCERT PGCHANNELBINDING PGTARGETSESSIONATTRS; for jwt: MAYFLY_TOKEN (MAYFLY_TOKEN_FILE); always MAYFLY_LEASE_ID and MAYFLY_EXPIRES_AT. With several
 credentials each name begins with that of its credential: ORDERS_DB_READONLY_PGHOST. MAYFLY_IDENTITY_TOKEN is not passed
 on to the command.
 

@@ -207,6 +207,62 @@ describe('mayfly apply and mayfly config', () => {
     expect(JSON.parse(json.stdout)).toEqual(answer);
   });
 
+  describe('whose integration refers to a connection URL that is of no use', () => {
+    const document = `organizations:
+  - { name: acme, trust_domain: acme.example, secret_references: ['env:ACME_', 'file:FOLDER/', 'file:/dev/'] }
+integrations:
+  - name: orders-db
+    provider: postgres
+    admin: REFERENCE
+`;
+    const documentWith = (reference: string) =>
+      document.replace('FOLDER', line.cwd).replace('REFERENCE', reference);
+    const write = (reference: string) => line.write('mayfly.yaml', documentWith(reference));
+    const problem = {
+      status: 2,
+      stdout: expect.stringMatching(
+        /^mayfly\.yaml:6:12: the connection URL that it leads to is refused: .* write them as %40, %2F, %3F and %23\n$/,
+      ),
+      stderr: 'mayfly: mayfly.yaml was rejected: 1 problem\n',
+    };
+    const wrong = 'postgres://admin:hun/ter2@db/orders';
+
+    it.each([
+      ['config check', ['config', 'check']],
+      ['apply', ['apply', '-f', 'mayfly.yaml']],
+    ])('refuses it where the secret can be seen, without a word of it: %s', async (_name, command) => {
+      write('env:ACME_URL');
+      line.env['ACME_URL'] = wrong;
+      const byVariable = await line.run(...command);
+      expect(byVariable).toEqual(problem);
+      write(`file:${line.write('url', `${wrong}\n`)}`);
+      expect(await line.run(...command)).toEqual(problem);
+      expect(byVariable.stdout + byVariable.stderr).not.toMatch(/hun|ter2|admin:/);
+      expect(gateway.called(putConfig)).toEqual([]);
+    });
+
+    it('takes it where the secret is right or can not be seen', async () => {
+      write('env:ACME_URL');
+      expect((await line.run('config', 'check')).status).toBe(0);
+      line.env['ACME_URL'] = 'postgres://admin:hun%2Fter2@db/orders\n';
+      expect((await line.run('config', 'check')).status).toBe(0);
+      line.write('folder/x', '');
+      for (const path of [`${line.cwd}/folder`, `${line.cwd}/none`, '/dev/zero']) {
+        write(`file:${path}`);
+        expect((await line.run('config', 'check')).status).toBe(0);
+      }
+    });
+
+    it('leaves every other problem to the policy service, which may be of another version', async () => {
+      write('env:ACME_URL');
+      line.env['ACME_URL'] = wrong;
+      line.write('mayfly.yaml', `${documentWith('env:ACME_URL')}later: []\n`);
+      gateway.handlers.set(putConfig.name, () => ({ outcome: 'rejected', problems }));
+      const { stdout } = await line.run('apply', '-f', 'mayfly.yaml');
+      expect(stdout).toBe('mayfly.yaml:7:12: must be at most 1h\n');
+    });
+  });
+
   it('names every place of a rejected one', async () => {
     line.write('mayfly.yaml', 'x');
     gateway.handlers.set(putConfig.name, () => ({ outcome: 'rejected', problems }));

@@ -2,7 +2,7 @@
 import { PostgresSecret } from '@mayfly/domain';
 import { usageFailure } from '../failure.ts';
 import { secretOf, type OpenedLease } from './lease.ts';
-import { passwordFileLine } from './password-file.ts';
+import { passwordFileLines } from './password-file.ts';
 import { dotenvLines, shellExports } from './quoting.ts';
 import { variablesOf } from './variables.ts';
 
@@ -18,7 +18,7 @@ const formats: Record<FormatName, (lease: OpenedLease) => string> = {
   env: (lease) => shellExports(variablesOf(lease)),
   dotenv: (lease) => dotenvLines(variablesOf(lease)),
   json: (lease) => `${JSON.stringify({ ...lease.lease, secret: secretOf(lease) }, null, 2)}\n`,
-  pgpass: (lease) => `${passwordFileLine(postgresSecretOf(lease, 'pgpass'))}\n`,
+  pgpass: (lease) => passwordFileLines(postgresSecretOf(lease, 'pgpass')),
   url: (lease) => `${postgresSecretOf(lease, 'url').url}\n`,
 };
 

@@ -1,11 +1,17 @@
-/** A line of libpq's password file (PostgreSQL: "The Password File"). */
-import type { PostgresSecret } from '@mayfly/domain';
+/** Lines of libpq's password file (PostgreSQL: "The Password File"). */
+import { isSocketFolder, type PostgresSecret } from '@mayfly/domain';
 import { failureOf } from '../failure.ts';
 
-/** `host:port:database:user:password` without a line end. Throws for a value that a line can't hold. */
-export function passwordFileLine(secret: PostgresSecret): string {
-  const { host, port, database, username, password } = secret;
-  return [host, String(port), database, username, password].map(escapeField).join(':');
+/**
+ * `host:port:database:user:password` for each host, with line ends. libpq looks for `localhost` where the folder of sockets is the one
+ * that it was built with, which differs from system to system. Throws for a value that a line can't hold.
+ */
+export function passwordFileLines(secret: PostgresSecret): string {
+  const { host, port, hosts = [{ host, port }], database, username, password } = secret;
+  const lines = hosts
+    .flatMap((at) => (isSocketFolder(at) ? [at, { ...at, host: 'localhost' }] : [at]))
+    .map((at) => [at.host, String(at.port), database, username, password].map(escapeField).join(':'));
+  return [...new Set(lines)].map((line) => `${line}\n`).join('');
 }
 
 /** `\` and `:` are escaped; so are a lone `*`, which would match everything, and a leading `#`, which would be a comment. */

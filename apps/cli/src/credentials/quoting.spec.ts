@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { parseEnv } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { escapeField, passwordFileLine } from './password-file.ts';
+import { escapeField, passwordFileLines } from './password-file.ts';
 import { dotenvLines, dotenvQuote, shellExports, shellQuote } from './quoting.ts';
 
 const anyText = fc.string({ unit: 'binary', maxLength: 60 });
@@ -66,9 +66,23 @@ describe('password file', () => {
     const field = values.filter((text) => !/[\n\r\0]/.test(text) && text !== '');
     fc.assert(
       fc.property(fc.tuple(field, field, field, field), ([host, database, username, password]) => {
-        const line = passwordFileLine({ host, port: 5432, database, username, password, url: '' });
-        expect(readPasswordFileLine(line)).toEqual([host, '5432', database, username, password]);
+        const secret = { host: `h${host}`, port: 5432, database, username, password, url: '' };
+        const line = passwordFileLines(secret).replace(/\n$/, '');
+        expect(readPasswordFileLine(line)).toEqual([`h${host}`, '5432', database, username, password]);
       }),
+    );
+  });
+
+  it('has a line for each host, and for a folder of sockets the one that libpq may look for instead', () => {
+    const secret = { host: 'a', port: 1, database: 'd', username: 'u', password: 'p', url: '' };
+    const hosts = [
+      { host: 'a', port: 1 },
+      { host: '::1', port: 2 },
+      { host: '/run/pg', port: 3 },
+      { host: '/tmp', port: 3 },
+    ];
+    expect(passwordFileLines({ ...secret, hosts })).toBe(
+      'a:1:d:u:p\n\\:\\:1:2:d:u:p\n/run/pg:3:d:u:p\nlocalhost:3:d:u:p\n/tmp:3:d:u:p\n',
     );
   });
 

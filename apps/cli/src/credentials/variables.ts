@@ -1,8 +1,8 @@
 /** The environment variables by which tools find a credential, by provider. */
 import type { JsonObject } from '@mayfly/contracts';
-import { JwtSecret, PostgresSecret } from '@mayfly/domain';
+import { JwtSecret, leaseUrl, PostgresSecret } from '@mayfly/domain';
 import { secretOf, type OpenedLease } from './lease.ts';
-import { passwordFileLine } from './password-file.ts';
+import { passwordFileLines } from './password-file.ts';
 
 export type Variables = Readonly<Record<string, string>>;
 
@@ -28,16 +28,16 @@ const postgres: ProviderVariables = {
     const { password, url } = PostgresSecret.parse(secret);
     return { ...connectionOf(secret), PGPASSWORD: password, DATABASE_URL: url };
   },
-  withFile: (secret) => {
-    const url = new URL(PostgresSecret.parse(secret).url);
-    url.password = '';
-    return {
-      variables: { ...connectionOf(secret), DATABASE_URL: url.href },
-      file: { variable: 'PGPASSFILE', content: `${passwordFileLine(PostgresSecret.parse(secret))}\n` },
-    };
-  },
-  // libpq: PGHOSTADDR and a service win over PGHOST, PGPASSWORD over PGPASSFILE (PostgreSQL: "Environment Variables").
-  conflicting: ['PGHOSTADDR', 'PGSERVICE', 'PGSERVICEFILE', 'PGPASSWORD', 'PGPASSFILE'],
+  withFile: (secret) => ({
+    variables: { ...connectionOf(secret), DATABASE_URL: leaseUrl(PostgresSecret.parse(secret)) },
+    file: { variable: 'PGPASSFILE', content: passwordFileLines(PostgresSecret.parse(secret)) },
+  }),
+  // libpq: PGHOSTADDR and a service win over PGHOST, PGPASSWORD over PGPASSFILE (PostgreSQL: "Environment Variables"); what is said of
+  // other servers may exclude this one.
+  conflicting: [
+    ...['PGHOSTADDR', 'PGSERVICE', 'PGSERVICEFILE', 'PGPASSWORD', 'PGPASSFILE'],
+    ...['PGTARGETSESSIONATTRS', 'PGLOADBALANCEHOSTS'],
+  ],
 };
 
 const jwt: ProviderVariables = {
@@ -99,13 +99,20 @@ function leaseVariables({ lease }: OpenedLease): Variables {
   return { MAYFLY_LEASE_ID: lease.lease_id, MAYFLY_EXPIRES_AT: lease.expires_at };
 }
 
+/** By libpq's names, also for several hosts (PostgreSQL: "Environment Variables"); what the secret leaves open is not set. */
 function connectionOf(secret: JsonObject): Variables {
-  const { host, port, database, username, sslmode } = PostgresSecret.parse(secret);
-  return {
-    PGHOST: host,
-    PGPORT: String(port),
+  const { host, port, hosts = [{ host, port }], database, username, ...rest } = PostgresSecret.parse(secret);
+  const variables = {
+    PGHOST: hosts.map((at) => at.host).join(','),
+    PGPORT: hosts.map((at) => at.port).join(','),
     PGDATABASE: database,
     PGUSER: username,
-    ...(sslmode === undefined ? {} : { PGSSLMODE: sslmode }),
+    PGSSLMODE: rest.sslmode,
+    PGSSLROOTCERT: rest.sslrootcert,
+    PGCHANNELBINDING: rest.channel_binding,
+    PGTARGETSESSIONATTRS: rest.target_session_attrs,
   };
+  return Object.fromEntries(
+    Object.entries(variables).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
 }

@@ -75,9 +75,13 @@ describe('EndAtProvider', () => {
           calls.push(call);
           return answer('revoked' as const);
         },
+        cleanUp: (call) => {
+          calls.push(call);
+          return answer(undefined);
+        },
         reconcile: (call) => {
           calls.push(call);
-          return answer('removed' as const);
+          return answer({ outcome: 'removed' as const });
         },
       },
     });

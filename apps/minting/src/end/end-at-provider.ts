@@ -3,7 +3,7 @@ import type { bus, InputOf, OutputOf, ReconcileClaims, SweepClaims } from '@mayf
 import { remainingMs } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import type { TokenVerifier } from '@mayfly/tokens';
-import { openHandle, type Handles } from '../lease-handle.ts';
+import { openHandle, sealProviderHandle, type Handles } from '../lease-handle.ts';
 import { asMayflyError, asProviderFailure } from '../providers/provider-error.ts';
 import type { ProviderRunner } from '../providers/provider-runner.ts';
 
@@ -11,10 +11,11 @@ export interface EndAtProviderOptions {
   readonly handles: Handles;
   readonly orders: Pick<TokenVerifier<ReconcileClaims>, 'verify'>;
   readonly sweeps: Pick<TokenVerifier<SweepClaims>, 'verify'>;
-  readonly runner: Pick<ProviderRunner, 'revoke' | 'reconcile' | 'list' | 'inspect'>;
+  readonly runner: Pick<ProviderRunner, 'revoke' | 'cleanUp' | 'reconcile' | 'list' | 'inspect'>;
 }
 
 type Revoke = typeof bus.minting.revokeAtProvider;
+type CleanUp = typeof bus.minting.cleanUpAtProvider;
 type Reconcile = typeof bus.minting.reconcileAtProvider;
 type List = typeof bus.minting.listAtProvider;
 type Inspect = typeof bus.minting.inspectAtProvider;
@@ -43,6 +44,17 @@ export class EndAtProvider {
     const key = `revoke ${call.organization} ${call.leaseId} ${JSON.stringify(call.handle)}`;
     const outcome = await orUnderWay(this.#once(key, () => this.options.runner.revoke(call))).catch(rethrow);
     failpoint('minting.revoke.after');
+    return { outcome };
+  }
+
+  /** Removes what a lease whose access has ended left. `under_way` and errors as of `revoke`. */
+  async cleanUp(input: InputOf<CleanUp>): Promise<OutputOf<CleanUp>> {
+    const call = await this.#opened(input);
+    failpoint('minting.clean-up.before');
+    const key = `clean-up ${call.organization} ${call.leaseId} ${JSON.stringify(call.handle)}`;
+    const cleanUp = () => this.options.runner.cleanUp(call).then(() => 'done' as const);
+    const outcome = await orUnderWay(this.#once(key, cleanUp)).catch(rethrow);
+    failpoint('minting.clean-up.after');
     return { outcome };
   }
 
@@ -90,9 +102,13 @@ export class EndAtProvider {
     const reconcile = () =>
       this.options.runner.reconcile({ leaseId, organization, provider, integration, settings });
     const key = `reconcile ${organization} ${leaseId}`;
-    const outcome = await orUnderWay(this.#once(key, reconcile)).catch(rethrow);
+    const reconciled = await orUnderWay(this.#once(key, reconcile)).catch(rethrow);
     failpoint('minting.reconcile.after');
-    return { outcome };
+    if (reconciled === 'under_way') return { outcome: reconciled };
+    if (reconciled.outcome !== 'access_ended') return reconciled;
+    const upstream = { leaseId, organization, provider, integration };
+    const handle = await sealProviderHandle(this.options.handles, upstream, reconciled.handle);
+    return { outcome: 'access_ended', handle };
   }
 
   /** An upstream that is slow is not asked a second time for what it is doing. Bounded by the calls under way. */

@@ -17,6 +17,13 @@ export class EndHandler {
     return this.endAtProvider.revoke(input);
   }
 
+  @Handles(bus.minting.cleanUpAtProvider)
+  cleanUp(
+    @Payload() input: InputOf<typeof bus.minting.cleanUpAtProvider>,
+  ): Promise<OutputOf<typeof bus.minting.cleanUpAtProvider>> {
+    return this.endAtProvider.cleanUp(input);
+  }
+
   @Handles(bus.minting.inspectAtProvider)
   inspect(
     @Payload() input: InputOf<typeof bus.minting.inspectAtProvider>,

@@ -93,14 +93,14 @@ export class Withdrawals {
   async #cleanUp({ grant, minted, mayBeLeft }: Withdrawal): Promise<Cleanup> {
     if (minted === undefined) return { cleanup: mayBeLeft ? 'pending' : 'done' };
     try {
-      await this.options.runner.revoke({
+      const outcome = await this.options.runner.revoke({
         leaseId: grant.jti,
         organization: grant.actor.organization,
         provider: grant.provider,
         integration: grant.integration,
         handle: minted.handle,
       });
-      return { cleanup: 'done' };
+      if (outcome !== 'access_ended') return { cleanup: 'done' };
     } catch (error) {
       this.options.logger.warn({ err: error, lease_id: grant.jti }, 'what a failed mint made is still there');
     }

@@ -42,7 +42,10 @@ export class ProviderUnavailable extends ProviderError {
   readonly code = 'provider_unavailable';
 }
 
-/** Its upstream was not asked: too much waits here for the same one. Says nothing of how that is. */
+/**
+ * It could not be done now for a reason that says nothing of how the upstream is: too much waits here for the same one, or what
+ * somebody did there is in the way. No circuit breaker counts it.
+ */
 export class ProviderBusy extends ProviderUnavailable {}
 
 export type ProviderFailure = ProviderRejected | ProviderUnavailable;

@@ -111,6 +111,14 @@ export class ProviderRunner {
     );
   }
 
+  /** Nothing where the provider leaves nothing behind. Throws ProviderRejected or ProviderUnavailable. */
+  cleanUp(call: ProviderCall & { readonly handle: JsonObject }): Promise<void> {
+    return this.#run('clean-up', call, this.options.deadlineMs, async (provider, context) => {
+      const cleaning = provider.cleanUp?.({ ...context, handle: call.handle });
+      if (cleaning !== undefined) await withinDeadline(cleaning, context.deadline, tooLate);
+    });
+  }
+
   /** Throws ProviderRejected or ProviderUnavailable. */
   reconcile(call: ProviderCall & { readonly settings: JsonObject }): Promise<ReconcileOutcome> {
     return this.#run('reconcile', call, this.options.deadlineMs, (provider, context) => {
@@ -167,7 +175,7 @@ export class ProviderRunner {
   }
 
   async #run<T>(
-    verb: 'mint' | 'revoke' | 'reconcile' | 'renew' | 'list' | 'inspect',
+    verb: 'mint' | 'revoke' | 'clean-up' | 'reconcile' | 'renew' | 'list' | 'inspect',
     call: Omit<ProviderCall, 'leaseId'> & { readonly leaseId?: string },
     deadlineMs: number,
     fn: (provider: Provider, context: LeaseContext<object>) => Promise<T>,

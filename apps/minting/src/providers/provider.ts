@@ -97,10 +97,15 @@ export interface ListContext<IntegrationSettings extends object> extends Omit<
 
 export type InspectOutcome = OutputOf<typeof bus.minting.inspectAtProvider>['outcome'];
 export type RevokeOutcome = Exclude<OutputOf<typeof bus.minting.revokeAtProvider>['outcome'], 'under_way'>;
-export type ReconcileOutcome = Exclude<
-  OutputOf<typeof bus.minting.reconcileAtProvider>['outcome'],
-  'under_way'
->;
+/** `access_ended` comes with the handle that `cleanUp` takes. */
+export type ReconcileOutcome =
+  | {
+      readonly outcome: Exclude<
+        OutputOf<typeof bus.minting.reconcileAtProvider>['outcome'],
+        'under_way' | 'access_ended'
+      >;
+    }
+  | { readonly outcome: 'access_ended'; readonly handle: JsonObject };
 
 /** All calls throw ProviderRejected or ProviderUnavailable, typed from the vendor's codes. */
 export interface Provider<
@@ -110,8 +115,17 @@ export interface Provider<
 > {
   readonly definition: ProviderDefinition<IntegrationSettings, CredentialSettings, Scope>;
   mint(context: MintContext<IntegrationSettings, CredentialSettings, Scope>): Promise<Minted>;
-  /** Idempotent: what is gone already is a success. */
+  /**
+   * Ends access: afterwards there is no login and no session. It waits for nothing that the lease, another lease or a stranger
+   * controls, and so it may leave things behind (`access_ended`), which `cleanUp` removes. Idempotent: what is gone already is a
+   * success.
+   */
   revoke(context: RevokeContext<IntegrationSettings>): Promise<RevokeOutcome>;
+  /**
+   * Removes what a lease whose access has ended left upstream. May be slow, may fail for reasons that the lease made, and holds
+   * nothing up. Idempotent. Absent where `revoke` never answers `access_ended`.
+   */
+  cleanUp?(context: RevokeContext<IntegrationSettings>): Promise<void>;
   /**
    * Lets the same secret work for longer, where the definition says `in_place`; answers with when the upstream then ends it by
    * itself, or `gone` when there is nothing left to prolong. What is being ended must not come back to life.

@@ -6,7 +6,8 @@ import { BackgroundLoop, failpoint } from '@mayfly/service';
 import type { Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import { claimDueLeases, timeToNextDue } from '../store/due.ts';
-import { upstreamOf, type Lease } from '../store/lease.ts';
+import { isCleanUpLane, laneOf, type Lease } from '../store/lease.ts';
+import type { Cleaner } from './cleaner.ts';
 import type { Ender } from './ender.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 import type { Reconciler } from './reconciler.ts';
@@ -15,10 +16,13 @@ import { mintingProbeMs, type Upstreams } from './upstreams.ts';
 export interface DueLeasesOptions {
   readonly pool: Pool;
   readonly slots: ProviderSlots;
+  /** Of clean-ups after ends, so that they take no place of an end. */
+  readonly cleanUpSlots: ProviderSlots;
   /** How much may run at once for one upstream. */
   readonly perIntegration: number;
   readonly ender: Pick<Ender, 'end'>;
   readonly reconciler: Pick<Reconciler, 'reconcile'>;
+  readonly cleaner: Pick<Cleaner, 'cleanUp'>;
   readonly upstreams: Pick<Upstreams, 'isMintingAway' | 'waitingForMinting' | 'mayProbeMinting'>;
   readonly logger: Pick<Logger, 'error'>;
   readonly claimMs: number;
@@ -61,7 +65,7 @@ export class DueLeases {
   }
 
   async #pass(): Promise<number | undefined> {
-    const { pool, slots, upstreams, claimMs, pollMs } = this.options;
+    const { pool, slots, cleanUpSlots, upstreams, claimMs, pollMs } = this.options;
     this.#behind = true;
     const isWide = performance.now() - this.#lookedWideAt >= wideLookMs;
     if (isWide) this.#lookedWideAt = performance.now();
@@ -71,6 +75,7 @@ export class DueLeases {
       limit,
       claimMs,
       perIntegration: slots.roomForNew,
+      cleanUpsPerIntegration: cleanUpSlots.roomForNew,
       // One of each that waits for minting, because some have nothing due.
       room: this.#room(upstreams.isMintingAway && upstreams.mayProbeMinting() ? 1 : 0),
       isWide,
@@ -90,17 +95,16 @@ export class DueLeases {
 
   /** How much more may be taken up, for the upstreams of which that is not as much as for a new one. */
   #room(mostWithoutMinting: 0 | 1): Map<string, number> {
-    const { slots, upstreams } = this.options;
-    const room = slots.room();
+    const { slots, cleanUpSlots, upstreams } = this.options;
+    const room = new Map([...slots.room(), ...cleanUpSlots.room()]);
     for (const upstream of upstreams.waitingForMinting)
       room.set(upstream, Math.min(mostWithoutMinting, slots.roomFor(upstream)));
     return room;
   }
 
   #take(lease: Lease): void {
-    const { ender, reconciler, logger } = this.options;
-    const ending = lease.state === 'revoking' || lease.state === 'revocation_failed';
-    (ending ? ender.end(lease) : reconciler.reconcile(lease))
+    const { logger } = this.options;
+    this.#work(lease)
       .then(
         () => undefined,
         (error: unknown) => {
@@ -112,13 +116,20 @@ export class DueLeases {
         },
       )
       .finally(() => {
-        if (this.#behind && this.#wantsMore(upstreamOf(lease))) this.nudge();
+        if (this.#behind && this.#wantsMore(laneOf(lease))) this.nudge();
       });
   }
 
+  #work(lease: Lease): Promise<unknown> {
+    const { ender, reconciler, cleaner } = this.options;
+    if (lease.state === 'revoking' || lease.state === 'revocation_failed') return ender.end(lease);
+    return lease.accessEndedAt === undefined ? reconciler.reconcile(lease) : cleaner.cleanUp(lease);
+  }
+
   /** What waits for minting gets no more before the next look whether it is back. */
-  #wantsMore(upstream: string): boolean {
-    const { slots, perIntegration, upstreams } = this.options;
-    return slots.heldBy(upstream) <= perIntegration && !upstreams.waitingForMinting.includes(upstream);
+  #wantsMore(lane: string): boolean {
+    const { slots, cleanUpSlots, perIntegration, upstreams } = this.options;
+    if (isCleanUpLane(lane)) return cleanUpSlots.roomFor(lane) > 0;
+    return slots.heldBy(lane) <= perIntegration && !upstreams.waitingForMinting.includes(lane);
   }
 }

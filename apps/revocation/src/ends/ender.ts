@@ -8,8 +8,8 @@ import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
 import { completeEnds, declareFailing, postpone, putOff, releaseClaim, type Ended } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
-import type { Backoff } from './backoff.ts';
-import { LeftAlone, type Upstreams } from './upstreams.ts';
+import { retryWaitMs, type Backoff } from './backoff.ts';
+import type { Upstreams } from './upstreams.ts';
 import { Completions } from './completions.ts';
 import type { Claims } from './claims.ts';
 import type { ProviderSlots } from './provider-slots.ts';
@@ -75,9 +75,10 @@ export class Ender {
         },
       },
       async (span) => {
+        let isCleanedUp: boolean;
         try {
           failpoint('revocation.provider.before');
-          await this.#endAtProvider(lease);
+          isCleanedUp = await this.#endAtProvider(lease);
           failpoint('revocation.provider.after');
         } catch (error) {
           span.setAttribute(SpanAttribute.outcome, 'failed');
@@ -88,11 +89,14 @@ export class Ender {
         const event = leaseEvent(`credential.${state}`, lease, {
           ...(lease.endReason !== undefined && { reason: lease.endReason }),
           outcome: state,
+          ...(!isCleanedUp && { cleanup: 'pending' as const }),
           causeTraceparent: lease.endTraceparent,
         });
         const { leaseId, claims } = lease;
+        const cleanUpInMs = retryWaitMs(1, this.options.backoff);
+        const ended = { leaseId, claims, state, event, ...(!isCleanedUp && { cleanUpInMs }) };
         // Not by this call when the claim was lost meanwhile: then whoever has it writes it.
-        if (!(await this.#completions.add({ leaseId, claims, state, event }))) return 'later';
+        if (!(await this.#completions.add(ended))) return 'later';
         failpoint('revocation.end.committed');
         this.options.relay.nudge();
         return state;
@@ -100,25 +104,25 @@ export class Ender {
     );
   }
 
-  async #endAtProvider(lease: Lease): Promise<void> {
+  /** Whether nothing is left upstream; either way the access has ended. */
+  async #endAtProvider(lease: Lease): Promise<boolean> {
     // Nothing upstream can be told: it ends by itself, and until then the register says that it is over.
-    if (lease.revocability?.kind === 'expiry_only') return;
+    if (lease.revocability?.kind === 'expiry_only') return true;
     if (lease.handle === undefined) {
       throw new MayflyError('internal', 'A live lease has no handle.');
     }
     const { leaseId, organization, integration, provider, handle } = lease;
     const input = { lease_id: leaseId, organization, integration, provider, handle };
-    await this.options.upstreams.carryOut(lease, (limit) =>
+    const { outcome } = await this.options.upstreams.endAccess(lease, (limit) =>
       this.options.client.call(bus.minting.revokeAtProvider, input, limit),
     );
+    return outcome !== 'access_ended';
   }
 
   async #tryLater(lease: Lease, error: unknown): Promise<void> {
     const { pool, logger, onFailure, backoff, loudAfter, relay, upstreams } = this.options;
-    if (error instanceof LeftAlone)
-      return putOff(pool, lease, upstreams.waitOutMs(lease, backoff), error.code);
     const code = error instanceof MayflyError ? error.code : 'internal';
-    const waitMs = upstreams.waitMs(lease, code, backoff);
+    const waitMs = await upstreams.waitMs(lease, code, backoff);
     const fields = {
       err: error,
       lease_id: lease.leaseId,

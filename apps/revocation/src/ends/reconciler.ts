@@ -9,10 +9,10 @@ import { inTrace, SpanAttribute, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
-import { completeCleanup, orphan, postpone, putOff } from '../store/due.ts';
+import { completeCleanup, orphan, postpone, putOff, recordAccessEnded } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
-import { LeftAlone, type Upstreams } from './upstreams.ts';
+import type { Upstreams } from './upstreams.ts';
 import type { Claims } from './claims.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 
@@ -82,7 +82,12 @@ export class Reconciler {
       );
     }
     try {
-      await completeCleanup(pool, lease, await this.#removeUpstream(lease));
+      const removed = await this.#removeUpstream(lease);
+      if (removed.outcome === 'access_ended') {
+        await recordAccessEnded(pool, lease, retryWaitMs(1, this.options.backoff), removed.handle);
+        return;
+      }
+      await completeCleanup(pool, lease, removed.outcome === 'unreachable' ? 'unreachable' : 'done');
       failpoint('revocation.cleanup.committed');
     } catch (error) {
       await this.#tryLater(lease, error);
@@ -90,14 +95,15 @@ export class Reconciler {
   }
 
   /** By the handle where minting had one to give, otherwise by the lease's name. */
-  async #removeUpstream(lease: Lease): Promise<'done' | 'unreachable'> {
+  async #removeUpstream(
+    lease: Lease,
+  ): Promise<{ readonly outcome: string; readonly handle?: string | undefined }> {
     const { client, upstreams, logger } = this.options;
     const { handle } = lease;
     if (handle !== undefined) {
       const { leaseId, organization, integration, provider } = lease;
       const input = { lease_id: leaseId, organization, integration, provider, handle };
-      await upstreams.carryOut(lease, (limit) => client.call(bus.minting.revokeAtProvider, input, limit));
-      return 'done';
+      return upstreams.endAccess(lease, (limit) => client.call(bus.minting.revokeAtProvider, input, limit));
     }
     const order = await this.#order(lease);
     if (order === undefined) {
@@ -105,12 +111,11 @@ export class Reconciler {
         { lease_id: lease.leaseId, credential: lease.credential, config_version: lease.configVersion },
         'what a mint may have left upstream cannot be looked for: no configuration knows its integration',
       );
-      return 'unreachable';
+      return { outcome: 'unreachable' };
     }
-    const outcome = await upstreams.carryOut(lease, (limit) =>
+    return upstreams.endAccess(lease, (limit) =>
       client.call(bus.minting.reconcileAtProvider, { order }, limit),
     );
-    return outcome === 'unreachable' ? 'unreachable' : 'done';
   }
 
   /**
@@ -139,12 +144,10 @@ export class Reconciler {
 
   async #tryLater(lease: Lease, error: unknown): Promise<void> {
     const { pool, logger, backoff, loudAfter, onFailure, upstreams } = this.options;
-    if (error instanceof LeftAlone)
-      return putOff(pool, lease, upstreams.waitOutMs(lease, backoff), error.code);
     const code = error instanceof MayflyError ? error.code : 'internal';
     // Minting, or policy.
     const isOurs = code === 'dependency_unavailable';
-    const waitMs = isOurs ? retryWaitMs(1, backoff) : upstreams.waitMs(lease, code, backoff);
+    const waitMs = isOurs ? retryWaitMs(1, backoff) : await upstreams.waitMs(lease, code, backoff);
     const fields = {
       err: error,
       lease_id: lease.leaseId,

@@ -1,6 +1,8 @@
 /**
- * How the upstreams are: one that can't be reached is left alone for a few seconds at a time (a circuit breaker each), one
- * lease of those that wait tries again soon, and when it is back all the others are due at once.
+ * How the upstreams are: one that can't be reached is left alone for a few seconds at a time (a circuit breaker each) by all that
+ * can wait. Ending access can't: it is tried whatever the breaker says, each lease after waits of its own. One of those that wait
+ * tries again soon, each time another, so that no single lease decides how the upstream is taken to be; and when it is back all the
+ * others are due at once.
  *
  * And how minting is, without which none can be asked: while it does not answer, ends that need it stay due and are not taken
  * up, but for one of each upstream every half second, that tells when it is back.
@@ -10,7 +12,7 @@ import { CircuitBreakers } from '@mayfly/domain';
 import type { Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
-import { hasten } from '../store/due.ts';
+import { bringForward, hasten } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
 
@@ -102,10 +104,13 @@ export class Upstreams {
   }
 
   async #attempt<T>(lease: Place, work: () => Promise<T>): Promise<T> {
+    if (!this.#breakers.mayTry(upstreamOf(lease), performance.now())) throw new LeftAlone();
+    return this.#learnFrom(lease, work);
+  }
+
+  /** Makes an attempt and notes what it says of the upstream. */
+  async #learnFrom<T>(lease: Place, work: () => Promise<T>): Promise<T> {
     const upstream = upstreamOf(lease);
-    if (!this.#breakers.mayTry(upstream, performance.now())) {
-      throw new LeftAlone();
-    }
     try {
       const answer = await work();
       await this.#answered(lease);
@@ -124,30 +129,49 @@ export class Upstreams {
   }
 
   /**
-   * As `attempt`, for what may take an upstream longer than minting may be silent: it is asked again, and so waited for, until
-   * minting knows what became of it. So a slow end is one attempt, and one that hangs fails as its upstream's.
+   * Ends access, whether the upstream is left alone or not. It may take an upstream longer than minting may be silent: so minting is
+   * asked again, and so waited for, until it knows what became of it. A slow end is one attempt, and one that hangs fails as its
+   * upstream's.
    */
-  carryOut<Outcome extends string>(
+  endAccess<Answer extends { readonly outcome: string }>(
     lease: Place & Pick<Lease, 'state'>,
-    call: Call<{ outcome: Outcome }>,
-  ): Promise<Exclude<Outcome, 'under_way'>> {
-    return this.#attempt(lease, async () => {
-      const started = performance.now();
-      while (performance.now() - started < longestUnderWayMs) {
-        const { outcome } = await this.#ask(call, lease);
-        if (outcome !== 'under_way') return outcome as Exclude<Outcome, 'under_way'>;
-      }
-      throw new MayflyError('provider_unavailable', 'The upstream does not answer.');
-    });
+    call: Call<Answer>,
+  ): Promise<Answer> {
+    return this.#learnFrom(lease, () => this.#waitFor(lease, call));
   }
 
-  /** Milliseconds until a lease is tried again after an error of this code. */
-  waitMs(lease: Lease, code: ErrorCode, backoff: Backoff): number {
+  /** The same for cleaning up, which can wait: throws `LeftAlone` at once while its upstream is left alone. */
+  cleanUp<Answer extends { readonly outcome: string }>(
+    lease: Place & Pick<Lease, 'state'>,
+    call: Call<Answer>,
+  ): Promise<Answer> {
+    return this.#attempt(lease, () => this.#waitFor(lease, call));
+  }
+
+  async #waitFor<Answer extends { readonly outcome: string }>(
+    lease: Place & Pick<Lease, 'state'>,
+    call: Call<Answer>,
+  ): Promise<Answer> {
+    const started = performance.now();
+    while (performance.now() - started < longestUnderWayMs) {
+      const answer = await this.#ask(call, lease);
+      if (answer.outcome !== 'under_way') return answer;
+    }
+    throw new MayflyError('provider_unavailable', 'The upstream does not answer.');
+  }
+
+  /**
+   * Milliseconds until a lease is tried again after an error of this code. Where its upstream can't be reached, another one that
+   * waits for the same upstream is brought forward to find out when that is back; this one, when there is no other.
+   */
+  async waitMs(lease: Lease, code: ErrorCode, backoff: Backoff): Promise<number> {
+    const { pool, breakerOpenMs } = this.options;
     const waitMs = retryWaitMs(lease.attempts, backoff);
     if (code === 'dependency_unavailable') return longestOwnWaitMs * (1 - Math.random() / 2);
     if (code !== 'provider_unavailable') return waitMs;
-    const isProbe = this.#breakers.becomeProbe(upstreamOf(lease), performance.now());
-    return isProbe ? Math.min(waitMs, this.options.breakerOpenMs) : waitMs;
+    const isProbeWanted = this.#breakers.becomeProbe(upstreamOf(lease), performance.now());
+    if (!isProbeWanted || (await bringForward(pool, lease, breakerOpenMs))) return waitMs;
+    return Math.min(waitMs, breakerOpenMs);
   }
 
   /**

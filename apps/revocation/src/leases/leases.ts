@@ -121,6 +121,7 @@ export function viewOf(lease: Lease, isOverdue = false): LeaseView {
     ...(nativeExpiresAt !== undefined && { native_expires_at: nativeExpiresAt.toISOString() }),
     ...(endedAt !== undefined && { ended_at: endedAt.toISOString() }),
     ...(lease.endReason !== undefined && { end_reason: lease.endReason }),
+    ...(lease.accessEndedAt !== undefined && lease.cleanup === 'pending' && { cleanup: 'pending' as const }),
     ...((lastError !== undefined || isOverdue) &&
       dueAt !== undefined && {
         failing: {

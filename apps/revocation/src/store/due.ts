@@ -4,15 +4,17 @@
  */
 import type { ErrorCode, MayflyEvent } from '@mayfly/contracts';
 import type { Pool } from 'pg';
-import { leaseColumns, toLease, type Lease } from './lease.ts';
+import { laneSql, leaseColumns, toLease, type Lease } from './lease.ts';
 
 export interface ClaimOptions {
   /** Most leases to claim. */
   readonly limit: number;
   readonly claimMs: number;
-  /** Most leases of one upstream account. */
+  /** Most ends of one upstream account. */
   readonly perIntegration: number;
-  /** Upstream accounts (`upstreamOf`) that may get more or less than that, such as those that have work here already. */
+  /** Most clean-ups after ends there. Default 1. */
+  readonly cleanUpsPerIntegration?: number;
+  /** Lanes (`laneOf`) that may get more or less than that, such as those that have work here already. */
   readonly room: ReadonlyMap<string, number>;
   /** Whether to look for upstreams that a long backlog of another hides. Dearer: not for every claim. */
   readonly isWide: boolean;
@@ -33,7 +35,7 @@ const widestLook = 5_000;
  */
 export async function claimDueLeases(
   pool: Pool,
-  { limit, claimMs, perIntegration, room, isWide }: ClaimOptions,
+  { limit, claimMs, perIntegration, cleanUpsPerIntegration = 1, room, isWide }: ClaimOptions,
 ): Promise<Lease[]> {
   const { rows } = await pool.query({
     name: 'claim_due_leases',
@@ -41,23 +43,25 @@ export async function claimDueLeases(
     text: `
       WITH busy AS (SELECT * FROM unnest($3::text[], $4::integer[]) AS b (upstream, room)),
       oldest AS MATERIALIZED (
-        SELECT l.lease_id, l.organization || '/' || l.integration AS upstream, l.due_at FROM revocation.leases l
+        SELECT l.lease_id, ${laneSql} AS upstream, l.access_ended_at IS NOT NULL AS is_cleanup, l.due_at
+        FROM revocation.leases l
         WHERE l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
-          AND l.organization || '/' || l.integration <> ALL (SELECT b.upstream FROM busy b WHERE b.room <= 0)
+          AND ${laneSql} <> ALL (SELECT b.upstream FROM busy b WHERE b.room <= 0)
         ORDER BY l.due_at LIMIT $1 * 4),
       hidden AS (
-        SELECT n.lease_id, n.upstream, n.due_at FROM (
-          SELECT l.lease_id, l.organization || '/' || l.integration AS upstream, l.due_at FROM revocation.leases l
+        SELECT n.lease_id, n.upstream, n.is_cleanup, n.due_at FROM (
+          SELECT l.lease_id, ${laneSql} AS upstream, l.access_ended_at IS NOT NULL AS is_cleanup, l.due_at
+          FROM revocation.leases l
           WHERE l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
           ORDER BY l.due_at DESC LIMIT $6) n
         WHERE n.upstream <> ALL (ARRAY(SELECT DISTINCT o.upstream FROM oldest o))
           AND n.upstream <> ALL (SELECT b.upstream FROM busy b WHERE b.room <= 0)),
       allowed AS (
         SELECT r.lease_id, r.is_hidden FROM (
-          SELECT s.lease_id, s.upstream, s.is_hidden, row_number() OVER (PARTITION BY s.upstream ORDER BY s.due_at) AS place
+          SELECT s.lease_id, s.upstream, s.is_cleanup, s.is_hidden, row_number() OVER (PARTITION BY s.upstream ORDER BY s.due_at) AS place
           FROM (SELECT *, false AS is_hidden FROM oldest UNION ALL SELECT *, true FROM hidden) s) r
         LEFT JOIN busy b ON b.upstream = r.upstream
-        WHERE r.place <= coalesce(b.room, $5)),
+        WHERE r.place <= coalesce(b.room, CASE WHEN r.is_cleanup THEN $7::integer ELSE $5::integer END)),
       due AS MATERIALIZED (
         SELECT l.lease_id FROM revocation.leases l
         WHERE l.lease_id = ANY (ARRAY(SELECT a.lease_id FROM allowed a))
@@ -74,23 +78,31 @@ export async function claimDueLeases(
         claimed_until = now() + $2::double precision * interval '1 millisecond'
       WHERE l.lease_id = ANY (ARRAY(SELECT due.lease_id FROM due))
       RETURNING ${leaseColumns('l')}`,
-    values: [limit, claimMs, [...room.keys()], [...room.values()], perIntegration, isWide ? widestLook : 0],
+    values: [
+      limit,
+      claimMs,
+      [...room.keys()],
+      [...room.values()],
+      perIntegration,
+      isWide ? widestLook : 0,
+      cleanUpsPerIntegration,
+    ],
   });
   return rows.map(toLease);
 }
 
 /**
  * Milliseconds until the next lease is due that nobody has claimed: 0 when one is, undefined when there is none.
- * @param without Upstream accounts that get no more work here at present.
+ * @param without Lanes that get no more work here at present.
  */
 export async function timeToNextDue(pool: Pool, without: readonly string[]): Promise<number | undefined> {
   const { rows } = await pool.query<{ wait: number }>({
     name: 'time_to_next_due',
     text: `
       SELECT greatest(0, extract(epoch FROM due_at - now()) * 1000)::double precision AS wait
-      FROM revocation.leases
+      FROM revocation.leases l
       WHERE due_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= now())
-        AND organization || '/' || integration <> ALL ($1::text[])
+        AND ${laneSql} <> ALL ($1::text[])
       ORDER BY due_at LIMIT 1`,
     values: [without],
   });
@@ -120,29 +132,38 @@ export async function renewClaims(pool: Pool, claims: readonly Claim[], claimMs:
 export interface Ended extends Claim {
   readonly state: 'expired' | 'revoked';
   readonly event: MayflyEvent;
+  /** Milliseconds until what is left upstream is cleaned up; undefined when nothing is. */
+  readonly cleanUpInMs?: number;
 }
 
 /**
- * Ends leases and writes their events, all in one statement. What another redemption of the grant left upstream is to be removed
- * from then on, as what a failed mint left. Answers with the ids of those that it ended: the others had
+ * Ends leases and writes their events, all in one statement. What a lease left upstream is to be cleaned up from then on; after that,
+ * what another redemption of the grant left is to be removed, as what a failed mint left. Answers with the ids of those that it ended: the others had
  * ended, or their claim was lost.
  */
 export async function completeEnds(pool: Pool, ends: readonly Ended[]): Promise<Set<string>> {
   const { rows } = await pool.query<{ lease_id: string }>({
     name: 'complete_ends',
     text: `
-      WITH told AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::integer[])
-        AS t (lease_id, state, event_id, event, claims)),
+      WITH told AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::integer[], $6::double precision[])
+        AS t (lease_id, state, event_id, event, claims, wait_ms)),
       -- Locked in one order everywhere, so that two who end many leases never deadlock.
       held AS MATERIALIZED (
-        SELECT l.lease_id, t.state, t.event_id, t.event FROM told t JOIN revocation.leases l ON l.lease_id = t.lease_id
+        SELECT l.lease_id, t.state, t.event_id, t.event, t.wait_ms FROM told t JOIN revocation.leases l ON l.lease_id = t.lease_id
         WHERE l.state IN ('revoking', 'revocation_failed') AND l.claims = t.claims
         ORDER BY l.lease_id FOR NO KEY UPDATE OF l),
       done AS (
         UPDATE revocation.leases l SET
-          state = held.state, ended_at = now(), claimed_until = NULL, handle = l.other_handle, other_handle = NULL,
-          cleanup = CASE WHEN l.other_handle IS NOT NULL THEN 'pending' ELSE l.cleanup END,
-          due_at = CASE WHEN l.other_handle IS NOT NULL THEN now() END
+          state = held.state, ended_at = now(), claimed_until = NULL,
+          access_ended_at = CASE WHEN held.wait_ms IS NOT NULL THEN now() END,
+          handle = CASE WHEN held.wait_ms IS NOT NULL THEN l.handle ELSE l.other_handle END,
+          other_handle = CASE WHEN held.wait_ms IS NOT NULL THEN l.other_handle END,
+          cleanup = CASE WHEN held.wait_ms IS NOT NULL OR l.other_handle IS NOT NULL THEN 'pending' ELSE l.cleanup END,
+          attempts = CASE WHEN held.wait_ms IS NOT NULL THEN 0 ELSE l.attempts END,
+          last_error = CASE WHEN held.wait_ms IS NULL THEN l.last_error END,
+          due_at = CASE
+            WHEN held.wait_ms IS NOT NULL THEN now() + held.wait_ms * interval '1 millisecond'
+            WHEN l.other_handle IS NOT NULL THEN now() END
         FROM held WHERE l.lease_id = held.lease_id
         RETURNING l.lease_id, held.event_id, held.event),
       written AS (
@@ -155,6 +176,7 @@ export async function completeEnds(pool: Pool, ends: readonly Ended[]): Promise<
       ends.map((end) => end.event.id),
       ends.map((end) => JSON.stringify(end.event)),
       ends.map((end) => end.claims),
+      ends.map((end) => end.cleanUpInMs ?? null),
     ],
   });
   return new Set(rows.map((row) => row.lease_id));
@@ -229,6 +251,29 @@ export async function hasten(
   return rowCount ?? 0;
 }
 
+/**
+ * Makes another lease due in `waitMs` at the latest that waits because the same upstream could not be reached, the one that was tried
+ * the fewest times. False when there is none.
+ */
+export async function bringForward(
+  pool: Pool,
+  { organization, integration, leaseId }: Pick<Lease, 'organization' | 'integration' | 'leaseId'>,
+  waitMs: number,
+): Promise<boolean> {
+  const { rowCount } = await pool.query({
+    name: 'bring_forward',
+    text: `
+      UPDATE revocation.leases l SET due_at = least(l.due_at, now() + $4::double precision * interval '1 millisecond')
+      FROM (SELECT w.lease_id FROM revocation.leases w
+            WHERE w.organization = $1 AND w.integration = $2 AND w.last_error = 'provider_unavailable' AND w.due_at > now()
+              AND w.claimed_until IS NULL AND w.access_ended_at IS NULL AND w.lease_id <> $3
+            ORDER BY w.attempts, w.lease_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) AS waiting
+      WHERE l.lease_id = waiting.lease_id`,
+    values: [organization, integration, leaseId, waitMs],
+  });
+  return rowCount === 1;
+}
+
 /** Gives a claim back unused; the lease is due at once, for anyone. */
 export async function releaseClaim(pool: Pool, lease: Claim): Promise<void> {
   await pool.query({
@@ -260,19 +305,57 @@ export async function orphan(pool: Pool, lease: Claim, event: MayflyEvent): Prom
 }
 
 /**
- * Nothing more is to be done for a mint that failed or was orphaned. Does nothing when the claim was lost meanwhile: its mint
- * may have told of more to remove.
+ * The access of what a mint without activation left has ended, and something of it is still to be cleaned up, by this handle. Does
+ * nothing when the claim was lost meanwhile.
+ */
+export async function recordAccessEnded(
+  pool: Pool,
+  lease: Claim,
+  waitMs: number,
+  handle: string | undefined,
+): Promise<void> {
+  await pool.query({
+    name: 'record_access_ended',
+    text: `
+      UPDATE revocation.leases SET
+        access_ended_at = now(), handle = coalesce($4, handle), attempts = 0, last_error = NULL, claimed_until = NULL,
+        due_at = now() + $3::double precision * interval '1 millisecond'
+      WHERE lease_id = $1 AND claims = $2 AND cleanup = 'pending'`,
+    values: [lease.leaseId, lease.claims, waitMs, handle ?? null],
+  });
+}
+
+/**
+ * Nothing more is to be done for what a lease left upstream, unless another redemption of its grant left something too: that is to be
+ * removed next. Does nothing when the claim was lost meanwhile: its mint may have told of more to remove. `event` is told when this
+ * was the clean-up after an end.
  */
 export async function completeCleanup(
   pool: Pool,
   lease: Claim,
   cleanup: 'done' | 'unreachable',
+  event?: MayflyEvent,
 ): Promise<void> {
   await pool.query({
     name: 'complete_cleanup',
     text: `
-      UPDATE revocation.leases SET cleanup = $2, handle = NULL, due_at = NULL, claimed_until = NULL
-      WHERE lease_id = $1 AND claims = $3 AND cleanup = 'pending'`,
-    values: [lease.leaseId, cleanup, lease.claims],
+      WITH cleaned AS (
+        UPDATE revocation.leases SET
+          cleanup = CASE WHEN other_handle IS NULL THEN $2 ELSE 'pending' END,
+          handle = other_handle, other_handle = NULL,
+          access_ended_at = CASE WHEN other_handle IS NULL THEN access_ended_at END,
+          due_at = CASE WHEN other_handle IS NOT NULL THEN now() END, claimed_until = NULL
+        WHERE lease_id = $1 AND claims = $3 AND cleanup = 'pending'
+        RETURNING lease_id)
+      INSERT INTO revocation.outbox (event_id, message_id, event)
+      SELECT $4::uuid, $5, $6 FROM cleaned WHERE $4::uuid IS NOT NULL`,
+    values: [
+      lease.leaseId,
+      cleanup,
+      lease.claims,
+      event?.id ?? null,
+      event?.id ?? null,
+      event === undefined ? null : JSON.stringify(event),
+    ],
   });
 }

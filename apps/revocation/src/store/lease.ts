@@ -48,6 +48,8 @@ export interface Lease extends LeaseFacts {
   readonly fingerprints?: readonly Fingerprint[];
   readonly useKeys?: UseKeys;
   readonly cleanup?: 'pending' | 'done' | 'unreachable';
+  /** No login and no session is left: what is still to be cleaned up can do nothing. */
+  readonly accessEndedAt?: Date;
   /** How often its end or clean-up was tried, the current claim included. */
   readonly attempts: number;
   /** Tells one claim from the next: what it writes counts only while this is the row's. */
@@ -65,6 +67,25 @@ export function upstreamOf({
 }: Pick<LeaseFacts, 'organization' | 'integration'>): string {
   return `${organization}/${integration}`;
 }
+
+/** Stands behind an upstream account in the name of the lane of its clean-ups; no name of an account has a blank. */
+const cleanUpLane = ' clean-up';
+
+/**
+ * What shares its places with what: the ends of one upstream account, or the clean-ups after ends there, which may be as slow as
+ * the holders of the leases made them.
+ */
+export function laneOf(lease: Pick<Lease, 'organization' | 'integration' | 'accessEndedAt'>): string {
+  return `${upstreamOf(lease)}${lease.accessEndedAt === undefined ? '' : cleanUpLane}`;
+}
+
+/** Whether a lane is one of clean-ups. */
+export function isCleanUpLane(lane: string): boolean {
+  return lane.endsWith(cleanUpLane);
+}
+
+/** The same as SQL, for a row named `l`. */
+export const laneSql = `l.organization || '/' || l.integration || CASE WHEN l.access_ended_at IS NULL THEN '' ELSE '${cleanUpLane}' END`;
 
 /** Columns of the row by the names they have in `Lease`. */
 const columnOf = {
@@ -103,6 +124,7 @@ const columnOf = {
   fingerprints: 'fingerprints',
   useKeys: 'use_keys',
   cleanup: 'cleanup',
+  accessEndedAt: 'access_ended_at',
   attempts: 'attempts',
   claims: 'claims',
   lastError: 'last_error',

@@ -117,6 +117,8 @@ export interface RegisterSize {
   readonly dueLagSeconds: number;
   /** Leases whose end or clean-up has failed and is tried again. */
   readonly failing: { readonly end: number; readonly cleanup: number };
+  /** Leases whose access has ended and that have left something upstream, whether removing it has failed so far or not. */
+  readonly pendingCleanUps: number;
   /** Revocations that are not done, and how long ago the oldest was asked for. */
   readonly openRevocations: { readonly count: number; readonly oldestSeconds: number };
 }
@@ -132,7 +134,10 @@ export async function registerSize(pool: Pool): Promise<RegisterSize> {
      SELECT CASE WHEN ended_at IS NULL THEN 'failing end' ELSE 'failing cleanup' END, count(*)::integer, NULL
        FROM revocation.leases WHERE last_error IS NOT NULL AND due_at IS NOT NULL GROUP BY 1
      UNION ALL
-     SELECT NULL, 0, extract(epoch FROM now() - least(min(due_at), min(expires_at) FILTER (WHERE state IN ('active', 'revoking'))))::double precision
+     SELECT 'pending cleanup', count(*)::integer, NULL
+       FROM revocation.leases WHERE due_at IS NOT NULL AND access_ended_at IS NOT NULL
+     UNION ALL
+     SELECT NULL, 0, extract(epoch FROM now() - least(min(due_at) FILTER (WHERE access_ended_at IS NULL), min(expires_at) FILTER (WHERE state IN ('active', 'revoking'))))::double precision
        FROM revocation.leases WHERE due_at IS NOT NULL
      UNION ALL
      SELECT 'open revocations', count(*)::integer, extract(epoch FROM now() - min(asked_at))::double precision
@@ -150,5 +155,6 @@ export async function registerSize(pool: Pool): Promise<RegisterSize> {
     else byState.set(row['state'] as string, row['leases'] as number);
   }
   const failing = { end: byState.get('failing end') ?? 0, cleanup: byState.get('failing cleanup') ?? 0 };
-  return { byState, dueLagSeconds, failing, openRevocations };
+  const pendingCleanUps = byState.get('pending cleanup') ?? 0;
+  return { byState, dueLagSeconds, failing, pendingCleanUps, openRevocations };
 }

@@ -124,4 +124,6 @@ export const CredentialBlock = z.strictObject({
     })
     .optional(),
   approval: z.enum(['required', 'off']).optional(),
+  /** Unsafe rights that the scope has, by name. */
+  unsafe: z.array(text(64)).max(16).optional(),
 });

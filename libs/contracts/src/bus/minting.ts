@@ -40,7 +40,8 @@ export const issue = defineOperation({
 
 export const revokeAtProvider = defineOperation({
   name: 'minting.revoke',
-  summary: 'Ends at the provider what a handle names. Idempotent: what is already gone is a success.',
+  summary:
+    'Ends the access that a handle names at the provider. Idempotent: what is already gone is a success.',
   bus: { service: 'minting', operation: 'revoke', callers: ['revocation'], timeoutMs: 25_000, vital: true },
   input: z.strictObject({
     lease_id: Uuid,
@@ -49,8 +50,29 @@ export const revokeAtProvider = defineOperation({
     provider: Name,
     handle: Sealed,
   }),
-  /** `under_way`: the upstream takes longer than the caller waits; asking again joins what is under way. */
-  output: z.strictObject({ outcome: z.enum(['revoked', 'already_gone', 'expiry_only', 'under_way']) }),
+  /**
+   * `access_ended`: no login and no session is left, and something else is, which `minting.clean-up` removes. `under_way`: the
+   * upstream takes longer than the caller waits; asking again joins what is under way.
+   */
+  output: z.strictObject({
+    outcome: z.enum(['revoked', 'access_ended', 'already_gone', 'expiry_only', 'under_way']),
+  }),
+  errors: ['provider_rejected', 'provider_unavailable'],
+});
+
+export const cleanUpAtProvider = defineOperation({
+  name: 'minting.clean-up',
+  summary: 'Removes what a lease whose access has ended left at the provider. Idempotent, and may be slow.',
+  bus: { service: 'minting', operation: 'clean-up', callers: ['revocation'], timeoutMs: 25_000 },
+  input: z.strictObject({
+    lease_id: Uuid,
+    organization: Name,
+    integration: Name,
+    provider: Name,
+    handle: Sealed,
+  }),
+  /** `under_way`: as of `minting.revoke`. */
+  output: z.strictObject({ outcome: z.enum(['done', 'under_way']) }),
   errors: ['provider_rejected', 'provider_unavailable'],
 });
 
@@ -85,7 +107,11 @@ export const reconcileAtProvider = defineOperation({
    * `unreachable`: such a thing has no name to be found by; it died unreleased and lives until its native expiry.
    * `under_way`: as of `minting.revoke`.
    */
-  output: z.strictObject({ outcome: z.enum(['removed', 'absent', 'unreachable', 'under_way']) }),
+  output: z.strictObject({
+    outcome: z.enum(['removed', 'access_ended', 'absent', 'unreachable', 'under_way']),
+    /** With `access_ended`: names what `minting.clean-up` still has to remove. */
+    handle: Sealed.optional(),
+  }),
   errors: ['unauthenticated', 'provider_rejected', 'provider_unavailable'],
 });
 

@@ -95,6 +95,8 @@ export const LeaseView = z.strictObject({
   native_expires_at: Instant.optional(),
   ended_at: Instant.optional(),
   end_reason: z.string().optional(),
+  /** Present while something that it made upstream is still to be removed. Its access has ended: it can do nothing any more. */
+  cleanup: z.literal('pending').optional(),
   /** Present while its end, or the clean-up after it, fails and is tried again; in the list of what fails also while it is overdue. */
   failing: z
     .strictObject({

@@ -36,6 +36,8 @@ export const eventTypes = [
   'credential.expired',
   'credential.revoked',
   'credential.revocation_failed',
+  /** What an ended lease had left upstream has been removed; only for leases whose end said `cleanup: pending`. */
+  'credential.cleaned_up',
   'credential.leaked',
   'revocation.requested',
   'revocation.completed',
@@ -97,6 +99,8 @@ export const EventData = z.strictObject({
   policy_ids: z.array(z.string().max(256)).max(64).optional(),
   config_version: z.int().optional(),
   outcome: z.string().max(64).optional(),
+  /** Of an end: `pending` while something of the lease is still to be removed upstream; its access has ended all the same. */
+  cleanup: z.enum(['done', 'pending']).optional(),
   /** How often the lease, with its predecessors, has been renewed. */
   renewals: z.int().min(0).optional(),
   /** The lease that this one took the place of by rotation. */

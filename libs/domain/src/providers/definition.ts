@@ -2,7 +2,7 @@
  * The pure half of a provider: what its settings, scopes and secrets look like and how a scope narrows. Policy decides
  * with it, `mayfly config check` checks with it, and minting's half (`apps/minting/src/providers/<name>/`) does the I/O.
  */
-import type { Revocability } from '@mayfly/contracts';
+import type { JsonObject, Revocability } from '@mayfly/contracts';
 import type { z } from 'zod';
 
 export type NarrowResult<Scope> =
@@ -11,6 +11,24 @@ export type NarrowResult<Scope> =
   | { readonly outcome: 'exceeded'; readonly reason: string }
   /** The request is not in the provider's form. */
   | { readonly outcome: 'malformed'; readonly reason: string };
+
+/** A right whose holder can do harm that does not end with the lease, so that a credential has it only where its block says so. */
+export interface UnsafeRight {
+  /** As `unsafe:` of the credential names it. */
+  readonly name: string;
+  /** What it lets a lease do: the end of a sentence that begins with the name. */
+  readonly why: string;
+  /** Where in the scope it stands. */
+  readonly path: readonly (string | number)[];
+}
+
+/** Bounds as an earlier release applied them, without what this one gives no longer. */
+export interface CarriedOver {
+  /** Undefined when nothing is left. */
+  readonly bounds: JsonObject | undefined;
+  /** A sentence for each thing that was left out. */
+  readonly leftOut: readonly string[];
+}
 
 export interface ProviderDefinition<
   IntegrationSettings extends object = object,
@@ -29,10 +47,22 @@ export interface ProviderDefinition<
   readonly secret: z.ZodType<object>;
   /** The secret references among the integration's settings, so that they can be checked against the organization's prefixes (I5). */
   secretReferences(settings: IntegrationSettings): readonly string[];
+  /**
+   * What is wrong with a secret that one of the references leads to, as a sentence that quotes nothing of it; undefined when it can be
+   * used. For `mayfly config check`, which sees some of them; minting says the same at the first use.
+   */
+  secretProblem?(value: string): string | undefined;
   /** Whatever is asked, the result is never wider than the bounds (I4). `undefined` asks for the bounds themselves. */
   narrow(requested: unknown, bounds: Scope): NarrowResult<Scope>;
   /** Whether a scope lets its holder change anything. Unknown counts as yes. */
   writes(scope: Scope): boolean;
+  /** The unsafe rights of a scope. Absent: the provider has none. */
+  unsafeRights?(scope: Scope): readonly UnsafeRight[];
+  /**
+   * Takes bounds of a document that an earlier release applied, so that an upgrade does not stop all issuance; `unsafe` is what the
+   * credential's block names. The result is never wider. Absent: nothing has ever been taken out of the provider's scopes.
+   */
+  carryOver?(bounds: JsonObject, unsafe: readonly string[]): CarriedOver;
   revocability(settings: { integration: IntegrationSettings; credential: CredentialSettings }): Revocability;
   /** Whether the upstream can let the same secret work for longer, or a renewal takes a new lease. */
   readonly renewal: 'in_place' | 'rotation';

@@ -1,20 +1,27 @@
 /** Provider `postgres`: settings, scope and narrowing. A scope is a set of table privileges on schemas, or on named tables in them. */
-import { text } from '@mayfly/contracts';
+import { text, type JsonObject } from '@mayfly/contracts';
 import { z } from 'zod';
 import { SecretReference } from '../secret-reference.ts';
-import type { NarrowResult, ProviderDefinition } from './definition.ts';
+import type { CarriedOver, NarrowResult, ProviderDefinition, UnsafeRight } from './definition.ts';
+import { channelBindings, sslModes, targetSessionAttributes } from './postgres/connection.ts';
+import { parseConnectionUrl } from './postgres/connection-url.ts';
 import { describeRequestProblem, isSubset, uniqueItems } from './scope-parts.ts';
 
-/** Table privileges (PostgreSQL: "Privileges"), narrowest first. */
-export const postgresPrivileges = [
-  'SELECT',
-  'INSERT',
-  'UPDATE',
-  'DELETE',
-  'TRUNCATE',
-  'REFERENCES',
-  'TRIGGER',
-] as const;
+/** Table privileges (PostgreSQL: "Privileges") that a scope may have, narrowest first. */
+export const postgresPrivileges = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES'] as const;
+
+/** Never given, with the reason: the end of a sentence that begins with the name. */
+const refusedPrivileges: ReadonlyMap<string, string> = new Map([
+  ['TRIGGER', 'lets a lease run code as whoever writes to the table, and its triggers outlive it'],
+]);
+
+/** Given only where `unsafe:` of the credential names them, with the reason. */
+const unsafePrivileges: ReadonlyMap<string, string> = new Map([
+  [
+    'REFERENCES',
+    'lets a lease keep rows of others from being changed or deleted, and run code of its own when somebody tries',
+  ],
+]);
 
 /** An identifier as PostgreSQL stores it: up to 63 bytes, no NUL; quoted wherever it is used, so its letters do not matter. */
 const Identifier = text(63).refine((value) => Buffer.byteLength(value) <= 63, {
@@ -24,7 +31,15 @@ const Identifier = text(63).refine((value) => Buffer.byteLength(value) <= 63, {
 /** `schema.table`; the first dot separates, so a schema with a dot in its name can't be given by table. */
 const QualifiedTable = text(127).regex(/^[^.]+\..+$/, { error: 'must look like schema.table' });
 
-const Privileges = uniqueItems(z.array(z.enum(postgresPrivileges)).min(1).max(postgresPrivileges.length));
+const Privilege = z
+  .string()
+  .superRefine((value, context) => {
+    const why = refusedPrivileges.get(value);
+    if (why === undefined) return;
+    context.addIssue({ code: 'custom', message: `must not be ${value}: it ${why}; remove it` });
+  })
+  .pipe(z.enum(postgresPrivileges));
+const Privileges = uniqueItems(z.array(Privilege).min(1).max(postgresPrivileges.length));
 const Schemas = uniqueItems(z.array(Identifier).min(1).max(64));
 const Tables = uniqueItems(z.array(QualifiedTable).min(1).max(256));
 
@@ -53,11 +68,11 @@ const StatementTemplate = z.string().min(1).max(4096);
 export const PostgresIntegrationSettings = z.strictObject({
   /** Reference to a connection URL of a role that may create roles and grant what the scopes name. */
   admin: SecretReference,
-  /** Host and port that agents connect to, when they differ from the admin URL's. */
+  /** Host (or several, comma-separated) and port that agents connect to, when they differ from the admin URL's. */
   agent_host: text(255).optional(),
   agent_port: z.int().min(1).max(65_535).optional(),
-  /** `sslmode` told to agents (libpq). */
-  sslmode: z.enum(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']).optional(),
+  /** `sslmode` told to agents (libpq), when it differs from the admin URL's. */
+  sslmode: z.enum(sslModes).optional(),
   /** PBKDF2 iterations of the SCRAM-SHA-256 verifier (RFC 5802 §5.1). A random password of 192 bits gains nothing from more; some drivers refuse less than 4096. */
   scram_iterations: z.int().min(1).max(1_000_000).optional(),
 });
@@ -73,17 +88,33 @@ export const PostgresCredentialSettings = z.strictObject({
 });
 export type PostgresCredentialSettings = z.infer<typeof PostgresCredentialSettings>;
 
+const PostgresHost = z.strictObject({ host: z.string(), port: z.int() });
+
 export const PostgresSecret = z.strictObject({
   host: z.string(),
   port: z.int(),
+  /** All of them, in the order in which to try them, where there are several; `host` and `port` are the first. */
+  hosts: z.array(PostgresHost).min(2).optional(),
   database: z.string(),
   username: z.string(),
   password: z.string(),
-  sslmode: z.string().optional(),
+  /** These four are parameters of libpq, by its names; an absent one is left to its default. */
+  sslmode: z.enum(sslModes).optional(),
+  sslrootcert: z.literal('system').optional(),
+  channel_binding: z.enum(channelBindings).optional(),
+  target_session_attrs: z.enum(targetSessionAttributes).optional(),
   /** The same as one URL (libpq connection URI). */
   url: z.string(),
 });
 export type PostgresSecret = z.infer<typeof PostgresSecret>;
+
+/** The only secret of an integration is its admin URL. */
+function adminUrlProblem(url: string): string | undefined {
+  const parsed = parseConnectionUrl(url);
+  return parsed.outcome === 'refused'
+    ? `the connection URL that it leads to is refused: ${parsed.reason}`
+    : undefined;
+}
 
 function schemaOf(table: string): string {
   return table.slice(0, table.indexOf('.'));
@@ -111,6 +142,28 @@ function narrow(requested: unknown, bounds: PostgresScope): NarrowResult<Postgre
   return { outcome: 'narrowed', scope: { privileges, schemas, tables } };
 }
 
+function unsafeRights({ privileges }: PostgresScope): UnsafeRight[] {
+  return privileges.flatMap((name, index) => {
+    const why = unsafePrivileges.get(name);
+    return why === undefined ? [] : [{ name, why, path: ['privileges', index] }];
+  });
+}
+
+/** Anything else than a list of privileges is left for the scope's schema to refuse. */
+function carryOver(bounds: JsonObject, unsafe: readonly string[]): CarriedOver {
+  const privileges: unknown = bounds['privileges'];
+  if (!Array.isArray(privileges)) return { bounds, leftOut: [] };
+  const leftOut: string[] = [];
+  const kept = privileges.filter((name: unknown): name is string => {
+    if (typeof name !== 'string') return true;
+    const why =
+      refusedPrivileges.get(name) ?? (unsafe.includes(name) ? undefined : unsafePrivileges.get(name));
+    if (why !== undefined) leftOut.push(`${name} ${why}`);
+    return why === undefined;
+  });
+  return { bounds: kept.length > 0 ? { ...bounds, privileges: kept } : undefined, leftOut };
+}
+
 export const postgresDefinition: ProviderDefinition<
   PostgresIntegrationSettings,
   PostgresCredentialSettings,
@@ -122,7 +175,10 @@ export const postgresDefinition: ProviderDefinition<
   scope: PostgresScope,
   secret: PostgresSecret,
   secretReferences: (settings) => [settings.admin],
+  secretProblem: adminUrlProblem,
   narrow,
+  unsafeRights,
+  carryOver,
   writes: (scope) => scope.privileges.some((privilege) => privilege !== 'SELECT'),
   revocability: () => ({ kind: 'immediate' }),
   renewal: 'in_place',

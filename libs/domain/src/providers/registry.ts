@@ -1,20 +1,21 @@
 /** Every provider that the configuration may name. A new one is added here and in minting's `providers/registry.ts`. */
 import type { JsonObject, Revocability } from '@mayfly/contracts';
 import type { z } from 'zod';
-import type { NarrowResult, ProviderDefinition } from './definition.ts';
+import type { NarrowResult, ProviderDefinition, UnsafeRight } from './definition.ts';
 import { jwtDefinition } from './jwt.ts';
 import { postgresDefinition } from './postgres.ts';
 
 /** A definition whose types have been forgotten: it takes plain JSON and its schemas restore the types at run time. */
 export interface AnyProviderDefinition extends Pick<
   ProviderDefinition,
-  'name' | 'secret' | 'renewal' | 'nativeMinimumSeconds'
+  'name' | 'secret' | 'secretProblem' | 'renewal' | 'nativeMinimumSeconds' | 'carryOver'
 > {
   readonly integrationSettings: z.ZodType<object>;
   readonly credentialSettings: z.ZodType<object>;
   readonly scope: z.ZodType<object>;
   narrow(requested: unknown, bounds: JsonObject): NarrowResult<JsonObject>;
   writes(scope: JsonObject): boolean;
+  unsafeRights(scope: JsonObject): readonly UnsafeRight[];
   revocability(settings: { integration: JsonObject; credential: JsonObject }): Revocability;
   secretReferences(settings: JsonObject): readonly string[];
 }
@@ -29,6 +30,7 @@ function erase<I extends object, C extends object, S extends object>(
       // Scopes are JSON by their schemas; TypeScript can't see it, because an optional key is not one that is undefined.
       definition.narrow(requested, definition.scope.parse(bounds)) as NarrowResult<JsonObject>,
     writes: (scope) => definition.writes(definition.scope.parse(scope)),
+    unsafeRights: (scope) => definition.unsafeRights?.(definition.scope.parse(scope)) ?? [],
     revocability: ({ integration, credential }) =>
       definition.revocability({
         integration: definition.integrationSettings.parse(integration),

@@ -59,6 +59,19 @@ export function failingLeases(registry: Registry, collect?: Collect<'work'>): Ga
   });
 }
 
+/**
+ * `mayfly_pending_cleanups`: leases whose access has ended and that have left something upstream which is still to be removed. They
+ * can do nothing any more.
+ */
+export function pendingCleanUps(registry: Registry, collect?: Collect<string>): Gauge {
+  return new Gauge({
+    name: 'mayfly_pending_cleanups',
+    help: 'Leases whose access has ended and that are still to be cleaned up after',
+    registers: [registry],
+    ...collecting(collect),
+  });
+}
+
 /** `mayfly_open_revocations`: revocations that were accepted and of which not all leases have ended. */
 export function openRevocations(registry: Registry, collect?: Collect<string>): Gauge {
   return new Gauge({

@@ -6,6 +6,7 @@ import { dueLag, liveLeases, oldestOpenRevocation, openRevocations, revocationFa
 import { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './messages.ts';
 import { createMetrics } from './registry.ts';
 import { ready } from './service.ts';
+import { ungrantedTables } from './upstreams.ts';
 
 describe('createMetrics', () => {
   let registry: Registry;
@@ -26,6 +27,10 @@ describe('createMetrics', () => {
     outboxPending(registry).set(4);
     refusedRequests(registry).inc({ cause: 'source_rate' });
     ready(registry).set({ check: 'postgres' }, 0);
+    ungrantedTables(registry).set(
+      { organization: 'acme', integration: 'orders-db', cause: 'no_grant_option' },
+      2,
+    );
     rpcDuration(registry).observe({ operation: 'revocation.activate', code: 'ok' }, 0.002);
 
     const text = await registry.metrics();
@@ -43,6 +48,7 @@ describe('createMetrics', () => {
       'mayfly_outbox_pending{service="revocation"} 4',
       'mayfly_refused_requests_total{cause="source_rate",service="revocation"} 1',
       'mayfly_ready{check="postgres",service="revocation"} 0',
+      'mayfly_postgres_ungranted_tables{organization="acme",integration="orders-db",cause="no_grant_option",service="revocation"} 2',
     ]) {
       expect(text).toContain(series);
     }

@@ -57,7 +57,7 @@ describeProviderConformance('jwt', { ends: 'unnamed' }, async () => {
       return { ...minted, secret: minted.secret.reveal() };
     },
     revoke: () => provider.revoke(),
-    reconcile: () => provider.reconcile(),
+    reconcile: async () => (await provider.reconcile()).outcome,
     mayDoTheNarrow: async (secret) => (await scopes(secret)).some((scope) => scope.startsWith('read:doc:')),
     mayDoTheWide: async (secret) => (await scopes(secret)).includes('write:doc:*'),
     isLeftUpstream: () => Promise.resolve(false),

@@ -14,7 +14,7 @@ import {
 import { fingerprint, signToolToken, toolTokenAudienceIsAllowed, type SigningKeys } from '@mayfly/tokens';
 import { calculateJwkThumbprint } from 'jose';
 import { ProviderRejected } from '../provider-error.ts';
-import type { Minted, MintContext, Provider } from '../provider.ts';
+import type { Minted, MintContext, Provider, ReconcileOutcome } from '../provider.ts';
 
 export interface JwtProviderOptions {
   /** `iss`: the public address of the gateway, where `/.well-known/jwks.json` is. */
@@ -55,8 +55,8 @@ export class JwtProvider implements Provider<JwtIntegrationSettings, JwtCredenti
   }
 
   /** A token leaves nothing upstream that could be found. */
-  reconcile(): Promise<'unreachable'> {
-    return Promise.resolve('unreachable');
+  reconcile(): Promise<ReconcileOutcome> {
+    return Promise.resolve({ outcome: 'unreachable' });
   }
 }
 

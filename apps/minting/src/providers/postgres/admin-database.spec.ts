@@ -10,6 +10,9 @@ const limits = { maxConnections: 1, statementTimeoutMs: 1_000, connectTimeoutMs:
 /** AuthenticationOk and ReadyForQuery (PostgreSQL documentation §54.7). */
 const welcome = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0, 0x5a, 0, 0, 0, 5, 0x49]);
 
+/** CommandComplete and ReadyForQuery: the answer to how the session is set up. */
+const setUp = Buffer.from([0x43, 0, 0, 0, 8, 0x53, 0x45, 0x54, 0, 0x5a, 0, 0, 0, 5, 0x49]);
+
 describe('AdminDatabase', () => {
   let server: Server;
   let database: AdminDatabase;
@@ -20,7 +23,10 @@ describe('AdminDatabase', () => {
       socket.on('error', () => undefined);
       socket.once('data', () => {
         socket.write(welcome);
-        socket.once('data', () => socket.resetAndDestroy());
+        socket.once('data', () => {
+          socket.write(setUp);
+          socket.once('data', () => socket.resetAndDestroy());
+        });
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

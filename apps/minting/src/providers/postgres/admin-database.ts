@@ -1,14 +1,27 @@
 /**
  * One database, as the integration's privileged role sees it: a small pool, one statement at a time, errors typed. What ends
  * something gets the next free connection, however many mints wait; one connection is left to those, however many ends there are.
+ * Beside the pool one connection is kept for ends, for when the server has no other to give.
  */
-import pg from 'pg';
+import { connectionUrlOf } from '@mayfly/domain';
+import type pg from 'pg';
 import type { Deadline } from '../deadline.ts';
-import { ProviderBusy, ProviderRejected, ProviderUnavailable } from '../provider-error.ts';
+import { ProviderBusy, ProviderUnavailable } from '../provider-error.ts';
 import { Turns } from '../turns.ts';
+import { AdminConnections } from './connecting/admin-connections.ts';
+import { adminConnection, type AdminConnection } from './connecting/admin-url.ts';
+import type { TlsFiles } from './connecting/tls-files.ts';
 import { arrivedLate, clockMs, isFresh, type ClockReading } from './server-clock.ts';
+import { KeptConnection } from './kept-connection.ts';
 import { askIdentityAnd, identityIn, type ServerIdentity } from './server-identity.ts';
-import { sqlStateOf, upstreamFailure } from './upstream-error.ts';
+import { sessionReset } from './session-setup.ts';
+import {
+  outOfMemory,
+  readOnlyTransaction,
+  sqlStateOf,
+  tooManyConnections,
+  upstreamFailure,
+} from './upstream-error.ts';
 
 export interface AdminDatabaseLimits {
   /** Most connections to one database as one privileged role. */
@@ -36,15 +49,31 @@ export interface ReachedServer {
 
 interface StatementOptions {
   /**
-   * The text opens transactions of its own: after an error the connection is given up rather than cleaned up.
+   * The text opens transactions of its own: after an error the session is put back to how it was.
    * Default false: PostgreSQL runs the whole text as one transaction.
    */
   readonly ownTransactions?: boolean;
+  /** Statements of the customer's own are among them, which may leave anything in the session: it is put back in any case. */
+  readonly isCustom?: boolean;
   readonly values?: readonly unknown[];
+  /** `statement_timeout` that the text sets for itself, when it is shorter than the connection's. Milliseconds. */
+  readonly statementTimeoutMs?: number;
 }
 
-/** The text for a connection that has been had. */
-type Prepare<Server> = (client: pg.PoolClient) => Promise<{ readonly text: string; readonly server: Server }>;
+/** The texts for a connection that has been had, each a message of its own. */
+type Prepare<Server> = (
+  client: pg.ClientBase,
+) => Promise<{ readonly texts: readonly string[]; readonly server: Server }>;
+
+/** A connection while it is used. */
+interface Lent {
+  readonly client: pg.ClientBase;
+  /** Takes it back; with an error it is not used again. */
+  release(failed?: Error): void;
+}
+
+/** How long an end waits for its turn before it takes the connection that is kept for ends. Milliseconds. */
+const longestVitalWaitMs = 250;
 
 export type Rows = readonly Record<string, unknown>[];
 
@@ -52,55 +81,50 @@ export class AdminDatabase {
   readonly host: string;
   readonly port: number;
   readonly database: string;
-  readonly #pool: pg.Pool;
+  /** All that the URL says; `host` and `port` are the first of its hosts. */
+  readonly connection: AdminConnection;
+  readonly #connections: AdminConnections;
   /** As many at once as there are connections, so that it is here that what waits is put in order, and never in the pool. */
   readonly #turns: Turns;
-  readonly #reached = new WeakMap<pg.PoolClient, ReachedServer>();
+  readonly #kept: KeptConnection;
+  #keeps = false;
+  readonly #reached = new WeakMap<pg.ClientBase, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
 
-  /** Throws ProviderRejected when `url` is no connection URL. */
+  /**
+   * `tlsFiles` are the files that the URL names. Throws ProviderRejected when `url` is no connection URL or the files are of no use.
+   */
   constructor(
-    private readonly url: string,
+    url: string,
     private readonly limits: AdminDatabaseLimits,
+    readonly tlsFiles: TlsFiles = {},
   ) {
-    const config = {
-      connectionString: url,
+    this.connection = adminConnection(url);
+    ({ host: this.host, port: this.port } = this.connection.hosts[0]);
+    this.database = this.connection.database;
+    this.#turns = new Turns({ most: limits.maxConnections });
+    const settings = {
       application_name: 'mayfly-minting',
       statement_timeout: limits.statementTimeoutMs,
       lock_timeout: limits.statementTimeoutMs,
       idle_in_transaction_session_timeout: limits.statementTimeoutMs,
-      options: '-c standard_conforming_strings=on',
       keepAlive: true,
-    };
-    try {
-      if (!/^postgres(?:ql)?:\/\//.test(url)) throw new TypeError('not a postgres:// URL');
-      // A client knows how the driver reads the URL and its defaults; this one never connects.
-      const { host, port, database, user } = new pg.Client(config);
-      this.host = host;
-      this.port = port;
-      this.database = database ?? user ?? 'postgres';
-    } catch {
-      // The driver's message may quote the URL.
-      throw new ProviderRejected("the integration's admin URL is not a PostgreSQL connection URL");
-    }
-    this.#turns = new Turns({ most: limits.maxConnections });
-    this.#pool = new pg.Pool({
-      ...config,
-      max: limits.maxConnections,
-      idleTimeoutMillis: 30_000,
       connectionTimeoutMillis: limits.connectTimeoutMs,
       allowExitOnIdle: true,
+    };
+    this.#connections = new AdminConnections(this.connection, tlsFiles, {
+      ...settings,
+      max: limits.maxConnections,
+      idleTimeoutMillis: 30_000,
     });
-    // An idle connection that the server ends: the pool has dropped it already.
-    this.#pool.on('error', () => undefined);
+    this.#kept = new KeptConnection(
+      new AdminConnections(this.connection, tlsFiles, { ...settings, max: 1, idleTimeoutMillis: 0 }),
+    );
   }
 
-  /** The same server and role, another database. */
+  /** The same servers and role, another database. Needs the same `tlsFiles`. */
   urlOf(database: string): string {
-    // Not by `URL`, which refuses what the driver takes: a URL without a host, for a folder of sockets in its query.
-    return this.url.replace(/^([a-z]+:\/\/[^/?#]*)(?:\/[^?#]*)?/, (_, server: string) => {
-      return `${server}/${encodeURIComponent(database)}`;
-    });
+    return connectionUrlOf({ ...this.connection, database });
   }
 
   /** Version and rights, asked once per process. */
@@ -115,13 +139,33 @@ export class AdminDatabase {
     return this.#facts;
   }
 
+  /** They are asked for again: the server was upgraded, or the rights of the privileged role were changed. */
+  forgetFacts(): void {
+    this.#facts = undefined;
+  }
+
   /**
    * Runs one text in one round trip and answers with the rows of each of its statements. Starts only while the server's own
    * timeout still ends before the deadline. Throws ProviderRejected or ProviderUnavailable.
    */
   async run(text: string, deadline: Deadline, options: StatementOptions = {}): Promise<Rows[]> {
-    const { rows } = await this.#run(() => Promise.resolve({ text, server: undefined }), deadline, options);
+    const { rows } = await this.#run(
+      () => Promise.resolve({ texts: [text], server: undefined }),
+      deadline,
+      options,
+    );
     return rows;
+  }
+
+  /** Runs each text by itself, one after the other on one connection, which is put back to how it was afterwards. Throws as `run`. */
+  async runEach(texts: readonly string[], deadline: Deadline, options: StatementOptions = {}): Promise<void> {
+    const prepare = () => Promise.resolve({ texts, server: undefined });
+    await this.#run(prepare, deadline, { ...options, ownTransactions: true, isCustom: true });
+  }
+
+  /** Keeps a connection for ends from the next answer of the server on, until it is closed. Made in the background. */
+  keepConnection(): void {
+    this.#keeps = true;
   }
 
   /**
@@ -133,9 +177,9 @@ export class AdminDatabase {
     deadline: Deadline,
     options: StatementOptions = {},
   ): Promise<{ readonly rows: Rows[]; readonly server: ReachedServer }> {
-    const prepare = async (client: pg.PoolClient) => {
+    const prepare = async (client: pg.ClientBase) => {
       const server = await this.#serverOf(client);
-      return { text: textFor(server), server };
+      return { texts: [textFor(server)], server };
     };
     return this.#run(prepare, deadline, options);
   }
@@ -146,8 +190,13 @@ export class AdminDatabase {
     deadline: Deadline,
     options: StatementOptions,
   ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
-    const giveBack = await this.#turns.take(this.limits.connectTimeoutMs, deadline);
-    if (giveBack === undefined) throw new ProviderBusy('too much is waiting for the database');
+    const waitMs = deadline.isVital ? longestVitalWaitMs : Infinity;
+    const giveBack = await this.#turns.take(Math.min(this.limits.connectTimeoutMs, waitMs), deadline);
+    if (giveBack === undefined) {
+      const used = deadline.isVital ? this.#runOnKept(prepare, deadline, options) : undefined;
+      if (used !== undefined) return used;
+      throw new ProviderBusy('too much is waiting for the database');
+    }
     try {
       return await this.#runNow(prepare, deadline, options);
     } finally {
@@ -158,11 +207,48 @@ export class AdminDatabase {
   async #runNow<Server>(
     prepare: Prepare<Server>,
     deadline: Deadline,
-    { ownTransactions, values }: StatementOptions,
+    options: StatementOptions,
   ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
-    const client = await this.#connect();
-    if (this.#isTooLate(deadline)) {
-      client.release();
+    try {
+      return await this.#runOn(await this.#connect(), prepare, deadline, options);
+    } catch (error) {
+      // The server has no connection to give, or no lock. The connection that is kept is for this.
+      const state = sqlStateOf((error as Error).cause);
+      if (!deadline.isVital || (state !== tooManyConnections && state !== outOfMemory)) throw error;
+      const used = this.#runOnKept(prepare, deadline, options, state === outOfMemory);
+      if (used === undefined) throw error;
+      return used;
+    }
+  }
+
+  /** Undefined while there is none. */
+  #runOnKept<Server>(
+    prepare: Prepare<Server>,
+    deadline: Deadline,
+    options: StatementOptions,
+    withReserve = false,
+  ) {
+    return this.#kept.use(
+      (client) => {
+        const release = (failed?: Error) => {
+          if (failed !== undefined) this.#kept.replace(client);
+        };
+        return this.#runOn({ client, release }, prepare, deadline, options);
+      },
+      { withReserve },
+    );
+  }
+
+  async #runOn<Server>(
+    lent: Lent,
+    prepare: Prepare<Server>,
+    deadline: Deadline,
+    { ownTransactions = false, isCustom = false, values, statementTimeoutMs }: StatementOptions,
+  ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
+    const { client } = lent;
+    const isTooLate = () => this.#isTooLate(deadline, statementTimeoutMs);
+    if (isTooLate()) {
+      lent.release();
       throw tooLate();
     }
     // A client that is in use reports a lost connection as an event too, which would end the process; its query rejects.
@@ -171,42 +257,47 @@ export class AdminDatabase {
     const onAbort = () => {
       // Cuts the connection, which makes the query reject; the server ends the statement by its own timeout.
       spoilt = new Error('deadline passed');
-      client.release(spoilt);
+      lent.release(spoilt);
     };
     deadline.signal.addEventListener('abort', onAbort, { once: true });
     let failed: Error | undefined;
+    let mustReset = isCustom;
     let prepared = false;
     let sent = false;
     try {
-      const { text, server } = await prepare(client);
+      const { texts, server } = await prepare(client);
       prepared = true;
-      if (this.#isTooLate(deadline)) throw tooLate();
+      if (isTooLate()) throw tooLate();
       sent = true;
-      const results: unknown = await (values === undefined
-        ? client.query(text)
-        : client.query(text, [...values]));
-      const rows = [results].flat().map((result) => (result as pg.QueryResult<Record<string, unknown>>).rows);
+      const results: unknown[] = [];
+      for (const text of texts)
+        results.push(await (values === undefined ? client.query(text) : client.query(text, [...values])));
+      if (this.#keeps) this.#kept.hold();
+      const rows = results.flat().map((result) => (result as pg.QueryResult<Record<string, unknown>>).rows);
       return { rows, server };
     } catch (error) {
       const failure = upstreamFailure(error, sent);
-      const isClean = prepared && !(sent && ownTransactions === true) && failure.effect !== 'unknown';
-      if (!isClean) failed = failure;
-      if (sqlStateOf(failure.cause) === arrivedLate) this.#reached.delete(client);
+      const state = sqlStateOf(failure.cause);
+      // A server that has become a standby is left, so that the next connection finds the one that has taken over.
+      if (!prepared || failure.effect === 'unknown' || state === readOnlyTransaction) failed = failure;
+      else if (sent && ownTransactions) mustReset = true;
+      if (state === arrivedLate) this.#reached.delete(client);
       throw failure;
     } finally {
+      if (mustReset && failed === undefined && spoilt === undefined) failed = await reset(client);
       deadline.signal.removeEventListener('abort', onAbort);
       if (spoilt === undefined) {
         client.off('error', ignore);
-        client.release(failed);
+        lent.release(failed);
       }
     }
   }
 
-  #isTooLate(deadline: Deadline): boolean {
-    return deadline.remainingMs() < this.limits.statementTimeoutMs || deadline.signal.aborted;
+  #isTooLate(deadline: Deadline, statementTimeoutMs = this.limits.statementTimeoutMs): boolean {
+    return deadline.remainingMs() < statementTimeoutMs || deadline.signal.aborted;
   }
 
-  async #serverOf(client: pg.PoolClient): Promise<ReachedServer> {
+  async #serverOf(client: pg.ClientBase): Promise<ReachedServer> {
     const known = this.#reached.get(client);
     if (known !== undefined && isFresh(known.clock, performance.now())) return known;
     const results: unknown = await client.query(askIdentityAnd(`${clockMs} AS clock_ms`));
@@ -219,15 +310,22 @@ export class AdminDatabase {
   }
 
   async close(): Promise<void> {
-    await this.#pool.end();
+    await Promise.all([this.#kept.close(), this.#connections.end()]);
   }
 
-  async #connect(): Promise<pg.PoolClient> {
-    try {
-      return await this.#pool.connect();
-    } catch (error) {
-      throw upstreamFailure(error, false);
-    }
+  async #connect(): Promise<Lent> {
+    const client = await this.#connections.connect();
+    return { client, release: (failed) => client.release(failed) };
+  }
+}
+
+/** Puts the session back to how it was set up; the error when that fails. */
+async function reset(client: pg.ClientBase): Promise<Error | undefined> {
+  try {
+    for (const text of sessionReset) await client.query(text);
+    return undefined;
+  } catch (error) {
+    return error as Error;
   }
 }
 

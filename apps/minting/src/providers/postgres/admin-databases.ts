@@ -1,6 +1,7 @@
 /** The databases that minting is connected to. One per connection URL; those unused for a while are let go. */
 import { createHash } from 'node:crypto';
 import { AdminDatabase, type AdminDatabaseLimits } from './admin-database.ts';
+import type { TlsFiles } from './connecting/tls-files.ts';
 
 /** Most databases kept at once. */
 const maxKept = 256;
@@ -13,16 +14,16 @@ interface Kept {
 }
 
 export class AdminDatabases {
-  /** By the URL's SHA-256: a rotated password makes another entry, and no URL is a key that could be printed. */
+  /** By the SHA-256 of URL and files: a rotated password or key makes another entry, and no URL is a key that could be printed. */
   readonly #kept = new Map<string, Kept>();
 
   constructor(private readonly limits: AdminDatabaseLimits) {}
 
-  /** Throws ProviderRejected when `url` is no connection URL. */
-  open(url: string): AdminDatabase {
-    const key = createHash('sha256').update(url).digest('hex');
+  /** Throws ProviderRejected when `url` is no connection URL, or the files that it names are of no use. */
+  open(url: string, files: TlsFiles = {}): AdminDatabase {
+    const key = keyOf(url, files);
     const now = performance.now();
-    const kept = this.#kept.get(key) ?? { database: new AdminDatabase(url, this.limits), usedAt: now };
+    const kept = this.#kept.get(key) ?? { database: new AdminDatabase(url, this.limits, files), usedAt: now };
     kept.usedAt = now;
     // Last used, last in order.
     this.#kept.delete(key);
@@ -45,4 +46,12 @@ export class AdminDatabases {
       database.close().catch(() => undefined);
     }
   }
+}
+
+function keyOf(url: string, { rootCert, cert, key }: TlsFiles): string {
+  const hash = createHash('sha256');
+  // With their lengths, so that no two of them can be told as one.
+  for (const part of [url, rootCert, cert?.reveal(), key?.reveal()])
+    hash.update(`${part?.length ?? 'none'}:${part ?? ''}`);
+  return hash.digest('hex');
 }

@@ -65,7 +65,7 @@ for (const server of servers) {
         code: 'provider_unavailable',
         effect: 'unknown',
       });
-      expect(await upstream.provider.reconcile(upstream.context(leaseId))).toBe('absent');
+      expect(await upstream.provider.reconcile(upstream.context(leaseId))).toEqual({ outcome: 'absent' });
       await network.heal();
       expect(await upstream.roles(`^${loginRoleName(leaseId)}$`)).toEqual([]);
     });

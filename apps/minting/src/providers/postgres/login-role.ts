@@ -4,10 +4,10 @@
  */
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
-import { asProviderFailure, mayHaveTakenEffect, type ProviderFailure } from '../provider-error.ts';
+import { asProviderFailure, mayHaveTakenEffect } from '../provider-error.ts';
 import type { AdminDatabase, ReachedServer, ServerFacts } from './admin-database.ts';
-import { actAsCreatorOf, creatorRoles } from './creator-roles.ts';
-import { groupLockKey, loginRolePattern } from './role-names.ts';
+import { ensureCreatorRoles } from './creator-roles.ts';
+import { loginRolePattern } from './role-names.ts';
 import { arrivedLate, refuseAfter, serverInstant } from './server-clock.ts';
 import {
   askIdentityAnd,
@@ -17,7 +17,6 @@ import {
   type ServerIdentity,
 } from './server-identity.ts';
 import {
-  dependentObjects,
   insufficientPrivilege,
   invalidParameterValue,
   sqlStateOf,
@@ -39,8 +38,7 @@ function mintMark(name: string): string {
 }
 
 /**
- * The mint's own deadline, as a statement of PL/pgSQL. It goes right before what makes the role, after the wait for the lock: what
- * arrives later, or has waited for longer, makes nothing.
+ * The mint's own deadline, as a statement of PL/pgSQL. It goes right before what makes the role: what arrives later makes nothing.
  */
 function refuseAfterDeadline({ clock }: ReachedServer, deadline: Deadline): string {
   return refuseAfter(serverInstant(clock, deadline.remainingMs(), performance.now()));
@@ -53,12 +51,12 @@ function expiration(ttlSeconds: number): string {
 
 /** An instant of the server's clock, as SQL. */
 export function fromNow(ttlSeconds: number): string {
-  return `(now() + make_interval(secs => ${Math.floor(ttlSeconds)}))`;
+  return `(pg_catalog.now() + pg_catalog.make_interval(secs => ${Math.floor(ttlSeconds)}))`;
 }
 
 /** RFC 3339 with microseconds, as SQL. */
 export function inUtc(instant: string): string {
-  return `to_char(${instant} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+  return `pg_catalog.to_char(${instant} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 }
 
 /** Reads the server's clock for custom statements. */
@@ -85,15 +83,14 @@ export async function createLoginRole(
   const group = pg.escapeIdentifier(role.group);
   const create = `CREATE ROLE ${name} LOGIN INHERIT PASSWORD ${pg.escapeLiteral(role.verifier)} CONNECTION LIMIT ${role.connectionLimit} VALID UNTIL `;
   // SET FALSE (PostgreSQL 16): what the role makes is its own and goes with it; it can't act as the group.
-  const creator = creatorRoles(facts)?.of(role.name);
+  const creator = (await ensureCreatorRoles(database, facts, deadline))?.of(role.name);
   const membership = facts.version >= 160_000 ? ' WITH INHERIT TRUE, SET FALSE' : '';
   const { rows, server } = await database.runKnowing(
     (reached) =>
       `${mintMark(role.name)} DO $mayfly$ BEGIN
-       PERFORM pg_advisory_xact_lock_shared(${groupLockKey(role.group)});
        ${refuseAfterDeadline(reached, deadline)}
        ${creator === undefined ? '' : `SET LOCAL ROLE ${pg.escapeIdentifier(creator)};`}
-       EXECUTE ${pg.escapeLiteral(create)} || quote_literal(${expiration(role.ttlSeconds)});
+       EXECUTE ${pg.escapeLiteral(create)} || pg_catalog.quote_literal(${expiration(role.ttlSeconds)});
        GRANT ${group} TO ${name}${membership};
      END $mayfly$;
      SELECT ${expiration(role.ttlSeconds)} AS expires_at`,
@@ -103,19 +100,17 @@ export async function createLoginRole(
 }
 
 /**
- * Runs custom statements as one transaction, which holds the group in place. Unless one of them is a COMMIT: so whichever fails,
- * something may be there. (A procedure that commits can't be called in there; PostgreSQL refuses it.) Answers with which server it is.
+ * Runs custom statements as one transaction. Unless one of them is a COMMIT: so whichever fails, something may be there. (A procedure that commits can't be called in there; PostgreSQL refuses it.) Answers with which server it is.
  */
 export async function runCreationStatements(
   database: AdminDatabase,
-  { name, group }: { readonly name: string; readonly group: string | undefined },
+  name: string,
   statements: readonly string[],
   deadline: Deadline,
 ): Promise<ServerIdentity | undefined> {
-  const lock = group === undefined ? [] : [`SELECT pg_advisory_xact_lock_shared(${groupLockKey(group)})`];
   const textFor = (reached: ReachedServer) => {
     const inTime = `DO $mayfly$ BEGIN ${refuseAfterDeadline(reached, deadline)} END $mayfly$`;
-    return `${mintMark(name)} ${[...lock, inTime, ...statements].join('\n;\n')}`;
+    return `${mintMark(name)} ${[inTime, ...statements].join('\n;\n')}`;
   };
   const made = await database
     .runKnowing(textFor, deadline, { ownTransactions: true })
@@ -213,93 +208,4 @@ export async function isGone(
   const { exists, server } = await findLoginRole(database, name, deadline);
   if (!exists && mayBeAnother(madeAt, server)) throw atAnotherServer(madeAt, server);
   return !exists;
-}
-
-/**
- * Ends the role: no new login (committed first, so none slips in), its backends terminated until none is left, what it owns
- * dropped, the role dropped. One round trip. The first commit need not reach the disk: the second one carries it.
- * What is found is ended, at whichever server; that it is gone is believed of `madeAt` alone, where that is known.
- */
-export async function dropLoginRole(
-  database: AdminDatabase,
-  { name, madeAt }: { readonly name: string; readonly madeAt: ServerIdentity | undefined },
-  revocationStatements: readonly string[],
-  openOther: (database: string) => AdminDatabase,
-  deadline: Deadline,
-): Promise<'revoked' | 'already_gone'> {
-  const facts = await database.facts(deadline);
-  const script = endScript(name, revocationStatements, facts);
-  try {
-    await database.run(script, deadline, { ownTransactions: true });
-    return 'revoked';
-  } catch (error) {
-    const state = sqlStateOf((error as ProviderFailure).cause);
-    if (state === undefinedObject && (await isGone(database, name, madeAt, deadline))) return 'already_gone';
-    if (state !== dependentObjects) throw error;
-  }
-  for (const other of await databasesWithObjects(database, name, deadline)) {
-    const drop = [
-      ...actAsCreatorOf(name, facts, 'transaction'),
-      `DROP OWNED BY ${pg.escapeIdentifier(name)}`,
-    ];
-    await openOther(other).run(drop.join(';\n'), deadline);
-  }
-  await database.run(script, deadline, { ownTransactions: true });
-  return 'revoked';
-}
-
-function endScript(name: string, revocationStatements: readonly string[], facts: ServerFacts): string {
-  const role = pg.escapeIdentifier(name);
-  const asCreator = actAsCreatorOf(name, facts, 'session');
-  const asOneself = asCreator.length > 0 ? ['RESET ROLE'] : [];
-  const custom = revocationStatements.length > 0;
-  const statements = [
-    'BEGIN',
-    'SET LOCAL synchronous_commit = off',
-    ...asCreator,
-    `ALTER ROLE ${role} NOLOGIN`,
-    ...becomeMember('CURRENT_USER', role, facts),
-    ...(custom && asCreator.length > 0 ? becomeMember('SESSION_USER', role, facts) : []),
-    'COMMIT',
-    `DO $mayfly$ DECLARE sessions int; BEGIN
-       LOOP
-         SELECT count(pg_terminate_backend(pid)) INTO sessions
-           FROM pg_stat_activity WHERE usename = ${pg.escapeLiteral(name)};
-         EXIT WHEN sessions = 0;
-         PERFORM pg_sleep(0.005);
-         PERFORM pg_stat_clear_snapshot();
-       END LOOP;
-     END $mayfly$`,
-    ...(custom ? [...asOneself, ...revocationStatements, ...asCreator] : []),
-    `DROP OWNED BY ${role}`,
-    `DROP ROLE ${role}`,
-    ...asOneself,
-  ];
-  return statements.join('\n;\n');
-}
-
-/** Ending sessions and dropping what a role owns takes membership in it, or superuser. */
-function becomeMember(
-  who: 'CURRENT_USER' | 'SESSION_USER',
-  quotedRole: string,
-  { superuser, version }: ServerFacts,
-): string[] {
-  if (superuser) return [];
-  return [`GRANT ${quotedRole} TO ${who}${version >= 160_000 ? ' WITH INHERIT TRUE' : ''}`];
-}
-
-/** The other databases in which the role owns something or has privileges. Every server knows (`pg_shdepend`). */
-async function databasesWithObjects(
-  database: AdminDatabase,
-  name: string,
-  deadline: Deadline,
-): Promise<string[]> {
-  const [rows = []] = await database.run(
-    `SELECT DISTINCT d.datname
-       FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid JOIN pg_database d ON d.oid = s.dbid
-      WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = $1 AND d.datname <> current_database()`,
-    deadline,
-    { values: [name] },
-  );
-  return rows.map((row) => String(row['datname']));
 }

@@ -22,7 +22,7 @@ for (const server of servers) {
           return { ...minted, secret: minted.secret.reveal() };
         },
         revoke: (leaseId, handle) => upstream.revoke(leaseId, { handle: handle as Minted['handle'] }),
-        reconcile: (leaseId) => upstream.provider.reconcile(upstream.context(leaseId)),
+        reconcile: async (leaseId) => (await upstream.provider.reconcile(upstream.context(leaseId))).outcome,
         mayDoTheNarrow: (secret) => may(secret, 'SELECT note FROM shop.orders; SELECT * FROM shop.notes'),
         mayDoTheWide: (secret) => may(secret, "INSERT INTO shop.orders (note) VALUES ('b')"),
         isLeftUpstream: async (leaseId) => (await upstream.roles(`^${loginRoleName(leaseId)}$`)).length > 0,

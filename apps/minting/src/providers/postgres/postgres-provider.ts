@@ -8,7 +8,6 @@ import {
   postgresDefinition,
   Secret,
   type PostgresScope,
-  type PostgresSecret,
 } from '@mayfly/domain';
 import { fingerprint } from '@mayfly/tokens';
 import { z } from 'zod';
@@ -29,10 +28,12 @@ import type {
 } from '../provider.ts';
 import type { AdminDatabase, AdminDatabaseLimits } from './admin-database.ts';
 import { AdminDatabases } from './admin-databases.ts';
+import { adminConnection } from './connecting/admin-url.ts';
+import { readTlsFiles } from './connecting/tls-files.ts';
+import { leaseSecret } from './lease-secret.ts';
 import {
   cameTooLate,
   createLoginRole,
-  dropLoginRole,
   findLoginRole,
   isGone,
   listLoginRoles,
@@ -42,6 +43,9 @@ import {
   runCreationStatements,
   stopUnfinishedMints,
 } from './login-role.ts';
+import { isGroupSpoilt } from './clean-up.ts';
+import { cleanUpLoginRole, endLoginRole, type EndingRole } from './end-login-role.ts';
+import type { GroupObserver } from './group-observer.ts';
 import { prolongLoginRole } from './prolong-login-role.ts';
 import { leaseIdOf, loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
@@ -52,6 +56,7 @@ import { placeholdersOf, renderStatement } from './statement-template.ts';
 export interface PostgresProviderOptions extends AdminDatabaseLimits {
   /** How long a scope's group role is taken for complete, in milliseconds. */
   readonly groupFreshMs: number;
+  readonly groupObserver?: GroupObserver;
 }
 
 /** What revoking needs. The role's name follows from the lease id and is not repeated. */
@@ -61,6 +66,8 @@ const Handle = z.object({
   narrowed: z.boolean(),
   /** Where it was made. Absent in handles of before, and where the server does not say. */
   server: ServerIdentity.optional(),
+  /** The group role that it was a member of. Absent in handles of before, and where custom statements use none. */
+  group: z.string().optional(),
 });
 type Handle = z.infer<typeof Handle>;
 
@@ -97,7 +104,13 @@ export class PostgresProvider implements Provider<
   constructor(options: PostgresProviderOptions) {
     this.#databases = new AdminDatabases(options);
     const deadlineMs = 2 * options.statementTimeoutMs;
-    this.#groups = new ScopeGroups({ freshMs: options.groupFreshMs, deadlineMs });
+    this.#groups = new ScopeGroups({
+      freshMs: options.groupFreshMs,
+      deadlineMs,
+      // Longer than the 32 custom statements that a mint may have, each of which has found the group by its name.
+      retiredMs: 40 * options.statementTimeoutMs,
+      observer: options.groupObserver,
+    });
   }
 
   async mint(context: Mint): Promise<Minted> {
@@ -113,9 +126,10 @@ export class PostgresProvider implements Provider<
       revocation_statements: context.credentialSettings.revocation_statements ?? [],
       narrowed: made.group?.startsWith('mayfly_narrow_') ?? false,
       ...(made.server !== undefined && { server: made.server }),
+      ...(made.group !== undefined && { group: made.group }),
     } satisfies Handle;
     return {
-      secret: new Secret(JSON.stringify(secretOf(context, database, password))),
+      secret: new Secret(JSON.stringify(leaseSecret(context, database.connection, password))),
       handle,
       nativeExpiresAt: made.expiresAt,
       fingerprints: [fingerprint('password', password)],
@@ -126,9 +140,24 @@ export class PostgresProvider implements Provider<
   async revoke(context: RevokeContext<PostgresIntegrationSettings>): Promise<RevokeOutcome> {
     const handle = Handle.parse(context.handle);
     const database = await this.#open(context);
-    const outcome = await this.#drop(context, database, handle);
-    if (handle.narrowed) this.#groups.sweepLater(database, placeOf(context, database));
+    const { role, openOther } = this.#ending(context, database, handle);
+    const outcome = await endLoginRole(database, role, openOther, context.deadline);
+    if (handle.narrowed) this.#sweepGroupsLater(context, database);
     return outcome;
+  }
+
+  async cleanUp(context: RevokeContext<PostgresIntegrationSettings>): Promise<void> {
+    const database = await this.#open(context);
+    const { role, openOther } = this.#ending(context, database, Handle.parse(context.handle));
+    await cleanUpLoginRole(database, role, openOther, context.deadline);
+    if (role.group !== undefined && (await isGroupSpoilt(database, role.group, context.deadline)))
+      await this.#groups.retire(
+        database,
+        placeOf(context, database),
+        role.group,
+        context.deadline,
+        openOther,
+      );
   }
 
   async renew(context: RenewContext<PostgresIntegrationSettings>): Promise<Renewed | 'gone'> {
@@ -148,19 +177,24 @@ export class PostgresProvider implements Provider<
   ): Promise<ReconcileOutcome> {
     const database = await this.#open(context);
     // The scope of the mint is not known here: its group may be one that nobody needs any longer.
-    this.#groups.sweepLater(database, placeOf(context, database));
+    this.#sweepGroupsLater(context, database);
     const name = loginRoleName(context.leaseId);
     await stopUnfinishedMints(database, name, context.deadline);
-    if (!(await findLoginRole(database, name, context.deadline)).exists) return 'absent';
+    if (!(await findLoginRole(database, name, context.deadline)).exists) return { outcome: 'absent' };
     const { revocation_statements = [] } = context.credentialSettings;
-    // A mint that left no handle left no word of its server either.
-    const outcome = await this.#drop(context, database, { revocation_statements });
-    return outcome === 'revoked' ? 'removed' : 'absent';
+    // A mint that left no handle left no word of its server or its group either.
+    const handle = { revocation_statements, narrowed: false } satisfies Handle;
+    const { role, openOther } = this.#ending(context, database, handle);
+    const outcome = await endLoginRole(database, role, openOther, context.deadline);
+    if (outcome === 'access_ended') return { outcome, handle };
+    return { outcome: outcome === 'revoked' ? 'removed' : 'absent' };
   }
 
   async list(context: ListContext<PostgresIntegrationSettings>): Promise<string[]> {
     const { mark, limit, deadline } = context;
     const database = await this.#open(context);
+    // A comparison comes every few minutes: what a process that has ended would have swept.
+    this.#sweepGroupsLater(context, database);
     const after = context.after === undefined ? '' : loginRoleName(context.after);
     return (await listLoginRoles(database, { mark, after, limit }, deadline)).map(leaseIdOf);
   }
@@ -182,7 +216,7 @@ export class PostgresProvider implements Provider<
     await this.#databases.close();
   }
 
-  /** The admin URL is resolved for each use, so a rotated password works at once. */
+  /** The admin URL and the files that it names are resolved for each use, so a rotated password or key works at once. */
   async #open({
     secrets,
     integrationSettings,
@@ -190,7 +224,11 @@ export class PostgresProvider implements Provider<
     LeaseContext<PostgresIntegrationSettings>,
     'secrets' | 'integrationSettings'
   >): Promise<AdminDatabase> {
-    return this.#databases.open((await secrets(integrationSettings.admin)).reveal());
+    const url = (await secrets(integrationSettings.admin)).reveal();
+    const database = this.#databases.open(url, await readTlsFiles(adminConnection(url), secrets));
+    // Whatever is asked of it, leases live there, or will.
+    database.keepConnection();
+    return database;
   }
 
   /**
@@ -218,7 +256,7 @@ export class PostgresProvider implements Provider<
         const expiration = await readExpiration(database, ttlSeconds, deadline);
         const values = { name, verifier, expiration, ...(group !== undefined && { group }) };
         const statements = templates.map((template) => renderStatement(template, values));
-        const server = await runCreationStatements(database, { name, group }, statements, deadline);
+        const server = await runCreationStatements(database, name, statements, deadline);
         return { group, expiresAt: new Date(expiration), server };
       }
       // Without templates the group is always needed.
@@ -234,19 +272,32 @@ export class PostgresProvider implements Provider<
     }
   }
 
-  #drop(
-    context: LeaseContext<PostgresIntegrationSettings>,
+  #sweepGroupsLater(context: Parameters<typeof placeOf>[0], database: AdminDatabase): void {
+    this.#groups.sweepLater(database, placeOf(context, database), this.#openerOfOthers(database));
+  }
+
+  #openerOfOthers(database: AdminDatabase) {
+    return (other: string) => this.#databases.open(database.urlOf(other), database.tlsFiles);
+  }
+
+  #ending(
+    { leaseId }: LeaseContext<PostgresIntegrationSettings>,
     database: AdminDatabase,
-    { revocation_statements: templates, server: madeAt }: Pick<Handle, 'revocation_statements' | 'server'>,
-  ): Promise<'revoked' | 'already_gone'> {
-    const name = loginRoleName(context.leaseId);
-    const statements = templates.map((template) => renderStatement(template, { name }));
-    const openOther = (other: string) => this.#databases.open(database.urlOf(other));
-    return dropLoginRole(database, { name, madeAt }, statements, openOther, context.deadline);
+    { revocation_statements: templates, server: madeAt, group }: Handle,
+  ): { role: EndingRole; openOther: (database: string) => AdminDatabase } {
+    const name = loginRoleName(leaseId);
+    const revocationStatements = templates.map((template) => renderStatement(template, { name }));
+    return {
+      role: { name, group, madeAt, revocationStatements },
+      openOther: this.#openerOfOthers(database),
+    };
   }
 }
 
-function placeOf(context: LeaseContext<PostgresIntegrationSettings>, { database }: AdminDatabase): Place {
+function placeOf(
+  context: Omit<LeaseContext<PostgresIntegrationSettings>, 'leaseId'>,
+  { database }: AdminDatabase,
+): Place {
   return { organization: context.organization, integration: context.integration, database };
 }
 
@@ -258,30 +309,4 @@ function checkStatements({ creation_statements, revocation_statements }: Postgre
   const names = creation_statements?.some((template) => placeholdersOf(template).has('name')) ?? true;
   if (!names)
     throw new ProviderRejected('the custom statements of the credential make no role named {{name}}');
-}
-
-function secretOf(context: Mint, database: AdminDatabase, password: string): PostgresSecret {
-  const { agent_host, agent_port, sslmode } = context.integrationSettings;
-  const place = {
-    host: agent_host ?? database.host,
-    port: agent_port ?? database.port,
-    database: database.database,
-    username: loginRoleName(context.leaseId),
-    password,
-    ...(sslmode !== undefined && { sslmode }),
-  };
-  return { ...place, url: connectionUrl(place) };
-}
-
-/** A libpq connection URI (PostgreSQL documentation §34.1.1.2); a host that is a folder of sockets goes into the query. */
-function connectionUrl(place: Omit<PostgresSecret, 'url'>): string {
-  const { host, port, database, username, password, sslmode } = place;
-  const isSocket = host.startsWith('/');
-  const authority = isSocket ? '' : `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  const query = new URLSearchParams({
-    ...(isSocket && { host, port: String(port) }),
-    ...(sslmode !== undefined && { sslmode }),
-  }).toString();
-  const suffix = query === '' ? '' : `?${query}`;
-  return `postgresql://${username}:${password}@${authority}/${encodeURIComponent(database)}${suffix}`;
 }

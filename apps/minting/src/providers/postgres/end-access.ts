@@ -1,0 +1,256 @@
+/**
+ * Ends the access of a lease's login role: afterwards nobody can log in as it, no session of it is left, and no transaction that it
+ * prepared. What the role owns is another matter (`clean-up.ts`).
+ *
+ * The holder of a lease is taken for an attacker, and nothing here waits for what it can hold:
+ * - `ALTER ROLE … NOLOGIN` waits for the role's row, which a session of the lease locks by changing its own password. So it waits
+ *   for milliseconds only, and the sessions are cut in any case, which frees the row.
+ * - A prepared transaction keeps its locks without a session. It is rolled back.
+ * - A session that has logged in is not in `pg_stat_activity` before it has started up, which its holder can put off for half an
+ *   hour (`post_auth_delay`). So what is still starting up is looked for among the locks, where it shows already.
+ * - Up to PostgreSQL 15 a role may grant itself to others, and the right to end its sessions comes by such a grant: a transaction
+ *   of the lease that makes the same grant would hold ours up. So ours is then made to a role that the lease cannot know of.
+ */
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import type { Deadline } from '../deadline.ts';
+import { ProviderRejected } from '../provider-error.ts';
+import type { AdminDatabase, ServerFacts } from './admin-database.ts';
+import { actAsCreatorOf, grantMembership } from './creator-roles.ts';
+import { rollBackPrepared } from './prepared-transactions.ts';
+import { isOfTheLease, sessionsLeft } from './upstream-error.ts';
+
+/** How long the end of a lease waits for a lock. Short, because whoever holds it may be the lease itself. Milliseconds. */
+export const lockTimeoutMs = 20;
+
+/** Of each statement that ends access. Far below a call's deadline, so that there is time for many tries. Milliseconds. */
+export const statementTimeoutMs = 2_000;
+
+/** How long one statement looks for sessions before it gives the others of the end their turn. Milliseconds. */
+const sessionsTimeoutMs = 500;
+
+/** Between two tries, in milliseconds. */
+const pauseMs = 10;
+
+/** The role of a lease, and where else it may have left something that works on without it. */
+export interface EndedRole {
+  readonly name: string;
+  /** The group role that it was a member of. Up to PostgreSQL 15 a lease may act as its group. */
+  readonly group: string | undefined;
+}
+
+/** Whose prepared transactions may be of this lease. */
+function ownersOf({ name, group }: EndedRole): string[] {
+  return [name, group].filter((owner) => owner !== undefined);
+}
+
+/** Locks the role out, as statements. With the rights that cutting its sessions takes. */
+export function lockOut({ name }: EndedRole, facts: ServerFacts): string[] {
+  const role = pg.escapeIdentifier(name);
+  return [
+    'BEGIN',
+    'SET LOCAL synchronous_commit = off',
+    `SET LOCAL lock_timeout = ${lockTimeoutMs}`,
+    `SET LOCAL statement_timeout = ${statementTimeoutMs}`,
+    ...actAsCreatorOf(name, facts, 'session'),
+    `ALTER ROLE ${role} NOLOGIN`,
+    ...grantMembership('CURRENT_USER', role, facts),
+    ...(facts.version < 160_000 ? [leaveGroups(name)] : []),
+    'COMMIT',
+  ];
+}
+
+/**
+ * Up to PostgreSQL 15 a lease may have made another lease a member of itself, whose sessions may be acting as it: without its own
+ * memberships it has nothing to act with.
+ */
+function leaveGroups(name: string): string {
+  return `DO $mayfly$ DECLARE groups name; BEGIN
+    FOR groups IN SELECT g.rolname FROM pg_catalog.pg_auth_members m
+        JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles l ON l.oid = m.member
+       WHERE l.rolname = ${pg.escapeLiteral(name)} LOOP
+      EXECUTE pg_catalog.format('REVOKE %I FROM %I', groups, ${pg.escapeLiteral(name)});
+    END LOOP;
+  END $mayfly$`;
+}
+
+/**
+ * Cuts the sessions of a role until none is left, as one statement that raises `sessionsLeft` when some do not go, or when the role
+ * has prepared transactions. What is starting up is read before what has started: nothing passes from one to the other unseen. It
+ * is cut in the name of the role itself, which may cut nobody else's.
+ */
+export function cutSessions({ name, group }: EndedRole): string {
+  const role = pg.escapeLiteral(name);
+  const owners = ownersOf({ name, group }).map((owner) => pg.escapeLiteral(owner));
+  return `DO $mayfly$ DECLARE
+      lease oid := (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ${role});
+      acting text := pg_catalog.current_setting('role');
+      until timestamptz := pg_catalog.clock_timestamp() + interval '${sessionsTimeoutMs} milliseconds';
+      starting int[];
+      one int;
+      left_over int;
+    BEGIN
+      LOOP
+        starting := ARRAY(
+          SELECT l.pid FROM pg_catalog.pg_locks l
+           WHERE l.locktype = 'virtualxid' AND l.pid IS NOT NULL AND l.pid <> pg_catalog.pg_backend_pid());
+        PERFORM pg_catalog.pg_stat_clear_snapshot();
+        SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) INTO left_over
+          FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = lease;
+        starting := ARRAY(
+          SELECT s FROM pg_catalog.unnest(starting) AS s
+           WHERE NOT EXISTS (
+             SELECT FROM pg_catalog.pg_stat_activity a
+              WHERE a.pid = s AND (a.usesysid IS NOT NULL OR a.backend_type <> 'client backend')));
+        IF pg_catalog.cardinality(starting) > 0 THEN
+          PERFORM pg_catalog.set_config('role', ${role}, true);
+          FOREACH one IN ARRAY starting LOOP
+            BEGIN
+              IF pg_catalog.pg_terminate_backend(one) THEN left_over := left_over + 1; END IF;
+            EXCEPTION WHEN insufficient_privilege THEN NULL;
+            END;
+          END LOOP;
+          PERFORM pg_catalog.set_config('role', acting, true);
+        END IF;
+        EXIT WHEN left_over = 0;
+        IF pg_catalog.clock_timestamp() > until THEN
+          RAISE EXCEPTION 'sessions are left' USING ERRCODE = '${sessionsLeft}';
+        END IF;
+        PERFORM pg_catalog.pg_sleep(0.005);
+      END LOOP;
+      IF EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts p WHERE p.owner IN (${owners.join(', ')})) THEN
+        RAISE EXCEPTION 'prepared transactions are left' USING ERRCODE = '${sessionsLeft}';
+      END IF;
+    END $mayfly$`;
+}
+
+/** What ends access where nobody resists: one text for one round trip. */
+export function endAccessScript(role: EndedRole, facts: ServerFacts): string[] {
+  return [...lockOut(role, facts), cutSessions(role)];
+}
+
+/**
+ * Ends access where the one round trip did not: each step by itself, again and again, until nothing is left. Throws ProviderRejected
+ * when the time is over, or when a right is missing; ProviderUnavailable when the server cannot be reached; an error with
+ * `undefined_object` as its cause when the role is gone.
+ */
+export async function endAccessStepByStep(
+  database: AdminDatabase,
+  role: EndedRole,
+  openOther: (database: string) => AdminDatabase,
+  deadline: Deadline,
+): Promise<void> {
+  const facts = await database.facts(deadline);
+  const way = new WayIn(database, role, facts, deadline);
+  let last: unknown;
+  try {
+    while (deadline.remainingMs() > statementTimeoutMs && !deadline.signal.aborted) {
+      const steps = [
+        () => way.prepare(),
+        () => way.run(lockOut(role, facts)),
+        () => way.run([cutSessions(role)]),
+        () => way.rollBackPrepared(openOther),
+      ];
+      const failures: unknown[] = [];
+      for (const step of steps) {
+        try {
+          await step();
+        } catch (error) {
+          if (!isOfTheLease(error)) throw error;
+          failures.push(error);
+        }
+      }
+      if (failures.length === 0) return;
+      last = failures.at(-1);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  } finally {
+    await way.close();
+  }
+  throw new ProviderRejected('the sessions of the lease do not end', {
+    cause: last instanceof Error ? last.cause : last,
+  });
+}
+
+/** The rights over the role that ending it takes, had in a way that the lease cannot stand in, and before anything else is tried. */
+class WayIn {
+  /** Up to PostgreSQL 15: the role that stands between the privileged role and the lease's. */
+  readonly #oneOff: string | undefined;
+  #isMade = false;
+
+  constructor(
+    private readonly database: AdminDatabase,
+    private readonly role: EndedRole,
+    private readonly facts: ServerFacts,
+    private readonly deadline: Deadline,
+  ) {
+    const isNeeded = !facts.superuser && facts.version < 160_000;
+    this.#oneOff = isNeeded ? `${oneOffPrefix}${randomBytes(8).toString('hex')}` : undefined;
+  }
+
+  /** Makes the privileged role a member of the lease's role, where it may not act as it anyway. Once. */
+  async prepare(): Promise<void> {
+    if (this.facts.superuser || this.#isMade) return;
+    const role = pg.escapeIdentifier(this.role.name);
+    await this.#send([
+      'BEGIN',
+      `SET LOCAL lock_timeout = ${lockTimeoutMs}`,
+      `SET LOCAL statement_timeout = ${statementTimeoutMs}`,
+      ...(this.#oneOff === undefined
+        ? [
+            ...actAsCreatorOf(this.role.name, this.facts, 'transaction'),
+            ...grantMembership('CURRENT_USER', role, this.facts),
+          ]
+        : throughOneOff(pg.escapeIdentifier(this.#oneOff), this.role)),
+      'COMMIT',
+    ]);
+    this.#isMade = true;
+  }
+
+  /** Runs statements of `lockOut` or `cutSessions`. With a way in of its own they need no other grant. */
+  async run(statements: readonly string[]): Promise<void> {
+    const own = this.#isMade ? statements.filter((statement) => !statement.startsWith('GRANT ')) : statements;
+    const asCreator = actAsCreatorOf(this.role.name, this.facts, 'session');
+    const needsCreator = asCreator.length > 0 && !own.includes(asCreator[0] ?? '');
+    await this.#send([
+      ...(needsCreator ? asCreator : []),
+      ...own,
+      ...(asCreator.length > 0 ? ['RESET ROLE'] : []),
+    ]);
+  }
+
+  /** What it prepared would keep its locks, and could be committed later by whoever may act as it. */
+  rollBackPrepared(openOther: (database: string) => AdminDatabase): Promise<void> {
+    return rollBackPrepared(this.database, ownersOf(this.role), openOther, this.deadline);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#isMade || this.#oneOff === undefined) return;
+    // Best effort: it can't log in, and the next clean-up of groups removes what is left.
+    await this.#send([`DROP ROLE ${pg.escapeIdentifier(this.#oneOff)}`]).catch(() => undefined);
+  }
+
+  async #send(statements: readonly string[]): Promise<void> {
+    await this.database.run(statements.join('\n;\n'), this.deadline, {
+      ownTransactions: true,
+      statementTimeoutMs,
+    });
+  }
+}
+
+function throughOneOff(oneOff: string, { name, group }: EndedRole): string[] {
+  return [
+    `CREATE ROLE ${oneOff} NOLOGIN`,
+    `GRANT ${pg.escapeIdentifier(name)} TO ${oneOff}`,
+    // The group may have been retired meanwhile, and so have another name or none.
+    ...(group === undefined
+      ? []
+      : [
+          `DO $mayfly$ BEGIN GRANT ${pg.escapeIdentifier(group)} TO ${oneOff}; EXCEPTION WHEN undefined_object THEN NULL; END $mayfly$`,
+        ]),
+    `GRANT ${oneOff} TO CURRENT_USER`,
+  ];
+}
+
+/** What the roles begin with that exist for the end of one lease only (PostgreSQL up to 15). */
+export const oneOffPrefix = 'mayfly_end_';

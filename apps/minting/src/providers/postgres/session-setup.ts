@@ -1,0 +1,18 @@
+/**
+ * How every session of the privileged role is set up before its first statement.
+ *
+ * Names and operators are looked up in `pg_catalog` alone. Where anybody may create things in a schema of the search path (`public`,
+ * up to PostgreSQL 14), a lease could otherwise make an operator that our own statements then call with all the rights of the
+ * privileged role. It is a SET, and not a start-up parameter, because the options of the connection URL, and what ALTER ROLE and
+ * ALTER DATABASE set, come after those or in their place. `pg_temp` goes last, or it would be first (CREATE FUNCTION, "Writing
+ * SECURITY DEFINER functions safely").
+ */
+export const sessionSetup = [
+  'SET search_path = pg_catalog, pg_temp',
+  'SET standard_conforming_strings = on',
+  // Warnings are not read; GRANTs are looked at by what they did.
+  'SET client_min_messages = error',
+].join(';\n');
+
+/** Puts a session back to how it was set up, whatever was run in it: each a message of its own, because DISCARD ALL must be. */
+export const sessionReset = ['ROLLBACK', 'DISCARD ALL', sessionSetup] as const;
