@@ -36,20 +36,29 @@ export async function hasNoAccess(upstream: Upstream, { oid }: RoleIdentity): Pr
   return row?.['ended'] === true;
 }
 
-/** What leases that have been cleaned up must not have left: a sentence for each thing that is there. */
-export async function leftovers(upstream: Upstream, leases: readonly LeaseRoles[]): Promise<string[]> {
+/**
+ * What leases that have been cleaned up must not have left: a sentence for each thing that is there. Default privileges of a group, which
+ * can't be given to another role, may be there until that goes; but then it must not be the group of a lease that was made later, of which
+ * `later` is one.
+ */
+export async function leftovers(
+  upstream: Upstream,
+  leases: readonly LeaseRoles[],
+  later: LeaseRoles | undefined,
+): Promise<string[]> {
   const groups = new Map(leases.flatMap((lease) => lease.groups).map((group) => [group.oid, group]));
   const rows = await upstream.asSuperuser(everythingOf, [
     leases.map(({ oid }) => oid),
     [...groups.keys()],
     [...leases, ...groups.values()].flatMap(({ name, oid }) => [name, `unknown (OID=${String(oid)})`]),
+    (later?.groups ?? []).map(({ oid }) => oid),
   ]);
   return rows.map(({ what }) => String(what));
 }
 
 /**
- * `$1` OIDs of login roles, `$2` of group roles, `$3` names under which the view of prepared transactions may show them. The
- * server's list of dependencies on roles covers all databases.
+ * `$1` OIDs of login roles, `$2` of group roles, `$3` names under which the view of prepared transactions may show them, `$4` OIDs of
+ * the groups that leases get now. The server's list of dependencies on roles covers all databases.
  */
 const everythingOf = `
   SELECT 'role ' || rolname AS what FROM pg_authid WHERE oid = ANY ($1)
@@ -67,12 +76,9 @@ const everythingOf = `
   SELECT format('%s of a group role in database %s: %s', count(*),
                 coalesce((SELECT datname::text FROM pg_database WHERE oid = s.dbid), 'shared'), s.classid::regclass)
     FROM pg_shdepend s
-   WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = ANY ($2) AND (s.deptype = 'o' OR s.classid = 'pg_default_acl'::regclass)
+   WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = ANY ($2) AND s.deptype = 'o'
+     AND (s.classid <> 'pg_default_acl'::regclass OR s.refobjid = ANY ($4))
    GROUP BY s.dbid, s.classid
-  UNION ALL
-  SELECT 'settings of group role ' || r.rolname FROM pg_db_role_setting s JOIN pg_authid r ON r.oid = s.setrole WHERE r.oid = ANY ($2)
-  UNION ALL
-  SELECT 'a password of group role ' || rolname FROM pg_authid WHERE oid = ANY ($2) AND rolpassword IS NOT NULL
   UNION ALL
   SELECT 'large object of a role that is gone' FROM pg_largeobject_metadata WHERE lomowner = ANY ($1)
   UNION ALL

@@ -44,23 +44,34 @@ interface SplitEnds {
 /** Of a call, in milliseconds: minting's default. */
 const deadlineMs = 20_000;
 
+export interface BrokerOptions {
+  /** Of each statement, in milliseconds. Default: minting's own. */
+  readonly statementTimeoutMs?: number;
+  /** Name of the integration. Default: one that nobody else has. */
+  readonly integration?: string;
+}
+
 /** One integration and one replica of minting. */
 export class Broker {
-  readonly #provider = new PostgresProvider({
-    maxConnections: 5,
-    statementTimeoutMs: 10_000,
-    connectTimeoutMs: 5_000,
-    // Short, so that groups are looked at again and emptied ones dropped while the attacks go on.
-    groupFreshMs: 500,
-  });
+  readonly integration: string;
+  readonly #provider: PostgresProvider;
   readonly #mark = randomBytes(5).toString('hex');
-  readonly #integration = `hostile-${this.#mark}`;
 
   constructor(
     private readonly adminUrl: string,
     /** The credential's bounds. */
     readonly bounds: PostgresScope,
-  ) {}
+    { statementTimeoutMs = 10_000, integration = `hostile-${crypto.randomUUID()}` }: BrokerOptions = {},
+  ) {
+    this.integration = integration;
+    this.#provider = new PostgresProvider({
+      maxConnections: 5,
+      statementTimeoutMs,
+      connectTimeoutMs: 5_000,
+      // Short, so that groups are looked at again and emptied ones dropped while the attacks go on.
+      groupFreshMs: 500,
+    });
+  }
 
   async mint({ scope = this.bounds, settings = {} }: Wish = {}): Promise<Lease> {
     const leaseId = withMark(crypto.randomUUID(), this.#mark);
@@ -124,7 +135,7 @@ export class Broker {
     return {
       leaseId,
       organization: 'acme',
-      integration: this.#integration,
+      integration: this.integration,
       integrationSettings: { admin: 'env:ADMIN' },
       secrets: () => Promise.resolve(new Secret(this.adminUrl)),
       deadline: {

@@ -79,40 +79,30 @@ class Run implements Outcome {
     const unknown = await this.upstream.unknownScope();
     await attack.attack(stage);
 
-    const later: Party[] = [];
     if (attack.ends === 'when it lets go') {
       await this.#endHostile(lessee);
       await Promise.all([this.#endHonest(early), this.#endHonest(late)]);
     } else {
-      later.push(...(await this.#othersComeAndGo(lessee, early, late, unknown)));
+      await this.#othersComeAndGo(lessee, early, late, unknown);
       await Promise.all([this.#endHostile(lessee), this.#endHonest(late)]);
     }
     await this.#cleanUp(lessee, attack.cleanUpWaitsFor === undefined ? 'meanwhile' : 'once');
     await Promise.all(accomplices.map((each) => this.#endHostile(each)));
     for (const each of this.#parties) if (each.isEnded) await this.#cleanUp(each, 'afterwards');
-    later.push(...[await this.#mintBeside()].flatMap((party) => party ?? []));
-    for (const each of later) await this.#endHonest(each);
-    await this.#checkWhatIsLeft(stage);
+    const later = await this.#mintBeside();
+    for (const each of this.#parties) if (!each.isEnded) await this.#endHonest(each);
+    await this.#checkWhatIsLeft(stage, later);
   }
 
-  /** What must go on beside an attack: an end, mints, and the verbs that do neither. Answers with what was minted. */
-  async #othersComeAndGo(
-    hostile: Party,
-    early: Party,
-    late: Party,
-    unknown: PostgresScope,
-  ): Promise<Party[]> {
-    if (this.attack.mintsMayFail === true) {
-      await this.#endHonest(early);
-      return [];
-    }
-    const minted = await Promise.all([
-      this.#mintBeside(),
-      this.#mintBeside({ scope: unknown }, this.attack.holdsUpNewScopes),
-      this.#askAbout(hostile, late),
+  /** What must go on beside an attack: an end, mints, and the verbs that do neither. */
+  async #othersComeAndGo(hostile: Party, early: Party, late: Party, unknown: PostgresScope): Promise<void> {
+    const mayMint = this.attack.mintsMayFail !== true;
+    await Promise.all([
       this.#endHonest(early),
+      mayMint && this.#mintBeside(),
+      mayMint && this.#mintBeside({ scope: unknown }, this.attack.holdsUpNewScopes),
+      mayMint && this.#askAbout(hostile, late),
     ]);
-    return minted.slice(0, 2).flatMap((party) => party ?? []);
   }
 
   async stop(): Promise<void> {
@@ -242,12 +232,13 @@ class Run implements Outcome {
       this.findings.push(`the clean-up of ${party.whose} is not done ${after(begun)}: ${why}`);
   }
 
-  async #checkWhatIsLeft(stage: Stage): Promise<void> {
+  async #checkWhatIsLeft(stage: Stage, later: Party | undefined): Promise<void> {
     await Promise.all(this.#parties.map(({ lessee }) => lessee.outlasted()));
     const ended = this.#parties.filter((party) => party.isEnded);
     const left = await leftovers(
       this.upstream,
       ended.map(({ roles }) => roles),
+      later?.roles,
     );
     this.findings.push(...left.map((what) => `left: ${what}`));
     await this.stop();

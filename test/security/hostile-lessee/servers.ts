@@ -23,8 +23,8 @@ const settings = {
   full_page_writes: 'off',
   synchronous_commit: 'off',
   max_prepared_transactions: '40',
-  // For each connection: room for some 10,000 in all.
-  max_locks_per_transaction: '32',
+  // So that no attack can use them up for the others.
+  max_locks_per_transaction: '256',
   log_line_prefix: '%m [%p] %u ',
 };
 

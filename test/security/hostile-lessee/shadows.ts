@@ -7,6 +7,7 @@ import type pg from 'pg';
 
 /** Stands first in the search path of those who are to walk into it. */
 export const shadowSchema = 'shadow';
+export const shadowPath = `${shadowSchema}, pg_catalog, public`;
 
 export interface Shadowed {
   /** Names of which there are shadows, with their kind in front: `function now`. */
@@ -30,6 +31,7 @@ export async function makeShadows(
 export async function hitsIn(to: pg.ClientConfig): Promise<string[]> {
   const rows: readonly Row[] = await runOnce(
     to,
+    'SET search_path = pg_catalog',
     // In a CASE, so that the function is not called for what is no sequence.
     `SELECT obj_description(oid, 'pg_class') AS name FROM pg_class
       WHERE CASE WHEN relkind = 'S' AND relnamespace = '${shadowSchema}'::regnamespace
@@ -67,6 +69,15 @@ CREATE FUNCTION pg_temp.body_of(name text) RETURNS text LANGUAGE sql AS $make$
     END $body$', pg_temp.sequence_of(name), 'the shadow of ' || name || ' ran');
 $make$;
 
+-- As pg_get_function_arguments has it, without the names of those that go in: one that comes out may have the same.
+CREATE FUNCTION pg_temp.unnamed_arguments_of(of oid) RETURNS text LANGUAGE sql AS $make$
+  SELECT string_agg(
+           CASE a.mode WHEN 'v' THEN 'VARIADIC ' WHEN 'o' THEN format('OUT %I ', a.name) WHEN 't' THEN format('OUT %I ', a.name) ELSE '' END
+             || format_type(a.type, NULL), ', ' ORDER BY a.number)
+    FROM pg_proc p, unnest(p.proallargtypes, p.proargmodes, p.proargnames) WITH ORDINALITY AS a (type, mode, name, number)
+   WHERE p.oid = of;
+$make$;
+
 -- Types that only C functions may have as arguments become such as fit as well.
 CREATE FUNCTION pg_temp.arguments_of(arguments text) RETURNS text LANGUAGE sql AS $make$
   SELECT replace(replace(arguments, 'VARIADIC "any"', 'VARIADIC anyarray'), '"any"', 'anyelement');
@@ -79,7 +90,8 @@ DECLARE
   number int := 0;
 BEGIN
   FOR found IN
-    SELECT 'function ' || p.proname AS name, p.oid, p.proname, p.prokind, pg_temp.arguments_of(pg_get_function_arguments(p.oid)) AS arguments,
+    SELECT 'function ' || p.proname AS name, p.oid, p.proname, p.prokind, pg_temp.arguments_of(
+             CASE WHEN p.proargmodes && ARRAY['o', 't']::"char"[] THEN pg_temp.unnamed_arguments_of(p.oid) ELSE pg_get_function_arguments(p.oid) END) AS arguments,
            pg_temp.arguments_of(pg_get_function_identity_arguments(p.oid)) AS identity, pg_get_function_result(p.oid) AS result
       FROM pg_proc p
      WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname::text = ANY (words)

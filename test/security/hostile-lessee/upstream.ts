@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { PostgresScope } from '@mayfly/domain';
-import { Broker } from './provider-under-test.ts';
+import { Broker, type BrokerOptions } from './provider-under-test.ts';
 import { odd } from './odd-names.ts';
 import { connectionTo, lastRows, runOnce, type Row } from './rows.ts';
 import type { Server } from './servers.ts';
@@ -71,8 +71,8 @@ export class Upstream {
   }
 
   /** Another replica of minting. */
-  anotherBroker(adminUrl = this.adminUrl): Broker {
-    return new Broker(adminUrl, bounds);
+  anotherBroker(options?: BrokerOptions, adminUrl = this.adminUrl): Broker {
+    return new Broker(adminUrl, bounds, options);
   }
 
   /** What the customer's own superuser sees or does there; on a connection that is there before all others. */

@@ -16,7 +16,8 @@ describeAttacks({
       started.get(key) ??
       startServer(major, {
         max_connections: '30',
-        max_locks_per_transaction: '10',
+        // As many locks as a server has by default, with its 100 connections.
+        max_locks_per_transaction: '128',
         max_prepared_transactions: '10',
       });
     started.set(key, server);

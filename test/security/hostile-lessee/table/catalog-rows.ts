@@ -90,6 +90,7 @@ export const catalogRows: readonly Attack[] = [
   },
   {
     name: 'sets default privileges of its group, for others and for all',
+    holdsUpNeighbours: true,
     attack: async ({ lessee, accomplices: [accomplice = lessee], group, neighbours, upstream }) => {
       const session = await lessee.session();
       for (const text of [

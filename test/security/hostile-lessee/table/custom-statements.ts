@@ -54,6 +54,7 @@ export const customStatements: readonly Attack[] = [
   {
     name: 'has an accomplice lock what its revocation statements write to',
     leases: [custom, custom],
+    holdsUpNewScopes: true,
     cleanUpWaitsFor: 'accomplices',
     attack: async ({ lessee, accomplices: [accomplice = lessee] }) => {
       await accomplice.having('BEGIN; LOCK TABLE shop.ended IN ACCESS EXCLUSIVE MODE');

@@ -5,29 +5,6 @@ import { gid, grantLargeObjectTo } from './own-role-statements.ts';
 
 export const largeObjects: readonly Attack[] = [
   {
-    name: 'makes 20,000 large objects, which are more than the server has locks for',
-    attack: async ({ lessee }) => {
-      await lessee.having('SELECT lo_create(0) FROM generate_series(1, 20000)');
-    },
-  },
-  {
-    name: 'makes large objects with nine leases, with comments and contents',
-    leases: Array.from({ length: 9 }, () => ({})),
-    attack: async ({ lessee, accomplices }) => {
-      await Promise.all(
-        [lessee, ...accomplices].map((each) =>
-          each.having(
-            `DO $$ BEGIN
-               FOR number IN 1..1500 LOOP
-                 EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', lo_from_bytea(0, 'x'), E'"; DROP ROLE x; --''\\n');
-               END LOOP;
-             END $$`,
-          ),
-        ),
-      );
-    },
-  },
-  {
     name: 'grants large objects to other leases in a transaction that stays open',
     holdsUpNeighbours: true,
     attack: async ({ lessee, accomplices: [accomplice = lessee], neighbours }) => {
@@ -65,19 +42,6 @@ export const largeObjects: readonly Attack[] = [
         `BEGIN; DO $$ DECLARE object oid; BEGIN
            FOR object IN SELECT oid FROM pg_largeobject_metadata WHERE lomowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) LOOP
              EXECUTE format('GRANT UPDATE ON LARGE OBJECT %s TO PUBLIC', object);
-           END LOOP;
-         END $$`,
-      );
-    },
-  },
-  {
-    name: 'grants 5,000 large objects to each of the other leases, committed',
-    holdsUpNeighbours: true,
-    attack: async ({ lessee, neighbours }) => {
-      await lessee.having(
-        `DO $$ BEGIN
-           FOR number IN 1..5000 LOOP
-             EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO ${neighbours.join(', ')}', lo_create(0));
            END LOOP;
          END $$`,
       );

@@ -30,25 +30,6 @@ const inWorkshop = ({ lease }: Lessee, what: string) => `${workshop}."${what} of
 
 export const objects: readonly Attack[] = [
   {
-    name: 'makes 1,000 tables',
-    leases: [mayCreate, mayCreate],
-    attack: async ({ lessee, accomplices: [accomplice = lessee] }) => {
-      for (const [each, count] of [
-        [lessee, 1000],
-        [accomplice, 100],
-      ] as const) {
-        await each.having(
-          `DO $$ BEGIN
-             FOR number IN 1..${String(count)} LOOP
-               EXECUTE format('CREATE TABLE ${workshop}.%I (id serial PRIMARY KEY, note text)', current_user || number);
-             END LOOP;
-           END $$`,
-        );
-      }
-      await lessee.having(`BEGIN; LOCK TABLE ${workshop}."${lessee.lease.role}7"`);
-    },
-  },
-  {
     name: 'makes tables in public, here and in other databases',
     to: 14,
     attack: async ({ lessee }) => {

@@ -77,6 +77,7 @@ export const ownMemberships: readonly Attack[] = [
   {
     name: 'makes things as its group and prepares more',
     to: 15,
+    holdsUpNeighbours: true,
     attack: async ({ lessee, group }) => {
       await lessee.having(`SET ROLE ${group}; SELECT lo_create(0)`);
       await lessee.having(`SET ROLE ${group}; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC`);

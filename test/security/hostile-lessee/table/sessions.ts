@@ -150,6 +150,7 @@ export const sessions: readonly Attack[] = [
   },
   {
     name: "locks the customer's tables and rows",
+    holdsUpNewScopes: true,
     attack: async ({ lessee, accomplices: [accomplice = lessee] }) => {
       await lessee.having(`BEGIN; UPDATE shop.orders SET note = 'mine'`);
       await accomplice.having(`BEGIN; LOCK TABLE shop.ended IN ACCESS EXCLUSIVE MODE`);

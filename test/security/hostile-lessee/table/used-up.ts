@@ -1,7 +1,9 @@
-/** What a whole server has only so many of: connections, locks, prepared transactions. */
+/** What a whole server has only so many of: connections, prepared transactions, and locks, which dropping things takes too. */
 import { waitUntil } from '@mayfly/stack';
 import type { Attack, Stage } from '../attack.ts';
 import type { Lessee } from '../lessee.ts';
+import { workshop } from '../upstream.ts';
+import { mayCreate } from './objects.ts';
 
 /** Takes connections until there are none, and each that comes free, for ever. */
 async function takeAllConnections(lessees: readonly Lessee[], database?: string): Promise<void> {
@@ -34,6 +36,63 @@ function succeeds(work: Promise<unknown>): Promise<boolean> {
 }
 
 export const usedUp: readonly Attack[] = [
+  {
+    name: 'makes 20,000 large objects, which are more than the server has locks for',
+    attack: async ({ lessee }) => {
+      await lessee.having('SELECT lo_create(0) FROM generate_series(1, 20000)');
+    },
+  },
+  {
+    name: 'makes large objects with nine leases, with comments and contents',
+    leases: Array.from({ length: 9 }, () => ({})),
+    attack: async ({ lessee, accomplices }) => {
+      await Promise.all(
+        [lessee, ...accomplices].map((each) =>
+          each.having(
+            `DO $$ BEGIN
+               FOR number IN 1..1500 LOOP
+                 EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', lo_from_bytea(0, 'x'), E'"; DROP ROLE x; --''\\n');
+                 IF number % 100 = 0 THEN COMMIT; END IF;
+               END LOOP;
+             END $$`,
+          ),
+        ),
+      );
+    },
+  },
+  {
+    name: 'grants 5,000 large objects to each of the other leases, committed',
+    holdsUpNeighbours: true,
+    attack: async ({ lessee, neighbours }) => {
+      await lessee.having(
+        `DO $$ BEGIN
+           FOR number IN 1..5000 LOOP
+             EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO ${neighbours.join(', ')}', lo_create(0));
+           END LOOP;
+         END $$`,
+      );
+    },
+  },
+  {
+    name: 'makes 1,000 tables',
+    leases: [mayCreate, mayCreate],
+    attack: async ({ lessee, accomplices: [accomplice = lessee] }) => {
+      for (const [each, count] of [
+        [lessee, 1000],
+        [accomplice, 100],
+      ] as const) {
+        await each.having(
+          `DO $$ BEGIN
+             FOR number IN 1..${String(count)} LOOP
+               EXECUTE format('CREATE TABLE ${workshop}.%I (id serial PRIMARY KEY, note text)', current_user || number);
+               IF number % 20 = 0 THEN COMMIT; END IF;
+             END LOOP;
+           END $$`,
+        );
+      }
+      await lessee.having(`BEGIN; LOCK TABLE ${workshop}."${lessee.lease.role}7"`);
+    },
+  },
   {
     name: 'uses up all connections with one lease, whose ends come after a quiet time',
     leases: [{ settings: { connection_limit: 100 } }, {}],
@@ -83,7 +142,7 @@ export const usedUp: readonly Attack[] = [
   },
   {
     name: 'uses up all locks',
-    ends: 'when it lets go',
+    mintsMayFail: true,
     attack: async ({ lessee }) => {
       await useUpLocks(lessee);
     },
