@@ -10,6 +10,7 @@ import type { AdminDatabase, Rows, ServerFacts } from './admin-database.ts';
 import { actAsCreatorOf, grantMembership } from './creator-roles.ts';
 import type { EndedRole } from './end-access.ts';
 import { rollBackPrepared } from './prepared-transactions.ts';
+import { withCustomersPath } from './session-setup.ts';
 import { loginRolePattern } from './role-names.ts';
 
 /** Where nothing is in the way, the clean-up goes along with the end; it may take that no longer than so. Milliseconds. */
@@ -51,11 +52,6 @@ export function shortCleanUp(
     'COMMIT',
     ...asOneself,
   ];
-}
-
-/** Custom statements name the customer's things, so they find them by the customer's search path. */
-export function withCustomersPath(statements: readonly string[]): string[] {
-  return ['SET search_path TO DEFAULT', ...statements, 'SET search_path = pg_catalog, pg_temp'];
 }
 
 /** Up to PostgreSQL 15 a lease may act as its group and make things as such, which would reach the next lease. */

@@ -153,7 +153,8 @@ for (const server of servers) {
         const one = await lease();
         const session = await logIn(one.minted);
         await session.query('SELECT lo_create(0) FROM generate_series(1, 20000)');
-        expect(await end(one)).toBe('access_ended');
+        // A server with many places for locks may drop all of it at once.
+        expect(['revoked', 'access_ended']).toContain(await end(one));
         await expectNoAccess(one);
         expect(await answers(session)).toBe(false);
         await cleanUp(one);

@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { ProviderRejected } from '../provider-error.ts';
 import type { AdminConnections } from './connecting/admin-connections.ts';
+import { loginRolePattern } from './role-names.ts';
 import { sqlStateOf, tooManyConnections } from './upstream-error.ts';
 
 /** Between two attempts to make it, in milliseconds. It stays at the first while the server is there and full. */
@@ -22,7 +23,16 @@ const longestPauseMs = 2_000;
 /** More than the end of a lease takes; a server has room for 6,400 by default. By chance, so that nobody else has them. */
 const takeReserve = `SELECT pg_catalog.pg_try_advisory_lock(
     (pg_catalog.random() * 9000000000000000000)::pg_catalog.int8) FROM pg_catalog.generate_series(1, 64)`;
-const freeReserve = 'SELECT pg_catalog.pg_advisory_unlock_all()';
+/** More than any honest lease has, and far less than a server has room for. */
+const hogsLocks = 500;
+/**
+ * Lets the reserve go and, with that, cuts the sessions of leases that have taken the locks of the server: all in one message, because
+ * they take what becomes free. Only a superuser may cut them without being a member; for others it is tried in vain.
+ */
+const freeReserve = `SELECT pg_catalog.pg_advisory_unlock_all();
+  SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_get_activity(NULL) AS a
+   WHERE a.pid IN (SELECT l.pid FROM pg_catalog.pg_lock_status() AS l GROUP BY l.pid HAVING pg_catalog.count(*) > ${hogsLocks})
+     AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid AND r.rolname ~ '${loginRolePattern}')`;
 
 export class KeptConnection {
   #client: pg.PoolClient | undefined;
@@ -53,7 +63,7 @@ export class KeptConnection {
     const mine = this.#turn.then(async () => {
       const client = this.#client;
       if (client === undefined) throw new Error('the connection kept for ends was lost');
-      if (withReserve) await client.query(freeReserve);
+      if (withReserve) await client.query(freeReserve).catch(() => undefined);
       return work(client);
     });
     this.#turn = mine

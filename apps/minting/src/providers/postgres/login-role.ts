@@ -8,6 +8,7 @@ import { asProviderFailure, mayHaveTakenEffect } from '../provider-error.ts';
 import type { AdminDatabase, ReachedServer, ServerFacts } from './admin-database.ts';
 import { ensureCreatorRoles } from './creator-roles.ts';
 import { loginRolePattern } from './role-names.ts';
+import { withCustomersPath } from './session-setup.ts';
 import { arrivedLate, refuseAfter, serverInstant } from './server-clock.ts';
 import {
   askIdentityAnd,
@@ -110,10 +111,10 @@ export async function runCreationStatements(
 ): Promise<ServerIdentity | undefined> {
   const textFor = (reached: ReachedServer) => {
     const inTime = `DO $mayfly$ BEGIN ${refuseAfterDeadline(reached, deadline)} END $mayfly$`;
-    return `${mintMark(name)} ${[inTime, ...statements].join('\n;\n')}`;
+    return `${mintMark(name)} ${[inTime, ...withCustomersPath(statements)].join('\n;\n')}`;
   };
   const made = await database
-    .runKnowing(textFor, deadline, { ownTransactions: true })
+    .runKnowing(textFor, deadline, { ownTransactions: true, isCustom: true })
     .catch((error: unknown) => {
       const failure = asProviderFailure(error);
       const state = sqlStateOf(failure.cause);

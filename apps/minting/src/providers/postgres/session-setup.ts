@@ -7,8 +7,10 @@
  * ALTER DATABASE set, come after those or in their place. `pg_temp` goes last, or it would be first (CREATE FUNCTION, "Writing
  * SECURITY DEFINER functions safely").
  */
+const ownPath = 'SET search_path = pg_catalog, pg_temp';
+
 export const sessionSetup = [
-  'SET search_path = pg_catalog, pg_temp',
+  ownPath,
   'SET standard_conforming_strings = on',
   // Warnings are not read; GRANTs are looked at by what they did.
   'SET client_min_messages = error',
@@ -16,3 +18,8 @@ export const sessionSetup = [
 
 /** Puts a session back to how it was set up, whatever was run in it: each a message of its own, because DISCARD ALL must be. */
 export const sessionReset = ['ROLLBACK', 'DISCARD ALL', sessionSetup] as const;
+
+/** Custom statements name the customer's things, so they find them by the customer's search path. */
+export function withCustomersPath(statements: readonly string[]): string[] {
+  return ['SET search_path TO DEFAULT', ...statements, ownPath];
+}
