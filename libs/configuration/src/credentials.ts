@@ -18,7 +18,7 @@ import { asMap, keysOf, parsePart, unknownKey } from './document/sentences.ts';
 import { didYouMean } from './document/suggest.ts';
 import type { PlainValue } from './document/yaml.ts';
 import type { Organizations } from './organizations.ts';
-import { checkSecrets, type SecretAt } from './secrets.ts';
+import { checkSecrets, whereIs, type SecretAt } from './secrets.ts';
 import { checkRole } from './trust.ts';
 
 /** By organization, then by name. */
@@ -65,6 +65,8 @@ export function readIntegrations(
     if (!parsed || !definition || !settings) return;
     const organization = organizations.resolve(parsed.organization, path, problems);
     if (!organization) return;
+    const wrong = definition.settingsProblem(settings);
+    if (wrong !== undefined) problems.add([...path, wrong.key], `"${wrong.key}" ${wrong.problem}`);
     checkReferences(definition, settings, organization, path, problems);
     checkSecrets(definition, settings, secretAt, path, problems);
     checkAudience(settings, ownAudiences, path, problems);
@@ -224,10 +226,9 @@ function checkReferences(
 ): void {
   for (const reference of definition.secretReferences(settings)) {
     if (mayUseReference(reference, organization.secretReferences)) continue;
-    const key = Object.keys(settings).find((name) => settings[name] === reference);
     const allowed = organization.secretReferences.slice(0, 8).join(', ');
     problems.add(
-      key === undefined ? path : [...path, key],
+      [...path, ...whereIs(reference, settings)],
       allowed === ''
         ? `the organization "${organization.name}" may use no secret references; list prefixes under its "secret_references"`
         : `the secret reference must begin with one of the prefixes of the organization "${organization.name}": ${allowed}`,

@@ -1,14 +1,14 @@
 /** Every provider that the configuration may name. A new one is added here and in minting's `providers/registry.ts`. */
 import type { JsonObject, Revocability } from '@mayfly/contracts';
 import type { z } from 'zod';
-import type { NarrowResult, ProviderDefinition } from './definition.ts';
+import type { NarrowResult, ProviderDefinition, SecretUse, SettingsProblem } from './definition.ts';
 import { jwtDefinition } from './jwt.ts';
 import { postgresDefinition } from './postgres.ts';
 
 /** A definition whose types have been forgotten: it takes plain JSON and its schemas restore the types at run time. */
 export interface AnyProviderDefinition extends Pick<
   ProviderDefinition,
-  'name' | 'secret' | 'secretProblem' | 'renewal' | 'nativeMinimumSeconds'
+  'name' | 'secret' | 'renewal' | 'nativeMinimumSeconds'
 > {
   readonly integrationSettings: z.ZodType<object>;
   readonly credentialSettings: z.ZodType<object>;
@@ -16,7 +16,9 @@ export interface AnyProviderDefinition extends Pick<
   narrow(requested: unknown, bounds: JsonObject): NarrowResult<JsonObject>;
   writes(scope: JsonObject): boolean;
   revocability(settings: { integration: JsonObject; credential: JsonObject }): Revocability;
+  settingsProblem(settings: JsonObject): SettingsProblem | undefined;
   secretReferences(settings: JsonObject): readonly string[];
+  secretProblem(value: string, use: SecretUse<JsonObject>): string | undefined;
 }
 
 /** Parses before it calls, so that a definition never sees what its schemas have not seen. */
@@ -34,8 +36,15 @@ function erase<I extends object, C extends object, S extends object>(
         integration: definition.integrationSettings.parse(integration),
         credential: definition.credentialSettings.parse(credential),
       }),
+    settingsProblem: (settings) =>
+      definition.settingsProblem?.(definition.integrationSettings.parse(settings)),
     secretReferences: (settings) =>
       definition.secretReferences(definition.integrationSettings.parse(settings)),
+    secretProblem: (value, { settings, reference }) =>
+      definition.secretProblem?.(value, {
+        settings: definition.integrationSettings.parse(settings),
+        reference,
+      }),
   };
 }
 

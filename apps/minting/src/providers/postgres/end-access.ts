@@ -37,19 +37,22 @@ export interface EndedRole {
   readonly name: string;
   /** The group role that it was a member of. Up to PostgreSQL 15 a lease may act as its group. */
   readonly group: string | undefined;
+  /** Whether standbys have to replay the end, and so wait for its record to be written to the log. */
+  readonly hasStandbys: boolean;
 }
 
 /** Whose prepared transactions may be of this lease. */
-function ownersOf({ name, group }: EndedRole): string[] {
+function ownersOf({ name, group }: Pick<EndedRole, 'name' | 'group'>): string[] {
   return [name, group].filter((owner) => owner !== undefined);
 }
 
 /** Locks the role out, as statements. With the rights that cutting its sessions takes. */
-export function lockOut({ name }: EndedRole, facts: ServerFacts): string[] {
+export function lockOut({ name, hasStandbys }: EndedRole, facts: ServerFacts): string[] {
   const role = pg.escapeIdentifier(name);
   return [
     'BEGIN',
-    'SET LOCAL synchronous_commit = off',
+    // `local`: it waits for our own disk and for no standby, which may be away.
+    `SET LOCAL synchronous_commit = ${hasStandbys ? 'local' : 'off'}`,
     `SET LOCAL lock_timeout = ${lockTimeoutMs}`,
     `SET LOCAL statement_timeout = ${statementTimeoutMs}`,
     ...actAsCreatorOf(name, facts, 'session'),
@@ -77,32 +80,35 @@ function leaveGroups(name: string): string {
 /**
  * Cuts the sessions of a role until none is left, as one statement that raises `sessionsLeft` when some do not go, or when the role
  * has prepared transactions. What is starting up is read before what has started: nothing passes from one to the other unseen. It
- * is cut in the name of the role itself, which may cut nobody else's.
+ * is cut in the name of the role itself, which may cut nobody else's. `knownAs` is for servers that may have the role no more, or not
+ * yet.
  */
-export function cutSessions({ name, group }: EndedRole): string {
+export function cutSessions({ name, group }: EndedRole, { oid, isDropped = false }: KnownAs = {}): string {
   const role = pg.escapeLiteral(name);
   const owners = ownersOf({ name, group }).map((owner) => pg.escapeLiteral(owner));
   return `DO $mayfly$ DECLARE
       lease oid := (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ${role});
+      is_here boolean := lease IS NOT NULL;
       acting text := pg_catalog.current_setting('role');
       until timestamptz := pg_catalog.clock_timestamp() + interval '${sessionsTimeoutMs} milliseconds';
       starting int[];
       one int;
       left_over int;
     BEGIN
+      ${oid === undefined ? '' : `lease := coalesce(lease, ${Number(oid)}::oid);`}
       LOOP
         starting := ARRAY(
           SELECT l.pid FROM pg_catalog.pg_locks l
            WHERE l.locktype = 'virtualxid' AND l.pid IS NOT NULL AND l.pid <> pg_catalog.pg_backend_pid());
         PERFORM pg_catalog.pg_stat_clear_snapshot();
         SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) INTO left_over
-          FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = lease;
+          FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = lease${isDropped ? ` OR ${ofDroppedRoles}` : ''};
         starting := ARRAY(
           SELECT s FROM pg_catalog.unnest(starting) AS s
            WHERE NOT EXISTS (
              SELECT FROM pg_catalog.pg_stat_activity a
               WHERE a.pid = s AND (a.usesysid IS NOT NULL OR a.backend_type <> 'client backend')));
-        IF pg_catalog.cardinality(starting) > 0 THEN
+        IF pg_catalog.cardinality(starting) > 0 AND is_here THEN
           PERFORM pg_catalog.set_config('role', ${role}, true);
           FOREACH one IN ARRAY starting LOOP
             BEGIN
@@ -111,6 +117,7 @@ export function cutSessions({ name, group }: EndedRole): string {
             END;
           END LOOP;
           PERFORM pg_catalog.set_config('role', acting, true);
+        ${isDropped ? countStarting : ''}
         END IF;
         EXIT WHEN left_over = 0;
         IF pg_catalog.clock_timestamp() > until THEN
@@ -123,6 +130,24 @@ export function cutSessions({ name, group }: EndedRole): string {
       END IF;
     END $mayfly$`;
 }
+
+/** How a role is told by more than its name. */
+export interface KnownAs {
+  /** The same at all physical standbys. */
+  readonly oid?: string | undefined;
+  /** Nobody knows its number any more: whatever session is of a role that does not exist may be one of it. */
+  readonly isDropped?: boolean;
+}
+
+const ofDroppedRoles = `(a.usesysid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid))`;
+
+/**
+ * Of a role that does not exist nobody can cut what is still starting up, so that is waited for: it shows itself or goes. Only a
+ * superuser can tell it from the server's own processes.
+ */
+const countStarting = `ELSIF pg_catalog.cardinality(starting) > 0
+            AND (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER) THEN
+          left_over := left_over + pg_catalog.cardinality(starting);`;
 
 /** What ends access where nobody resists: one text for one round trip. */
 export function endAccessScript(role: EndedRole, facts: ServerFacts): string[] {
