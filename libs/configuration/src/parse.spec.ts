@@ -440,6 +440,22 @@ const mistakes: Mistake[] = [
     'must be a plain path',
   ],
   [
+    'agents on another server, of which nothing is said',
+    'env:ORDERS_ADMIN_URL',
+    'env:ORDERS_ADMIN_URL\n    agent_host: replicas.example',
+    'integrations[0].agent_host',
+    line('admin:') + 1,
+    '"agent_host" sends agents to another server than the admin URL names',
+  ],
+  [
+    'a standby of another organization',
+    'env:ORDERS_ADMIN_URL',
+    'env:ORDERS_ADMIN_URL\n    standbys: [env:ORDERS_STANDBY, env:HUNTER2]',
+    'integrations[0].standbys[1]',
+    line('admin:') + 1,
+    'must begin with one of the prefixes of the organization',
+  ],
+  [
     'a prefix of everything',
     "'env:ORDERS_'",
     "'env:'",

@@ -16,7 +16,8 @@ export function checkSecrets(
 ): void {
   for (const reference of definition.secretReferences(settings)) {
     const value = secretAt(reference);
-    const problem = value === undefined ? undefined : definition.secretProblem(value, { settings, reference });
+    const problem =
+      value === undefined ? undefined : definition.secretProblem(value, { settings, reference });
     if (problem !== undefined) problems.add([...path, ...whereIs(reference, settings)], problem);
   }
 }

@@ -115,8 +115,7 @@ function connectionUrlProblem(
   { settings, reference }: SecretUse<PostgresIntegrationSettings>,
 ): string | undefined {
   const parsed = parseConnectionUrl(url);
-  if (parsed.outcome === 'refused')
-    return `the connection URL that it leads to is refused: ${parsed.reason}`;
+  if (parsed.outcome === 'refused') return `the connection URL that it leads to is refused: ${parsed.reason}`;
   if (reference === settings.admin && leadsAgentsToStandbys(parsed.connection, settings))
     return `the connection URL that it leads to ${leadsToStandbys}`;
   if (settings.standbys?.includes(reference) === true && parsed.connection.hosts.length > 1)

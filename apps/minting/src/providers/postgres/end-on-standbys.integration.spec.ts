@@ -3,8 +3,8 @@
  * everywhere. What the standby has not replayed yet is made by pausing its replay.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { createServer, type AddressInfo } from 'node:net';
 import pg from 'pg';
-import { freePort, releasePort } from '@mayfly/stack';
 import { ProviderRejected } from '../provider-error.ts';
 import type { Minted } from '../provider.ts';
 import { loginRoleName } from './role-names.ts';
@@ -31,7 +31,9 @@ for (const admin of ['superuser', 'createrole'] as const) {
     beforeAll(async () => {
       upstream = await Upstream.make(replicated.primary.adminUrl, admin);
       upstream.settings = { standbys: ['env:STANDBY_0', 'env:STANDBY_1'] };
-      replicated.standbys.forEach((_, index) => upstream.references.set(`env:STANDBY_${index}`, adminAt(index)));
+      replicated.standbys.forEach((_, index) =>
+        upstream.references.set(`env:STANDBY_${index}`, adminAt(index)),
+      );
     });
     afterEach(async () => {
       await Promise.all(open.splice(0).map((client) => client.end().catch(() => undefined)));
@@ -59,9 +61,14 @@ for (const admin of ['superuser', 'createrole'] as const) {
     const refusal = (ending: Promise<unknown>): Promise<string> =>
       ending.then(
         (outcome) => `it was told: ${String(outcome)}`,
-        (error: unknown) => (error instanceof ProviderRejected ? error.reason : `no refusal: ${String(error)}`),
+        (error: unknown) =>
+          error instanceof ProviderRejected ? error.reason : `no refusal: ${String(error)}`,
       );
-    const logIn = async ({ minted }: Lease, index: number, more: pg.ClientConfig = {}): Promise<pg.Client> => {
+    const logIn = async (
+      { minted }: Lease,
+      index: number,
+      more: pg.ClientConfig = {},
+    ): Promise<pg.Client> => {
       const client = new pg.Client({ connectionString: at(urlOf(minted), index), ...more });
       client.on('error', () => undefined);
       open.push(client);
@@ -99,7 +106,9 @@ for (const admin of ['superuser', 'createrole'] as const) {
       await replayed();
       const session = await logIn(one, 0);
       await pause(0);
-      expect(await refusal(end(one))).toMatch(/^the standby env:STANDBY_0 has not replayed the end of the lease yet/);
+      expect(await refusal(end(one))).toMatch(
+        /^the standby env:STANDBY_0 has not replayed the end of the lease yet/,
+      );
       expect(await answers(session)).toBe(false);
       expect(await succeeds(query(urlOf(one.minted), 'SELECT 1'))).toBe(false);
       // What makes it right to wait.
@@ -120,14 +129,13 @@ for (const admin of ['superuser', 'createrole'] as const) {
     });
 
     it('is not told while a standby is away, and says which', async () => {
-      const port = await freePort();
+      const port = await closedPort();
       upstream.references.set('env:AWAY', upstream.adminUrl.replace(/:\d+\//, `:${port}/`));
       upstream.settings = { standbys: ['env:STANDBY_0', 'env:AWAY'] };
       const one = await lease();
       await replayed();
       const session = await logIn(one, 0);
       expect(await refusal(end(one))).toBe('the standby env:AWAY: the database cannot be reached');
-      releasePort(port);
       // One that is away holds up neither the primary nor the others.
       expect(await answers(session)).toBe(false);
       expect(await succeeds(query(urlOf(one.minted), 'SELECT 1'))).toBe(false);
@@ -242,12 +250,18 @@ for (const admin of ['superuser', 'createrole'] as const) {
       try {
         upstream.adminUrl = `${several}?target_session_attrs=any`;
         upstream.settings = {};
-        expect(await refusal(lease())).toMatch(/^the integration's admin URL names several hosts and lets agents/);
+        expect(await refusal(lease())).toMatch(
+          /^the integration's admin URL names several hosts and lets agents/,
+        );
         upstream.settings = { agent_host: 'replicas.example' };
-        expect(await refusal(lease())).toMatch(/^"agent_host" of the integration sends agents to another server/);
+        expect(await refusal(lease())).toMatch(
+          /^"agent_host" of the integration sends agents to another server/,
+        );
         upstream.settings = { standbys: ['env:SEVERAL'] };
         upstream.references.set('env:SEVERAL', several);
-        expect(await refusal(lease())).toMatch(/^the standby env:SEVERAL: its connection URL names several hosts/);
+        expect(await refusal(lease())).toMatch(
+          /^the standby env:SEVERAL: its connection URL names several hosts/,
+        );
       } finally {
         upstream.adminUrl = adminUrl;
       }
@@ -268,7 +282,9 @@ describe('a standby that was promoted', () => {
       await replicated.caughtUp(mine);
       await query(mine.adminUrl, 'SELECT pg_promote()');
       const reason = upstream.revoke(before, lost).catch((error: ProviderRejected) => error.reason);
-      expect(await reason).toMatch(/^the standby env:PROMOTED has been promoted, and the lease can still log in/);
+      expect(await reason).toMatch(
+        /^the standby env:PROMOTED has been promoted, and the lease can still log in/,
+      );
       // By hand, or by an end there.
       await query(mine.adminUrl, `ALTER ROLE ${loginRoleName(before)} NOLOGIN`);
       expect(await upstream.revoke(before, lost)).toBe('revoked');
@@ -279,6 +295,15 @@ describe('a standby that was promoted', () => {
     }
   });
 });
+
+/** Where nobody listens. */
+async function closedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
 
 function standby(index: number) {
   const found = replicated.standbys[index];

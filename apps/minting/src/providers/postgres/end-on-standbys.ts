@@ -20,7 +20,7 @@ export interface Standby {
   /** The reference to its connection URL. */
   readonly name: string;
   /** Throws ProviderRejected when the reference leads to no connection URL. */
-  open(): Promise<AdminDatabase>;
+  readonly open: () => Promise<AdminDatabase>;
 }
 
 /**
@@ -53,7 +53,9 @@ export async function endOnStandbys(
       }
     }),
   );
-  const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
+  const failures = results.flatMap((result) =>
+    result.status === 'rejected' ? [result.reason as Error] : [],
+  );
   if (failures[0] !== undefined) throw failures[0];
 }
 

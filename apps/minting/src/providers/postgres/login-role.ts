@@ -104,7 +104,13 @@ export async function createLoginRole(
        ${creator === undefined ? '' : `SET LOCAL ROLE ${pg.escapeIdentifier(creator)};`}
        EXECUTE ${pg.escapeLiteral(create)} || quote_literal(${expiration(role.ttlSeconds)});
        GRANT ${group} TO ${name}${membership};
-       ${role.hasStandbys ? cutOnStandbys(role.name, facts).map((grant) => `${grant};`).join(' ') : ''}
+       ${
+         role.hasStandbys
+           ? cutOnStandbys(role.name, facts)
+               .map((grant) => `${grant};`)
+               .join(' ')
+           : ''
+       }
      END $mayfly$;
      SELECT ${expiration(role.ttlSeconds)} AS expires_at`,
     deadline,

@@ -79,10 +79,7 @@ const defaultConnectionLimit = 5;
 /** How often a mint is tried whose group vanishes, or by a clock that has been set since it was read. */
 const maxAttempts = 3;
 
-type SettingsAndSecrets = Pick<
-  LeaseContext<PostgresIntegrationSettings>,
-  'secrets' | 'integrationSettings'
->;
+type SettingsAndSecrets = Pick<LeaseContext<PostgresIntegrationSettings>, 'secrets' | 'integrationSettings'>;
 type Mint = MintContext<PostgresIntegrationSettings, PostgresCredentialSettings, PostgresScope>;
 
 /** Where a login role goes, and what its password is verified with. */

@@ -17,7 +17,10 @@ export class Replicated {
   ) {}
 
   /** Starts a primary and as many standbys; `standbySettings` are those of the standbys alone. */
-  static async start(many: number, standbySettings: Readonly<Record<string, string>> = {}): Promise<Replicated> {
+  static async start(
+    many: number,
+    standbySettings: Readonly<Record<string, string>> = {},
+  ): Promise<Replicated> {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-standby-'));
     chmodSync(folder, 0o711);
     const started: OwnPostgres[] = [];

@@ -9,8 +9,7 @@ export type AdminConnection = PostgresConnection & Required<Pick<PostgresConnect
 /** Throws ProviderRejected, with a sentence that quotes nothing of the URL. `what` it is begins the sentence. */
 export function adminConnection(url: string, what = "the integration's admin URL"): AdminConnection {
   const parsed = parseConnectionUrl(url);
-  if (parsed.outcome === 'refused')
-    throw new ProviderRejected(`${what} is refused: ${parsed.reason}`);
+  if (parsed.outcome === 'refused') throw new ProviderRejected(`${what} is refused: ${parsed.reason}`);
   const user = parsed.connection.user ?? systemUser(what);
   return { ...parsed.connection, user, database: parsed.connection.database ?? user };
 }
