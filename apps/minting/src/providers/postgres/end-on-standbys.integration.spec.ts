@@ -179,6 +179,25 @@ for (const admin of ['superuser', 'createrole'] as const) {
       await Promise.all(attackers);
     });
 
+    it('cuts at once also what custom statements have made', async () => {
+      const leaseId = crypto.randomUUID();
+      const minted = await upstream.mint(leaseId, upstream.bounds, {
+        creation_statements: [
+          'CREATE ROLE {{name}} LOGIN PASSWORD {{verifier}} VALID UNTIL {{expiration}}',
+          'GRANT {{group}} TO {{name}}',
+        ],
+      });
+      const one = { leaseId, role: loginRoleName(leaseId), minted };
+      await replayed();
+      const session = await logIn(one, 0);
+      await pause(0);
+      expect(await refusal(end(one))).toMatch(/has not replayed/);
+      expect(await answers(session)).toBe(false);
+      await resume(0);
+      expect(await end(one)).toBe('revoked');
+      await expectNoAccess(one);
+    });
+
     it('comes through to a session that holds up the replay', async () => {
       const one = await lease();
       await replayed();
