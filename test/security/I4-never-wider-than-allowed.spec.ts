@@ -66,7 +66,7 @@ describe('I4: a credential', () => {
        WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
          AND has_table_privilege($1, c.oid, p)
        ORDER BY 1`,
-      [role, postgresPrivileges],
+      [role, [...postgresPrivileges, 'TRIGGER']],
     );
     return rows.map(({ may }) => may);
   }

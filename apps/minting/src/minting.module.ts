@@ -3,7 +3,7 @@ import { Inject, Module, type DynamicModule, type OnApplicationShutdown } from '
 import { CircuitBreakers } from '@mayfly/domain';
 import { PeerBreaker } from '@mayfly/messaging';
 import type { ServiceHost } from '@mayfly/service';
-import { openBreakers } from '@mayfly/telemetry';
+import { openBreakers, ungrantedTables } from '@mayfly/telemetry';
 import {
   HandleBox,
   loadSealingKey,
@@ -21,6 +21,8 @@ import { Admission } from './providers/admission.ts';
 import type { Provider } from './providers/provider.ts';
 import { ProviderRunner } from './providers/provider-runner.ts';
 import { createProviders } from './providers/registry.ts';
+import { ConnectionReport } from './reporting/connection-report.ts';
+import { UngrantedTables } from './reporting/ungranted-tables.ts';
 import { RenewAtProvider } from './renew/renew-at-provider.ts';
 import { RenewHandler } from './renew/renew.handler.ts';
 import { SecretReader } from './secrets/secret-reader.ts';
@@ -52,12 +54,16 @@ export class MintingModule implements OnApplicationShutdown {
     ]);
     const audience = 'mayfly-minting';
     const issuer = settings.MAYFLY_TOOL_TOKEN_ISSUER;
+    const ungranted = new UngrantedTables(logger);
+    ungrantedTables(host.metrics, (gauge) => ungranted.collect(gauge));
     const providers = createProviders({
       postgres: {
         maxConnections: settings.MAYFLY_POSTGRES_CONNECTIONS,
         statementTimeoutMs: settings.MAYFLY_POSTGRES_STATEMENT_TIMEOUT_MS,
         connectTimeoutMs: settings.MAYFLY_POSTGRES_CONNECT_TIMEOUT_MS,
         groupFreshMs: settings.MAYFLY_POSTGRES_GROUP_FRESH_MS,
+        connectionObserver: new ConnectionReport(host.metrics, logger),
+        groupObserver: ungranted,
       },
       jwt: { issuer, keys: toolTokenKeys },
     });

@@ -12,7 +12,7 @@ import {
 } from '@mayfly/domain';
 import type { z } from 'zod';
 import type { CredentialConfig, IntegrationConfig, OrganizationConfig, TrustRule } from './configuration.ts';
-import { CredentialBlock, IntegrationBlock } from './document/blocks.ts';
+import { CredentialBlock, IntegrationBlock, noLimit } from './document/blocks.ts';
 import { showKey, type Path, type Problems } from './document/problems.ts';
 import { asMap, keysOf, parsePart, unknownKey } from './document/sentences.ts';
 import { didYouMean } from './document/suggest.ts';
@@ -43,12 +43,14 @@ class Register<T extends { readonly organization: string; readonly name: string 
   }
 }
 
+/** `leftOut`, for a document that an earlier release applied, takes what nothing is minted with any longer; otherwise that is a problem. */
 export function readIntegrations(
   blocks: readonly PlainValue[],
   organizations: Organizations,
   trust: readonly TrustRule[],
   secretAt: SecretAt,
   problems: Problems,
+  leftOut?: Problems,
 ): Integrations {
   const register = new Register<IntegrationConfig>();
   const written = new Set<string>();
@@ -66,7 +68,8 @@ export function readIntegrations(
     const organization = organizations.resolve(parsed.organization, path, problems);
     if (!organization) return;
     const wrong = definition.settingsProblem(settings);
-    if (wrong !== undefined) problems.add([...path, wrong.key], `"${wrong.key}" ${wrong.problem}`);
+    if (wrong !== undefined)
+      (leftOut ?? problems).add([...path, wrong.key], `"${wrong.key}" ${wrong.problem}`);
     checkReferences(definition, settings, organization, path, problems);
     checkSecrets(definition, settings, secretAt, path, problems);
     checkAudience(settings, ownAudiences, path, problems);
@@ -86,12 +89,14 @@ export function readIntegrations(
   return { all: register.all, written };
 }
 
+/** `leftOut`, for a document that an earlier release applied, takes what this one gives no longer; otherwise that is a problem. */
 export function readCredentials(
   blocks: readonly PlainValue[],
   organizations: Organizations,
   integrations: Integrations,
   roles: ReadonlyMap<string, ReadonlySet<string>>,
   problems: Problems,
+  leftOut?: Problems,
 ): ByOrganization<CredentialConfig> {
   const register = new Register<CredentialConfig>();
   blocks.forEach((block, index) => {
@@ -112,7 +117,10 @@ export function readCredentials(
     }
 
     const settings = readRest(definition.credentialSettings, rest, CredentialBlock, path, problems);
-    const scope = parsePart(definition.scope, parsed.scope, [...path, 'scope'], problems);
+    const unsafe = parsed.unsafe ?? [];
+    const written = leftOut ? carryOver(definition, parsed.scope, unsafe, path, leftOut) : parsed.scope;
+    if (written === undefined) return;
+    const scope = parsePart(definition.scope, written, [...path, 'scope'], problems);
     const ttl = readTtl(parsed.ttl, [...path, 'ttl'], problems);
     (parsed.roles ?? []).forEach((role, position) => {
       const problem = checkRole(role, roles.get(organization.name) ?? new Set());
@@ -123,6 +131,7 @@ export function readCredentials(
 
     // JSON by the provider's schema.
     const bounds = scope as JsonObject;
+    if (!leftOut) checkUnsafe(definition, bounds, unsafe, path, problems);
     const writes = definition.writes(bounds);
     const credential: CredentialConfig = {
       organization: organization.name,
@@ -133,10 +142,7 @@ export function readCredentials(
       scope: bounds,
       settings,
       ttl,
-      limits: {
-        ...(parsed.limits?.per_session !== undefined && { perSession: parsed.limits.per_session }),
-        ...(parsed.limits?.concurrent !== undefined && { concurrent: parsed.limits.concurrent }),
-      },
+      limits: limitsOf(parsed.limits, definition.defaultLimits(settings)),
       roles: [...new Set(parsed.roles ?? [])],
       approval: parsed.approval ?? (writes ? 'required' : 'off'),
       writes,
@@ -154,6 +160,43 @@ export function readCredentials(
     }
   });
   return register.all;
+}
+
+/** A right that does harm beyond the lease is named twice: in the scope, and as what it is. */
+function checkUnsafe(
+  definition: AnyProviderDefinition,
+  scope: JsonObject,
+  unsafe: readonly string[],
+  path: Path,
+  problems: Problems,
+): void {
+  const rights = definition.unsafeRights(scope);
+  for (const { name, why, path: place } of rights.filter((right) => !unsafe.includes(right.name))) {
+    problems.add(
+      [...path, 'scope', ...place],
+      `${showKey(name)} ${why}; remove it, or write "unsafe: [${name}]" on the credential`,
+    );
+  }
+  unsafe.forEach((name, index) => {
+    if (rights.some((right) => right.name === name)) return;
+    problems.add([...path, 'unsafe', index], 'the scope has no unsafe right of this name; remove it');
+  });
+}
+
+/** The bounds that are left of those that an earlier release took; undefined when none are. */
+function carryOver(
+  definition: AnyProviderDefinition,
+  bounds: JsonObject,
+  unsafe: readonly string[],
+  path: Path,
+  leftOut: Problems,
+): JsonObject | undefined {
+  const carried = definition.carryOver?.(bounds, unsafe) ?? { bounds, leftOut: [] };
+  if (carried.leftOut.length > 0) {
+    const whole = carried.bounds === undefined ? '; the credential has nothing else and is left out' : '';
+    leftOut.add([...path, 'scope'], `${carried.leftOut.join('; ')}${whole}`);
+  }
+  return carried.bounds;
 }
 
 function definitionOf(
@@ -276,6 +319,19 @@ function integrationOf(
 
 function existsElsewhere(name: string, all: ByOrganization<IntegrationConfig>): boolean {
   return [...all.values()].some((names) => names.has(name));
+}
+
+/**
+ * What is left out is as the provider has it, and without a limit where it has none. The highest number that can be written is no
+ * limit: leases are then not even counted, which takes locks.
+ */
+function limitsOf(
+  written: { per_session?: number | undefined; concurrent?: number | undefined } | undefined,
+  defaults: CredentialConfig['limits'] = {},
+): CredentialConfig['limits'] {
+  const perSession = written?.per_session ?? defaults.perSession ?? noLimit;
+  const concurrent = written?.concurrent ?? defaults.concurrent ?? noLimit;
+  return { ...(perSession < noLimit && { perSession }), ...(concurrent < noLimit && { concurrent }) };
 }
 
 /** `ttl:` left out means 5 minutes; with `max` alone the default is 5 minutes or less; with `default` alone that is the maximum too. */

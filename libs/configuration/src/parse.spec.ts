@@ -586,6 +586,38 @@ const mistakes: Mistake[] = [
     'quote numbers',
   ],
   [
+    'TRIGGER',
+    'privileges: [INSERT]',
+    'privileges: [INSERT, TRIGGER]',
+    'credentials[1].scope.privileges[1]',
+    line('privileges: [INSERT]'),
+    'must not be TRIGGER: it lets a lease run code as whoever writes to the table, and its triggers outlive it',
+  ],
+  [
+    'REFERENCES without a word on the credential',
+    'privileges: [INSERT]',
+    'privileges: [INSERT, REFERENCES]',
+    'credentials[1].scope.privileges[1]',
+    line('privileges: [INSERT]'),
+    /^"REFERENCES" lets a lease .*; remove it, or write "unsafe: \[REFERENCES\]" on the credential$/,
+  ],
+  [
+    'an unsafe right that the scope does not have',
+    '    ttl: { max: 90s }',
+    '    unsafe: [REFERENCES]',
+    'credentials[1].unsafe[0]',
+    line('ttl: { max: 90s }'),
+    'the scope has no unsafe right of this name',
+  ],
+  [
+    'an unsafe right that is none',
+    '    ttl: { max: 90s }',
+    '    unsafe: [TRIGGER]',
+    'credentials[1].unsafe[0]',
+    line('ttl: { max: 90s }'),
+    'the scope has no unsafe right of this name',
+  ],
+  [
     'a tool with the audience of a trust rule',
     'audience: https://reports.example',
     'audience: mayfly',
@@ -899,6 +931,31 @@ describe('a good document', () => {
     expect([...(configuration?.credentialsOf('acme') ?? [])]).toHaveLength(3);
   });
 
+  it('limits leases that take connections, by how many each may take, unless it says otherwise', () => {
+    const limits = (of: string, document = good) => {
+      const outcome = parseConfiguration(document);
+      return outcome.outcome === 'ok' ? outcome.configuration.credential('acme', of)?.limits : outcome;
+    };
+    const writer = (more: string) => good.replace('ttl: { max: 90s }', more);
+    expect(limits('orders-db/writer')).toEqual({ perSession: 5, concurrent: 15 });
+    expect(limits('orders-db/writer', writer('connection_limit: 1'))).toEqual({
+      perSession: 5,
+      concurrent: 75,
+    });
+    expect(limits('orders-db/writer', writer('connection_limit: 100'))).toEqual({
+      perSession: 1,
+      concurrent: 1,
+    });
+    expect(limits('orders-db/writer', writer('limits: { concurrent: 400 }'))).toEqual({
+      perSession: 5,
+      concurrent: 400,
+    });
+    expect(
+      limits('orders-db/writer', writer('limits: { per_session: 1000000, concurrent: 1000000 }')),
+    ).toEqual({});
+    expect(limits('reports-api/read')).toEqual({});
+  });
+
   it('fills in: a writing credential needs approval; a TTL has both ends', () => {
     expect(configuration?.credential('acme', 'orders-db/writer')).toMatchObject({
       writes: true,
@@ -952,6 +1009,61 @@ describe('a good document', () => {
     const path = new URL('../../../deploy/development/mayfly.yaml', import.meta.url);
     const document = readFileSync(path, 'utf8').replaceAll('${MAYFLY_DATA}', '/tmp/mayfly');
     expect(parseConfiguration(document)).toMatchObject({ outcome: 'ok' });
+  });
+});
+
+describe('rights that earlier releases gave', () => {
+  const older = good
+    .replace('privileges: [INSERT]', 'privileges: [INSERT, REFERENCES, TRIGGER]')
+    .replace('privileges: [SELECT]', 'privileges: [TRIGGER]');
+
+  it('are refused in a document that is to be applied', () => {
+    expect(parseConfiguration(older).outcome).toBe('rejected');
+  });
+
+  it('are left out of one that was applied by then, and told: the rest goes on working', () => {
+    const parsed = parseConfiguration(older, { stored: true });
+    if (parsed.outcome === 'rejected') throw new Error(JSON.stringify(parsed.problems));
+    expect(parsed.configuration.credential('acme', 'orders-db/writer')?.scope).toEqual({
+      privileges: ['INSERT'],
+      schemas: ['public'],
+    });
+    expect(parsed.configuration.credential('acme', 'orders-db/readonly')).toBeUndefined();
+    expect(parsed.configuration.credential('acme', 'reports-api/read')).toBeDefined();
+    expect(parsed.leftOut).toEqual([
+      expect.objectContaining({
+        path: 'credentials[0].scope',
+        line: line('privileges: [SELECT]'),
+        message: expect.stringMatching(/^TRIGGER lets .*left out$/) as unknown,
+      }),
+      expect.objectContaining({
+        path: 'credentials[1].scope',
+        message: expect.stringMatching(/^REFERENCES lets .*; TRIGGER lets /) as unknown,
+      }),
+    ]);
+  });
+
+  it('stay where the credential names them', () => {
+    const named = good
+      .replace('privileges: [INSERT]', 'privileges: [INSERT, REFERENCES]')
+      .replace('ttl: { max: 90s }', 'unsafe: [REFERENCES]');
+    for (const stored of [false, true]) {
+      const parsed = parseConfiguration(named, { stored });
+      if (parsed.outcome === 'rejected') throw new Error(JSON.stringify(parsed.problems));
+      expect(parsed.configuration.credential('acme', 'orders-db/writer')?.scope).toMatchObject({
+        privileges: ['INSERT', 'REFERENCES'],
+      });
+      expect(parsed.leftOut).toEqual([]);
+    }
+  });
+
+  it('are the only thing that is left out: whatever else is wrong is a problem', () => {
+    const broken = older
+      .replace('TRIGGER], schemas: [public]', 'TRIGGER], schemas: [public], tables: []')
+      .replace('privileges: [TRIGGER]', 'privileges: [SELECT, TRIGGER]');
+    expect(parseConfiguration(broken, { stored: true }).outcome).toBe('rejected');
+    const typo = good.replace('privileges: [INSERT]', 'privileges: [INSRT]');
+    expect(parseConfiguration(typo, { stored: true }).outcome).toBe('rejected');
   });
 });
 

@@ -12,7 +12,12 @@ import type { SecretAt } from './secrets.ts';
 import { readTrust, rolesGiven } from './trust.ts';
 
 export type ParsedConfiguration =
-  | { readonly outcome: 'ok'; readonly configuration: Configuration }
+  | {
+      readonly outcome: 'ok';
+      readonly configuration: Configuration;
+      /** What of a stored document this release gives no longer, place by place. Empty for any other. */
+      readonly leftOut: readonly ConfigProblem[];
+    }
   | { readonly outcome: 'rejected'; readonly problems: ConfigProblem[] };
 
 const Document = z.strictObject({
@@ -29,15 +34,18 @@ const maxBlocks = { organizations: 1_000, trust: 1_000, integrations: 10_000, cr
 export interface ParseOptions {
   /** Default: no secret can be seen. One that can't is no problem. */
   readonly secretAt?: SecretAt;
+  /** Whether an earlier release may have applied it: rights that it gave and this one does not are left out and told, and are no problem. */
+  readonly stored?: boolean;
 }
 
 /** Checks a whole document; answers with what it means, or with all that is wrong with it (at most 100 problems). Never throws. */
 export function parseConfiguration(
   document: string,
-  { secretAt = () => undefined }: ParseOptions = {},
+  { secretAt = () => undefined, stored = false }: ParseOptions = {},
 ): ParsedConfiguration {
   const source = readYaml(document);
   const { problems } = source;
+  const leftOut = problems.beside();
   const top = asMap(source.value);
   if (problems.any && !top) return { outcome: 'rejected', problems: problems.list() };
   if (!top) {
@@ -55,9 +63,23 @@ export function parseConfiguration(
   // With a rule dropped for its own problems, a role that it would give must not be reported as unknown.
   const roles = trust.length === trustBlocks.length ? rolesGiven(trust) : new Map<string, Set<string>>();
   const integrationBlocks = blocksOf('integrations', top, problems);
-  const integrations = readIntegrations(integrationBlocks, organizations, trust, secretAt, problems);
+  const integrations = readIntegrations(
+    integrationBlocks,
+    organizations,
+    trust,
+    secretAt,
+    problems,
+    stored ? leftOut : undefined,
+  );
   const credentialBlocks = blocksOf('credentials', top, problems);
-  const credentials = readCredentials(credentialBlocks, organizations, integrations, roles, problems);
+  const credentials = readCredentials(
+    credentialBlocks,
+    organizations,
+    integrations,
+    roles,
+    problems,
+    stored ? leftOut : undefined,
+  );
   const policies = checkPolicies(
     {
       general: shell?.policies,
@@ -66,9 +88,10 @@ export function parseConfiguration(
         organizations: organizations.all,
         integrations: integrations.all,
         credentials,
-        dropped: problems.any
-          ? namesIn(top['organizations'], integrationBlocks, credentialBlocks)
-          : new Set(),
+        dropped:
+          problems.any || leftOut.any
+            ? namesIn(top['organizations'], integrationBlocks, credentialBlocks)
+            : new Set(),
         roles,
         allRoles: new Set([...roles.values()].flatMap((given) => [...given])),
       },
@@ -88,6 +111,7 @@ export function parseConfiguration(
       integration: (organization, name) => integrations.all.get(organization)?.get(name),
       integrations: [...integrations.all.values()].flatMap((ofOne) => [...ofOne.values()]),
     },
+    leftOut: leftOut.list(),
   };
 }
 

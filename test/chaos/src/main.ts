@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { fullPlan, randomPlan, realTimersPlan } from './plan.ts';
+import { habits } from './load/hostile/habits.ts';
 import { Random } from './load/random.ts';
 import { runPlan, type Report } from './run-plan.ts';
 import { runSabotage } from './sabotage.ts';
@@ -14,13 +15,16 @@ const help = `Usage: npm run test:chaos [-- options]
 
 Without options: every fault once, in about ten minutes.
 
-  --only <text>      just the faults that have this in their names, such as --only "kill at revocation."; may be repeated
+  --only <text>      just the faults that have this in their names, such as --only "kill at revocation."; may be repeated;
+                     with --sabotage: just those ways, such as --only wait-for-locks
   --random           faults by chance instead
   --minutes <n>      how long, with --random (default 60)
   --seed <n>         what chance makes of it (default: another each time; printed)
   --rate <n>         mints per second to try for (default 200)
+  --hostile <n>      which part of the agents is hostile, from 0 to 1 (default 0.1)
+  --habit <name>     just that of what hostile agents do, such as row-lock; may be repeated
   --keep             leave logs and data in their folder (nothing is mounted then)
-  --sabotage         break Mayfly on purpose, in three ways, and see the suite notice each
+  --sabotage         break Mayfly on purpose, in four ways, and see the suite notice each
   --help             this
 
 Examples:
@@ -35,6 +39,8 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '60' },
     seed: { type: 'string' },
     rate: { type: 'string', default: '200' },
+    hostile: { type: 'string', default: '0.1' },
+    habit: { type: 'string', multiple: true },
     sabotage: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -54,10 +60,23 @@ async function main(): Promise<void> {
   }
   const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
   print(`seed ${String(seed)}`);
-  if (values.sabotage) return finish([await runSabotage(seed, print)]);
-  const load = { rate: Number(values.rate), agents: 160 };
   const { only } = values;
-  const chosen = fullPlan().filter(({ name }) => only?.some((text) => name.includes(text)) ?? true);
+  const isWanted = (name: string): boolean => only?.some((text) => name.includes(text)) ?? true;
+  if (values.sabotage) return finish([await runSabotage(seed, print, isWanted)]);
+  const hostileShare = Number(values.hostile);
+  if (!(hostileShare >= 0 && hostileShare <= 1)) throw new Error('--hostile takes a share from 0 to 1');
+  const unknown = values.habit?.filter((name) => !habits.some((habit) => habit.name === name)) ?? [];
+  if (unknown.length > 0)
+    throw new Error(
+      `no habit is called ${unknown.join(', ')}; there are ${habits.map(({ name }) => name).join(', ')}`,
+    );
+  const load = {
+    rate: Number(values.rate),
+    agents: 160,
+    hostileShare,
+    ...(values.habit !== undefined && { habits: values.habit }),
+  };
+  const chosen = fullPlan().filter(({ name }) => isWanted(name));
   // One after the other: beside the load of the first, the second would only take from it what CPU there is.
   const runs: [string, () => Promise<Report>][] = [
     [
@@ -87,7 +106,9 @@ async function main(): Promise<void> {
           smallDisks: false,
           longestMs: 5 * minute,
           rate: 5,
-          agents: 4,
+          agents: 10,
+          hostileShare,
+          ...(values.habit !== undefined && { habits: values.habit }),
           postgresShare: 1,
           progress: (line) => {
             print(`${line} (real timers)`);

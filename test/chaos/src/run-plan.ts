@@ -8,37 +8,36 @@ import {
   checkChain,
   checkNoDeadLetters,
   checkNothingTwice,
-  checkNothingUpstream,
   checkSecretsSwept,
   settle,
   type Check,
 } from './checks/accounting.ts';
 import { countDeadLetters } from './checks/dead-letters.ts';
 import { FaultLog, graceMs } from './checks/fault-log.ts';
+import { checkNothingUpstream } from './checks/nothing-upstream.ts';
 import { OwnStalls } from './checks/own-stalls.ts';
-import { Register, type LeaseRow } from './checks/register.ts';
+import {
+  checkHabitsTakeHold,
+  checkHonestNotLimited,
+  checkNoHostileWork,
+  figuresByHabit,
+  figuresOf,
+  type HabitFigures,
+  type PartyFigures,
+} from './checks/parties.ts';
+import { Register } from './checks/register.ts';
 import { StillWorks } from './checks/still-works.ts';
 import { UpstreamWatch } from './checks/upstream-watch.ts';
 import { FaultNotPossible, type Fault, type Scene } from './faults/fault.ts';
 import { agentClaims, openSession } from './load/agent.ts';
+import { habitsAt } from './load/hostile/habits.ts';
+import { HostileLessees } from './load/hostile/hostile-lessees.ts';
 import { HttpClient } from './load/http-client.ts';
-import { Ledger, type CredentialKind } from './load/ledger.ts';
+import { Ledger, type CredentialKind, type Party } from './load/ledger.ts';
 import { Load } from './load/load.ts';
 import { Random } from './load/random.ts';
+import { rowsOf, type Episode, type Row } from './rows.ts';
 import { startChaosStack, type ChaosStackOptions } from './stack/chaos-stack.ts';
-
-/** One line of the table. */
-export interface Row {
-  readonly fault: string;
-  readonly issued: number;
-  readonly lost: number;
-  readonly orphans: number;
-  /** Worst lateness of an end against `expires_at`, and the same against the end of the fault. Milliseconds. */
-  readonly lateMs: number;
-  readonly lateAfterMs: number;
-  readonly verdict: 'ok' | 'FAILED' | 'NOT RUN';
-  readonly problems: readonly string[];
-}
 
 export interface Report {
   /** Of a run that failed: the folder with the logs of its services. */
@@ -53,7 +52,12 @@ export interface Report {
   readonly tried: number;
   readonly sessionsCut: number;
   readonly worstOrphanMs: number;
-  readonly failures: ReadonlyMap<string, number>;
+  /** What agents were told instead of a credential, by code, with how often. */
+  readonly failures: Readonly<Record<Party, ReadonlyMap<string, number>>>;
+  readonly parties: Readonly<Record<Party, PartyFigures>>;
+  readonly habits: readonly HabitFigures[];
+  /** Ended leases of which something was still to be removed upstream: at the end of the run, and the most at once. */
+  readonly cleanUps: Readonly<Record<Party, { readonly now: number; readonly most: number }>>;
   /** How often and how long the suite itself did not run. */
   readonly stalls: { readonly count: number; readonly totalMs: number };
 }
@@ -64,6 +68,10 @@ export interface RunOptions extends ChaosStackOptions {
   /** Mints per second to try for, and how many agents ask. */
   readonly rate: number;
   readonly agents: number;
+  /** Which part of the agents is hostile, from 0 to 1; default none. */
+  readonly hostileShare?: number;
+  /** Names of what they do; default everything that the server lets them. */
+  readonly habits?: readonly string[];
   /** Which part of the credentials leaves something upstream; default a third. */
   readonly postgresShare?: number;
   /** What must have been renewed at least once; a run that is too short for it does not say. */
@@ -75,17 +83,10 @@ export interface RunOptions extends ChaosStackOptions {
 
 const ttlSeconds = [2, 6] as const;
 const recoveredWithinMs = 10_000;
+/** How long clean-ups that were hindered are retried before what is left counts, from when nobody asks any more. */
+const cleanUpWithinMs = 60_000;
 /** Far longer than any takes. */
 const longestFaultMs = 180_000;
-
-interface Episode {
-  readonly fault: string;
-  readonly start: number;
-  readonly problems: string[];
-  notPossible: string | undefined;
-  /** Milliseconds: harm done and mended, what was overdue ended, something issued again. */
-  readonly tookMs: number[];
-}
 
 export async function runPlan(options: RunOptions): Promise<Report> {
   const chaos = await startChaosStack(options);
@@ -97,6 +98,10 @@ export async function runPlan(options: RunOptions): Promise<Report> {
   const register = new Register(stack.postgres.databaseUrl);
   const watch = new UpstreamWatch(register, faults, timers.orphanBoundMs);
   const random = new Random(options.seed);
+  const hostileShare = options.hostileShare ?? 0;
+  const habits = habitsAt(chaos.serverVersion, options.habits);
+  // Hostile agents have chance of their own, so that what honest ones meet does not depend on them.
+  const lessees = new HostileLessees(habits, new Random(options.seed + 1));
   const stillWorks = new StillWorks({
     ledger,
     faults,
@@ -111,12 +116,16 @@ export async function runPlan(options: RunOptions): Promise<Report> {
     random,
     rate: options.rate,
     agents: options.agents,
+    hostileShare,
+    lessees,
     postgresShare: options.postgresShare ?? 0.35,
     ttlSeconds,
     onRevoked: (credential) => void stillWorks.checkRevoked(credential),
   });
   const scene: Scene = { ...chaos, load, ledger, register, faults, random, http };
   try {
+    if (hostileShare > 0 && habits.length === 0)
+      throw new Error('this server lets none of these habits happen');
     watch.start();
     stillWorks.start();
     load.start();
@@ -133,12 +142,17 @@ export async function runPlan(options: RunOptions): Promise<Report> {
     const ended = Date.now();
     const { asked } = load;
     await load.stop();
-    const settled = await settle(register, timers.orphanBoundMs + timers.ackWaitMs + 15_000);
+    const settled = await settle(
+      register,
+      Math.max(timers.orphanBoundMs + timers.ackWaitMs + 15_000, hostileShare > 0 ? cleanUpWithinMs : 0),
+    );
     await untilTried(stillWorks);
+    await lessees.untilGivenUp();
     await watch.stop();
     await stillWorks.stop();
     stalls.stop();
     const accounted = await checkAccountedFor(register, ledger);
+    const leases = await register.leases();
     const checks: Check[] = [
       settled,
       accounted,
@@ -151,7 +165,11 @@ export async function runPlan(options: RunOptions): Promise<Report> {
         name: 'every credential was tried after its time',
         problems: stillWorks.pending === 0 ? [] : [`${String(stillWorks.pending)} were not`],
       },
+      checkNoHostileWork(lessees.all(), leases, faults),
+      checkHabitsTakeHold(lessees.all()),
+      { name: 'no session outlives its lease', problems: watch.sessions.violations },
       { name: 'no orphan outlives its time, no role its lease', problems: watch.violations },
+      checkHonestNotLimited(load.failures.honest),
       {
         name: 'leases were renewed, in place and by a successor',
         problems: [
@@ -161,13 +179,12 @@ export async function runPlan(options: RunOptions): Promise<Report> {
         ],
         note: `${String(load.renewals.postgres)} and ${String(load.renewals.jwt)}`,
       },
-      await checkNothingUpstream(register),
+      await checkNothingUpstream(stack.ordersAdminUrl),
       await checkNothingTwice(register),
       checkNoDeadLetters(await countDeadLetters(stack)),
       checkChain(stack),
       await checkSecretsSwept(stack, register, ledger),
     ];
-    const leases = await register.leases();
     const rows = rowsOf(episodes, leases, accounted.lost, scene, watch);
     return {
       ...(isRed(rows, checks) && { logs: await keepLogs(stack.dataDirectory) }),
@@ -180,11 +197,18 @@ export async function runPlan(options: RunOptions): Promise<Report> {
       sessionsCut: stillWorks.cut,
       worstOrphanMs: watch.worstAgeMs,
       failures: load.failures,
+      parties: {
+        honest: figuresOf('honest', leases, faults, watch.sessions),
+        hostile: figuresOf('hostile', leases, faults, watch.sessions),
+      },
+      habits: figuresByHabit(lessees.all(), leases, faults),
+      cleanUps: watch.cleanUps,
       stalls: { count: stalls.count, totalMs: stalls.totalMs },
     };
   } finally {
     stalls.stop();
     await load.stop();
+    lessees.stop();
     await watch.stop();
     await stillWorks.stop();
     http.close();
@@ -241,8 +265,11 @@ async function suffer(scene: Scene, fault: Fault): Promise<Episode> {
   episode.tookMs.push(Date.now() - mended);
   if (overdue > 0)
     episode.problems.push(`${String(overdue)} leases had not ended ${String(graceMs / 1000)} s after it`);
-  if (!(await load.untilIssued(recoveredWithinMs)))
-    episode.problems.push(`nothing was issued within ${String(recoveredWithinMs / 1000)} s after it`);
+  for (const kind of load.kinds)
+    if (!(await load.untilIssued(recoveredWithinMs, kind)))
+      episode.problems.push(
+        `nothing of kind ${kind} was issued to honest agents within ${String(recoveredWithinMs / 1000)} s after it`,
+      );
   episode.tookMs.push(Date.now() - mended);
   return episode;
 }
@@ -275,47 +302,6 @@ async function untilTried(stillWorks: StillWorks): Promise<void> {
     before = stillWorks.pending;
     await sleep(100);
   }
-}
-
-function rowsOf(
-  episodes: readonly Episode[],
-  leases: readonly LeaseRow[],
-  lost: readonly string[],
-  { ledger, faults }: Scene,
-  watch: UpstreamWatch,
-): Row[] {
-  const isLost = new Set(lost);
-  return episodes.map(({ fault, start, problems, notPossible }, index) => {
-    const end = episodes[index + 1]?.start ?? Infinity;
-    const within = (instant: number | undefined): boolean =>
-      instant !== undefined && instant >= start && instant < end;
-    const left = ledger.all().filter(({ receivedAt }) => within(receivedAt));
-    const due = leases.filter(({ expiresAt, endedAt }) => within(expiresAt) && endedAt !== undefined);
-    const late = due.map(({ expiresAt = 0, endedAt = 0 }) => Math.max(0, endedAt - expiresAt));
-    // What a paused mint activates too late is due only then; nobody had it before.
-    const lateAfter = due.map((lease) => ({
-      lease,
-      ms: faults.healthyBetween(Math.max(lease.expiresAt ?? 0, lease.issuedAt ?? 0), lease.endedAt ?? 0),
-    }));
-    const told = [...problems];
-    for (const { lease, ms } of lateAfter)
-      if (ms > graceMs) told.push(`ended ${(ms / 1000).toFixed(1)} s late: ${lease.leaseId} ${lease.told}`);
-    const lostHere = left.filter(({ leaseId }) => isLost.has(leaseId)).length;
-    if (lostHere > 0) told.push(`${String(lostHere)} credentials left without being accounted for`);
-    const orphanedRows = leases.filter(
-      ({ state, intendedAt }) => state === 'orphaned' && within(intendedAt),
-    ).length;
-    return {
-      fault,
-      issued: left.length,
-      lost: lostHere,
-      orphans: Math.max(orphanedRows, watch.orphansSeenAt.filter(within).length),
-      lateMs: Math.max(0, ...late),
-      lateAfterMs: Math.max(0, ...lateAfter.map(({ ms }) => ms)),
-      verdict: told.length > 0 ? 'FAILED' : notPossible === undefined ? 'ok' : 'NOT RUN',
-      problems: notPossible === undefined ? told : [...told, notPossible],
-    };
-  });
 }
 
 function ratesOf(

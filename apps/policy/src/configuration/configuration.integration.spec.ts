@@ -137,6 +137,30 @@ describe('another replica', () => {
     expect(replica.current().version).toBe(2);
   });
 
+  it('goes on with a version of an earlier release that gives what this one does not, without that, and says so', async () => {
+    const lines: string[] = [];
+    const told = createLogger({
+      service: 'policy',
+      level: 'error',
+      destination: { write: (text) => lines.push(text) },
+    });
+    const replica = new RunningConfiguration(policy.database.pool, told);
+    const document = policy.document.replace('privileges: [SELECT]', 'privileges: [SELECT, TRIGGER]');
+    expect(await apply(document)).toMatchObject({ outcome: 'rejected' });
+    await policy.database.pool.query(
+      `INSERT INTO policy.config_versions VALUES (2, $1, 'x', now(), 'somebody')`,
+      [document],
+    );
+    await replica.refresh();
+    expect(replica.current().configuration.credential('acme', 'orders-db/read')?.scope).toEqual({
+      privileges: ['SELECT'],
+      schemas: ['public'],
+    });
+    expect(lines.join('')).toContain('TRIGGER lets a lease run code');
+    // Who corrects it need not go back to the earlier release.
+    expect(await apply(policy.document)).toMatchObject({ outcome: 'applied', version: 3 });
+  });
+
   it('decides nothing while the newest version is one that it cannot read', async () => {
     const replica = new RunningConfiguration(policy.database.pool, logger);
     await replica.refresh();

@@ -106,8 +106,16 @@ export class RunningConfiguration {
   }
 
   #parse({ version, document }: ConfigVersion): Configuration | undefined {
-    const parsed = parseConfiguration(document);
-    if (parsed.outcome === 'ok') return parsed.configuration;
+    const parsed = parseConfiguration(document, { stored: true });
+    if (parsed.outcome === 'ok') {
+      if (parsed.leftOut.length > 0) {
+        this.logger.error(
+          { config_version: version, left_out: parsed.leftOut.slice(0, 10) },
+          'the applied configuration gives rights that this release gives no longer: they are left out; apply a corrected one',
+        );
+      }
+      return parsed.configuration;
+    }
     this.logger.error(
       { config_version: version, problems: parsed.problems.slice(0, 10) },
       'the applied configuration is not valid in this release; apply a corrected one with the release that wrote it',

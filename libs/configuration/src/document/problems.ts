@@ -40,6 +40,11 @@ export class Problems {
     this.#locate = locate;
   }
 
+  /** An empty collection for the same document. */
+  beside(): Problems {
+    return new Problems(this.#locate);
+  }
+
   get full(): boolean {
     return this.#problems.length >= maxProblems;
   }

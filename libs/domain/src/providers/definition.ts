@@ -2,7 +2,7 @@
  * The pure half of a provider: what its settings, scopes and secrets look like and how a scope narrows. Policy decides
  * with it, `mayfly config check` checks with it, and minting's half (`apps/minting/src/providers/<name>/`) does the I/O.
  */
-import type { Revocability } from '@mayfly/contracts';
+import type { JsonObject, Revocability } from '@mayfly/contracts';
 import type { z } from 'zod';
 
 export type NarrowResult<Scope> =
@@ -22,6 +22,24 @@ export interface SettingsProblem {
 export interface SecretUse<IntegrationSettings extends object> {
   readonly settings: IntegrationSettings;
   readonly reference: string;
+}
+
+/** A right whose holder can do harm that does not end with the lease, so that a credential has it only where its block says so. */
+export interface UnsafeRight {
+  /** As `unsafe:` of the credential names it. */
+  readonly name: string;
+  /** What it lets a lease do: the end of a sentence that begins with the name. */
+  readonly why: string;
+  /** Where in the scope it stands. */
+  readonly path: readonly (string | number)[];
+}
+
+/** Bounds as an earlier release applied them, without what this one gives no longer. */
+export interface CarriedOver {
+  /** Undefined when nothing is left. */
+  readonly bounds: JsonObject | undefined;
+  /** A sentence for each thing that was left out. */
+  readonly leftOut: readonly string[];
 }
 
 export interface ProviderDefinition<
@@ -55,9 +73,29 @@ export interface ProviderDefinition<
   narrow(requested: unknown, bounds: Scope): NarrowResult<Scope>;
   /** Whether a scope lets its holder change anything. Unknown counts as yes. */
   writes(scope: Scope): boolean;
+  /** The unsafe rights of a scope. Absent: the provider has none. */
+  unsafeRights?(scope: Scope): readonly UnsafeRight[];
+  /**
+   * Takes bounds of a document that an earlier release applied, so that an upgrade does not stop all issuance; `unsafe` is what the
+   * credential's block names. The result is never wider. Absent: nothing has ever been taken out of the provider's scopes.
+   */
+  carryOver?(bounds: JsonObject, unsafe: readonly string[]): CarriedOver;
   revocability(settings: { integration: IntegrationSettings; credential: CredentialSettings }): Revocability;
   /** Whether the upstream can let the same secret work for longer, or a renewal takes a new lease. */
   readonly renewal: 'in_place' | 'rotation';
   /** The shortest life that the upstream gives by itself, in seconds, where it has one. */
   readonly nativeMinimumSeconds?: number;
+  /**
+   * Whether minting holds a connection at the upstream for as long as leases live there, for their ends alone. Each replica of
+   * minting is then reminded of the upstreams at which leases live, also after a restart.
+   */
+  readonly keepsConnection?: boolean;
+  /** What `limits:` of a credential are when the document does not say. Absent: none. */
+  defaultLimits?(settings: CredentialSettings): DefaultLimits;
+}
+
+/** Live leases of one credential at most: those that one session may hold, and those in the whole organization. */
+export interface DefaultLimits {
+  readonly perSession: number;
+  readonly concurrent: number;
 }

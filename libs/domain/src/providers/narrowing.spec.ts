@@ -18,6 +18,8 @@ const tableName = fc.constantFrom(
   'a.b.t',
 );
 const privilege = fc.constantFrom(...postgresPrivileges);
+/** What requests name besides: privileges that PostgreSQL has and scopes have not. */
+const anyPrivilege = fc.constantFrom(...postgresPrivileges, 'TRIGGER', 'MAINTAIN', 'ALL', 'ALL PRIVILEGES');
 
 const postgresBounds = fc
   .record(
@@ -63,7 +65,7 @@ const postgresRequest = fc.oneof(
   hostile,
   fc.record(
     {
-      privileges: fc.oneof(fc.array(privilege), hostile),
+      privileges: fc.oneof(fc.array(privilege), fc.array(anyPrivilege), hostile),
       schemas: fc.oneof(fc.array(schemaName), hostile),
       tables: fc.oneof(fc.array(tableName), hostile),
       extra: hostile,
@@ -111,6 +113,7 @@ describe('narrow of postgres', () => {
         if (result.outcome !== 'narrowed') return;
         expect(PostgresScope.safeParse(result.scope).success).toBe(true);
         expect(beyond(result.scope, bounds)).toEqual([]);
+        expect(result.scope.privileges).not.toContain('TRIGGER');
         expect(bounds.schemas).toEqual(expect.arrayContaining(result.scope.schemas));
         if (!postgresDefinition.writes(bounds)) expect(postgresDefinition.writes(result.scope)).toBe(false);
       }),

@@ -33,6 +33,7 @@ describe('the postgres scope', () => {
     ['a table outside the schemas asked for', { schemas: ['public'], tables: ['sales.orders'] }, 'exceeded'],
     ['a schema without any table of the bounds', { schemas: [] }, 'malformed'],
     ['an unknown privilege', { privileges: ['ALL'] }, 'malformed'],
+    ['TRIGGER, whatever the bounds', { privileges: ['TRIGGER'] }, 'malformed'],
     ['a lower-case privilege', { privileges: ['select'] }, 'malformed'],
     ['a text', 'SELECT', 'malformed'],
     ['null', null, 'malformed'],
@@ -48,6 +49,34 @@ describe('the postgres scope', () => {
     [['REFERENCES'], true],
   ] as const)('%j writes: %s', (privileges, writes) => {
     expect(postgresDefinition.writes({ privileges: [...privileges], schemas: ['public'] })).toBe(writes);
+  });
+
+  it('never has TRIGGER, and says why', () => {
+    const parsed = PostgresScope.safeParse({ privileges: ['SELECT', 'TRIGGER'], schemas: ['public'] });
+    expect(parsed.error?.issues.map(({ path, message }) => [path.join('.'), message])).toEqual([
+      ['privileges.1', expect.stringContaining('run code as whoever writes to the table') as unknown],
+    ]);
+  });
+
+  it('tells REFERENCES as unsafe, where it stands', () => {
+    const unsafe = (privileges: PostgresScope['privileges']) =>
+      postgresDefinition.unsafeRights?.({ privileges, schemas: ['public'] });
+    expect(unsafe(['SELECT', 'REFERENCES'])).toMatchObject([{ name: 'REFERENCES', path: ['privileges', 1] }]);
+    expect(unsafe(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'])).toEqual([]);
+  });
+
+  it.each([
+    [['SELECT', 'TRIGGER'], [], ['SELECT'], 1],
+    [['SELECT', 'REFERENCES'], [], ['SELECT'], 1],
+    [['SELECT', 'REFERENCES'], ['REFERENCES'], ['SELECT', 'REFERENCES'], 0],
+    // TRIGGER can't be had by naming it.
+    [['SELECT', 'TRIGGER'], ['TRIGGER'], ['SELECT'], 1],
+    [['TRIGGER', 'REFERENCES'], [], undefined, 2],
+    [['SELECT', 'ALL', '__proto__'], [], ['SELECT', 'ALL', '__proto__'], 0],
+  ])('carries %j over, with %j named unsafe, as %j', (privileges, unsafe, kept, leftOut) => {
+    const carried = postgresDefinition.carryOver?.({ privileges, schemas: ['public'] }, unsafe);
+    expect(carried?.bounds).toEqual(kept && { privileges: kept, schemas: ['public'] });
+    expect(carried?.leftOut).toHaveLength(leftOut);
   });
 
   it.each([

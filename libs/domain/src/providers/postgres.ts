@@ -1,8 +1,15 @@
 /** Provider `postgres`: settings, scope and narrowing. A scope is a set of table privileges on schemas, or on named tables in them. */
-import { text } from '@mayfly/contracts';
+import { text, type JsonObject } from '@mayfly/contracts';
 import { z } from 'zod';
 import { SecretReference } from '../secret-reference.ts';
-import type { NarrowResult, ProviderDefinition, SecretUse } from './definition.ts';
+import type {
+  CarriedOver,
+  DefaultLimits,
+  NarrowResult,
+  ProviderDefinition,
+  SecretUse,
+  UnsafeRight,
+} from './definition.ts';
 import {
   agentHostUnexplained,
   leadsAgentsToStandbys,
@@ -13,16 +20,21 @@ import { channelBindings, sslModes, targetSessionAttributes } from './postgres/c
 import { parseConnectionUrl } from './postgres/connection-url.ts';
 import { describeRequestProblem, isSubset, uniqueItems } from './scope-parts.ts';
 
-/** Table privileges (PostgreSQL: "Privileges"), narrowest first. */
-export const postgresPrivileges = [
-  'SELECT',
-  'INSERT',
-  'UPDATE',
-  'DELETE',
-  'TRUNCATE',
-  'REFERENCES',
-  'TRIGGER',
-] as const;
+/** Table privileges (PostgreSQL: "Privileges") that a scope may have, narrowest first. */
+export const postgresPrivileges = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES'] as const;
+
+/** Never given, with the reason: the end of a sentence that begins with the name. */
+const refusedPrivileges: ReadonlyMap<string, string> = new Map([
+  ['TRIGGER', 'lets a lease run code as whoever writes to the table, and its triggers outlive it'],
+]);
+
+/** Given only where `unsafe:` of the credential names them, with the reason. */
+const unsafePrivileges: ReadonlyMap<string, string> = new Map([
+  [
+    'REFERENCES',
+    'lets a lease keep rows of others from being changed or deleted, and run code of its own when somebody tries',
+  ],
+]);
 
 /** An identifier as PostgreSQL stores it: up to 63 bytes, no NUL; quoted wherever it is used, so its letters do not matter. */
 const Identifier = text(63).refine((value) => Buffer.byteLength(value) <= 63, {
@@ -32,7 +44,15 @@ const Identifier = text(63).refine((value) => Buffer.byteLength(value) <= 63, {
 /** `schema.table`; the first dot separates, so a schema with a dot in its name can't be given by table. */
 const QualifiedTable = text(127).regex(/^[^.]+\..+$/, { error: 'must look like schema.table' });
 
-const Privileges = uniqueItems(z.array(z.enum(postgresPrivileges)).min(1).max(postgresPrivileges.length));
+const Privilege = z
+  .string()
+  .superRefine((value, context) => {
+    const why = refusedPrivileges.get(value);
+    if (why === undefined) return;
+    context.addIssue({ code: 'custom', message: `must not be ${value}: it ${why}; remove it` });
+  })
+  .pipe(z.enum(postgresPrivileges));
+const Privileges = uniqueItems(z.array(Privilege).min(1).max(postgresPrivileges.length));
 const Schemas = uniqueItems(z.array(Identifier).min(1).max(64));
 const Tables = uniqueItems(z.array(QualifiedTable).min(1).max(256));
 
@@ -78,6 +98,18 @@ export const PostgresIntegrationSettings = z.strictObject({
   scram_iterations: z.int().min(1).max(1_000_000).optional(),
 });
 export type PostgresIntegrationSettings = z.infer<typeof PostgresIntegrationSettings>;
+
+/** Simultaneous connections of one lease when the document does not say. */
+export const defaultConnectionLimit = 5;
+
+/**
+ * Connections that all leases of one credential may take together when the document does not limit them: three quarters of
+ * PostgreSQL's own default of 100 (`max_connections`), so that one credential does not use up a server that nobody has tuned.
+ */
+const defaultConnections = 75;
+
+/** Leases of one credential that a session may hold when the document does not say. */
+const defaultPerSession = 5;
 
 export const PostgresCredentialSettings = z.strictObject({
   /** Simultaneous connections of one lease (`CONNECTION LIMIT`). Default 5. */
@@ -149,6 +181,36 @@ function narrow(requested: unknown, bounds: PostgresScope): NarrowResult<Postgre
   return { outcome: 'narrowed', scope: { privileges, schemas, tables } };
 }
 
+/** By what a lease may take: 15 leases with 5 connections each, 75 with one. At least one. */
+function defaultLimits({
+  connection_limit: each = defaultConnectionLimit,
+}: PostgresCredentialSettings): DefaultLimits {
+  const concurrent = Math.max(1, Math.floor(defaultConnections / each));
+  return { perSession: Math.min(defaultPerSession, concurrent), concurrent };
+}
+
+function unsafeRights({ privileges }: PostgresScope): UnsafeRight[] {
+  return privileges.flatMap((name, index) => {
+    const why = unsafePrivileges.get(name);
+    return why === undefined ? [] : [{ name, why, path: ['privileges', index] }];
+  });
+}
+
+/** Anything else than a list of privileges is left for the scope's schema to refuse. */
+function carryOver(bounds: JsonObject, unsafe: readonly string[]): CarriedOver {
+  const privileges: unknown = bounds['privileges'];
+  if (!Array.isArray(privileges)) return { bounds, leftOut: [] };
+  const leftOut: string[] = [];
+  const kept = privileges.filter((name: unknown): name is string => {
+    if (typeof name !== 'string') return true;
+    const why =
+      refusedPrivileges.get(name) ?? (unsafe.includes(name) ? undefined : unsafePrivileges.get(name));
+    if (why !== undefined) leftOut.push(`${name} ${why}`);
+    return why === undefined;
+  });
+  return { bounds: kept.length > 0 ? { ...bounds, privileges: kept } : undefined, leftOut };
+}
+
 export const postgresDefinition: ProviderDefinition<
   PostgresIntegrationSettings,
   PostgresCredentialSettings,
@@ -163,7 +225,11 @@ export const postgresDefinition: ProviderDefinition<
   secretReferences: ({ admin, standbys = [] }) => [admin, ...standbys],
   secretProblem: connectionUrlProblem,
   narrow,
+  unsafeRights,
+  carryOver,
   writes: (scope) => scope.privileges.some((privilege) => privilege !== 'SELECT'),
   revocability: () => ({ kind: 'immediate' }),
   renewal: 'in_place',
+  keepsConnection: true,
+  defaultLimits,
 };

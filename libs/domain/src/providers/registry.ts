@@ -1,24 +1,34 @@
 /** Every provider that the configuration may name. A new one is added here and in minting's `providers/registry.ts`. */
 import type { JsonObject, Revocability } from '@mayfly/contracts';
 import type { z } from 'zod';
-import type { NarrowResult, ProviderDefinition, SecretUse, SettingsProblem } from './definition.ts';
+import type {
+  DefaultLimits,
+  NarrowResult,
+  ProviderDefinition,
+  SecretUse,
+  SettingsProblem,
+  UnsafeRight,
+} from './definition.ts';
 import { jwtDefinition } from './jwt.ts';
 import { postgresDefinition } from './postgres.ts';
 
 /** A definition whose types have been forgotten: it takes plain JSON and its schemas restore the types at run time. */
 export interface AnyProviderDefinition extends Pick<
   ProviderDefinition,
-  'name' | 'secret' | 'renewal' | 'nativeMinimumSeconds'
+  'name' | 'secret' | 'renewal' | 'nativeMinimumSeconds' | 'keepsConnection' | 'carryOver'
 > {
   readonly integrationSettings: z.ZodType<object>;
   readonly credentialSettings: z.ZodType<object>;
   readonly scope: z.ZodType<object>;
   narrow(requested: unknown, bounds: JsonObject): NarrowResult<JsonObject>;
   writes(scope: JsonObject): boolean;
+  unsafeRights(scope: JsonObject): readonly UnsafeRight[];
   revocability(settings: { integration: JsonObject; credential: JsonObject }): Revocability;
   settingsProblem(settings: JsonObject): SettingsProblem | undefined;
   secretReferences(settings: JsonObject): readonly string[];
   secretProblem(value: string, use: SecretUse<JsonObject>): string | undefined;
+  /** Undefined where leases of a credential are not limited unless the document says so. */
+  defaultLimits(settings: JsonObject): DefaultLimits | undefined;
 }
 
 /** Parses before it calls, so that a definition never sees what its schemas have not seen. */
@@ -31,6 +41,7 @@ function erase<I extends object, C extends object, S extends object>(
       // Scopes are JSON by their schemas; TypeScript can't see it, because an optional key is not one that is undefined.
       definition.narrow(requested, definition.scope.parse(bounds)) as NarrowResult<JsonObject>,
     writes: (scope) => definition.writes(definition.scope.parse(scope)),
+    unsafeRights: (scope) => definition.unsafeRights?.(definition.scope.parse(scope)) ?? [],
     revocability: ({ integration, credential }) =>
       definition.revocability({
         integration: definition.integrationSettings.parse(integration),
@@ -45,6 +56,7 @@ function erase<I extends object, C extends object, S extends object>(
         settings: definition.integrationSettings.parse(settings),
         reference,
       }),
+    defaultLimits: (settings) => definition.defaultLimits?.(definition.credentialSettings.parse(settings)),
   };
 }
 

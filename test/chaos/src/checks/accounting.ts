@@ -1,4 +1,4 @@
-/** The reckoning at the end of a run: what left against what was written down, and what is left where. */
+/** The reckoning at the end of a run: what left against what was written down. */
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
@@ -118,14 +118,6 @@ export function checkChain(stack: DevelopmentStack): Check {
     { encoding: 'utf8' },
   );
   return { name: 'mayfly audit verify', problems: status === 0 ? [] : [`${stdout}${stderr}`.trim()] };
-}
-
-export async function checkNothingUpstream(register: Register): Promise<Check> {
-  const roles = await register.roles();
-  return {
-    name: 'nothing is left upstream',
-    problems: roles.map(({ role, state }) => `${role} (${state ?? 'no lease'})`),
-  };
 }
 
 /** Messages that somebody could not process would be a loss that nobody notices. */

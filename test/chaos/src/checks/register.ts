@@ -1,9 +1,13 @@
 /** What the lease register says, read beside the services, as superuser. */
 import pg from 'pg';
+import { isHostileAgent } from '../load/hostile/hostile-lessees.ts';
+import { applicationNameOf } from '../load/hostile/hostile-session.ts';
+import type { Party } from '../load/ledger.ts';
 
 /** How one lease went. Times in milliseconds since the epoch, by Postgres' clock. */
 export interface LeaseRow {
   readonly leaseId: string;
+  readonly party: Party;
   readonly state: string;
   readonly cleanup: string | undefined;
   readonly intendedAt: number | undefined;
@@ -21,8 +25,19 @@ export interface UpstreamRole {
   /** Undefined: no lease of that name is known. */
   readonly state: string | undefined;
   readonly expiresAt: number | undefined;
+  /** The lease has ended, and what it left is still to be removed; with whether the role may log in, which it then never may. */
+  readonly cleanUp: { readonly party: Party; readonly mayLogIn: boolean } | undefined;
   /** It logs in for longer than the register has been told, which nothing ever may. */
   readonly outlivesRegister: boolean;
+}
+
+/** A lease with sessions, or prepared transactions, upstream. */
+export interface UpstreamSessions {
+  readonly leaseId: string;
+  /** When it is over by the register: it has ended, or should have. Milliseconds since the epoch. */
+  readonly overAt: number;
+  /** What is there, for people. */
+  readonly told: string;
 }
 
 export class Register {
@@ -55,7 +70,7 @@ export class Register {
 
   async leases(): Promise<LeaseRow[]> {
     const rows = await this.query<Record<string, string | null>>(
-      `SELECT lease_id, state, cleanup,
+      `SELECT lease_id, agent_id, state, cleanup,
               concat_ws(' ', provider, state, end_reason, attempts || ' attempts', 'issued', issued_at::time(1),
                         'expires', expires_at::time(1), 'ended', ended_at::time(1)) AS told, extract(epoch FROM intended_at) * 1000 AS intended, extract(epoch FROM issued_at) * 1000 AS issued,
               extract(epoch FROM expires_at) * 1000 AS expires, extract(epoch FROM ended_at) * 1000 AS ended
@@ -63,6 +78,7 @@ export class Register {
     );
     return rows.map((row) => ({
       leaseId: row['lease_id'] ?? '',
+      party: partyOf(row['agent_id']),
       state: row['state'] ?? '',
       cleanup: row['cleanup'] ?? undefined,
       intendedAt: milliseconds(row['intended']),
@@ -76,8 +92,9 @@ export class Register {
   async roles(): Promise<UpstreamRole[]> {
     const rows = await this.query<Record<string, string | null>>(
       // Events and handles tell milliseconds.
-      `SELECT r.rolname, l.state, extract(epoch FROM l.expires_at) * 1000 AS expires,
-              CASE WHEN l.state = 'active' AND r.rolvaliduntil > l.native_expires_at + interval '1 millisecond' THEN 'yes' END AS outlives
+      `SELECT r.rolname, l.state, l.agent_id, extract(epoch FROM l.expires_at) * 1000 AS expires,
+              CASE WHEN l.state = 'active' AND r.rolvaliduntil > l.native_expires_at + interval '1 millisecond' THEN 'yes' END AS outlives,
+              CASE WHEN l.state IN ('expired', 'revoked') AND l.cleanup = 'pending' THEN r.rolcanlogin::text END AS ended_but_logs_in
        FROM pg_roles r LEFT JOIN revocation.leases l ON l.lease_id = substr(r.rolname, 8)::uuid
        WHERE r.rolname ~ '^mayfly_[0-9a-f]{32}$'`,
     );
@@ -85,7 +102,36 @@ export class Register {
       role: row['rolname'] ?? '',
       state: row['state'] ?? undefined,
       expiresAt: milliseconds(row['expires']),
+      cleanUp:
+        typeof row['ended_but_logs_in'] === 'string'
+          ? { party: partyOf(row['agent_id']), mayLogIn: row['ended_but_logs_in'] === 'true' }
+          : undefined,
       outlivesRegister: row['outlives'] === 'yes',
+    }));
+  }
+
+  /**
+   * Sessions and prepared transactions of leases, of all databases. A hostile session is known by its application name too: the name
+   * of its role is not told any more when that has been dropped.
+   */
+  async sessions(): Promise<UpstreamSessions[]> {
+    const rows = await this.query<Record<string, string | null>>(
+      `WITH held AS (
+         SELECT coalesce(usename, 'role dropped') || ' ' || coalesce(state, '') AS what,
+                coalesce(substring(application_name FROM '^${applicationNameOf('(.*)')}$'), substring(usename FROM '^mayfly_([0-9a-f]{32})$')) AS lease
+           FROM pg_stat_activity
+         UNION ALL
+         SELECT 'prepared transaction', substring(owner FROM '^mayfly_([0-9a-f]{32})$') FROM pg_prepared_xacts
+       )
+       SELECT l.lease_id, extract(epoch FROM least(l.ended_at, l.expires_at)) * 1000 AS over, string_agg(DISTINCT h.what, ', ') AS told
+         FROM held h JOIN revocation.leases l ON l.lease_id = h.lease::uuid
+        WHERE least(l.ended_at, l.expires_at) IS NOT NULL
+        GROUP BY 1, 2`,
+    );
+    return rows.map((row) => ({
+      leaseId: row['lease_id'] ?? '',
+      overAt: milliseconds(row['over']) ?? 0,
+      told: row['told'] ?? '',
     }));
   }
 
@@ -101,6 +147,10 @@ export class Register {
   async close(): Promise<void> {
     await this.#pool.end();
   }
+}
+
+function partyOf(agentId: string | null | undefined): Party {
+  return isHostileAgent(agentId ?? '') ? 'hostile' : 'honest';
 }
 
 function milliseconds(value: string | null | undefined): number | undefined {

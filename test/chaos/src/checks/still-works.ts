@@ -39,7 +39,9 @@ export class StillWorks {
   constructor(private readonly options: StillWorksOptions) {
     options.ledger.onAdded((credential) => {
       this.#waiting.push(credential);
-      if (credential.kind === 'postgres' && this.#open.size < heldOpenAtOnce) void this.#hold(credential);
+      // Hostile ones keep sessions of their own, and leave no room for this one.
+      const isToBeHeld = credential.kind === 'postgres' && credential.party === 'honest';
+      if (isToBeHeld && this.#open.size < heldOpenAtOnce) void this.#hold(credential);
     });
   }
 
@@ -165,7 +167,10 @@ export class StillWorks {
   }
 }
 
-/** Refused by name or password (SQLSTATE class 28) is dead; anything else says nothing. */
+/**
+ * Refused by name or password (SQLSTATE class 28) is dead. Too many connections of this very role, as a hostile lessee keeps, is
+ * said of a role that may log in. Anything else says nothing.
+ */
 async function tryLogin(url: string): Promise<Answer> {
   const client = new pg.Client({
     connectionString: url,
@@ -178,7 +183,9 @@ async function tryLogin(url: string): Promise<Answer> {
     await client.query('SELECT count(*) FROM public.orders');
     return 'works';
   } catch (error) {
-    return (error as { code?: string }).code?.startsWith('28') === true ? 'dead' : 'unknown';
+    const { code, message } = error as { code?: string; message: string };
+    if (code?.startsWith('28') === true) return 'dead';
+    return message.startsWith('too many connections for role') ? 'works' : 'unknown';
   } finally {
     await client.end().catch(() => undefined);
   }

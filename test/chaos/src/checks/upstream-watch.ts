@@ -1,6 +1,7 @@
-/** Looks at the upstream all the time: which roles are there that no live lease owns, and for how long. */
+/** Looks at the upstream all the time: which roles and sessions are there that no live lease owns, and for how long. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { graceMs, type FaultLog } from './fault-log.ts';
+import { OverstayedSessions } from './overstayed-sessions.ts';
 import type { Register, UpstreamRole } from './register.ts';
 
 /** Milliseconds. */
@@ -13,6 +14,9 @@ export class UpstreamWatch {
   readonly #strange = new Map<string, number>();
   readonly #orphans = new Map<string, number>();
   readonly #violations = new Map<string, string>();
+  readonly sessions: OverstayedSessions;
+  /** Roles of ended leases whose clean-up is pending, as last seen, and the most at once. */
+  readonly cleanUps = { honest: { now: 0, most: 0 }, hostile: { now: 0, most: 0 } };
   #worstAgeMs = 0;
   #stopping = false;
   #running: Promise<void> = Promise.resolve();
@@ -21,7 +25,9 @@ export class UpstreamWatch {
     private readonly register: Register,
     private readonly faults: FaultLog,
     private readonly orphanBoundMs: number,
-  ) {}
+  ) {
+    this.sessions = new OverstayedSessions(faults);
+  }
 
   start(): void {
     this.#running = this.#watch();
@@ -50,6 +56,8 @@ export class UpstreamWatch {
     while (!this.#stopping) {
       try {
         this.#look(await this.register.roles(), Date.now());
+        const now = Date.now();
+        this.sessions.look(await this.register.sessions(), now);
       } catch {
         // Postgres is down: there is nothing to see.
       }
@@ -58,10 +66,13 @@ export class UpstreamWatch {
   }
 
   #look(roles: readonly UpstreamRole[], now: number): void {
-    for (const { role, outlivesRegister } of roles) {
+    for (const { role, outlivesRegister, cleanUp } of roles) {
       if (outlivesRegister) this.#violations.set(role, `${role} works for longer than the register knows`);
+      if (cleanUp?.mayLogIn === true)
+        this.#violations.set(role, `${role} may log in although its lease has ended`);
     }
-    const strange = roles.filter((role) => !isLive(role, now));
+    this.#countCleanUps(roles);
+    const strange = roles.filter((role) => !isLive(role, now) && role.cleanUp === undefined);
     const names = new Set(strange.map(({ role }) => role));
     for (const name of this.#strange.keys()) if (!names.has(name)) this.#strange.delete(name);
     for (const { role, state, expiresAt } of strange) {
@@ -81,6 +92,14 @@ export class UpstreamWatch {
         const told = state ?? 'no lease';
         this.#violations.set(role, `${role} (${told}) is still there after ${seconds(now - since)}`);
       }
+    }
+  }
+
+  #countCleanUps(roles: readonly UpstreamRole[]): void {
+    for (const party of ['honest', 'hostile'] as const) {
+      const pending = this.cleanUps[party];
+      pending.now = roles.filter(({ cleanUp }) => cleanUp?.party === party).length;
+      pending.most = Math.max(pending.most, pending.now);
     }
   }
 }

@@ -3,7 +3,7 @@ import { jwtTokenType, tokenExchangeGrantType } from '@mayfly/contracts';
 import { issueIdentityToken, type IdentityIssuer } from '@mayfly/stack';
 import { generateSealingKeyPair, type SealingKeyPair } from '@mayfly/tokens';
 import type { HttpAnswer, HttpCall, HttpClient } from './http-client.ts';
-import type { CredentialKind, HeldCredential } from './ledger.ts';
+import type { CredentialKind, HeldCredential, Party } from './ledger.ts';
 
 export const credentialOf = {
   postgres: 'orders-db/readonly',
@@ -27,10 +27,10 @@ export class AskAgain extends Error {
 }
 
 /** Claims of an agent that the trust rules of `mayfly.yaml` admit. */
-export function agentClaims(instance: string): Record<string, unknown> {
+export function agentClaims(instance: string, orchestration = 'chaos'): Record<string, unknown> {
   return {
     kind: 'agent',
-    orchestration: 'chaos',
+    orchestration,
     task: 'load',
     instance,
     role: 'analyst',
@@ -67,9 +67,10 @@ export class ChaosAgent {
   constructor(
     private readonly http: HttpClient,
     private readonly issuer: IdentityIssuer,
-    private readonly name: string,
+    private readonly claims: Record<string, unknown>,
     /** Half of the agents have a key of their own that secrets are sealed to. */
     private readonly sealed: boolean,
+    readonly party: Party,
   ) {}
 
   get sessionId(): string | undefined {
@@ -79,7 +80,7 @@ export class ChaosAgent {
   async open(): Promise<void> {
     if (this.#session !== undefined) return;
     if (this.sealed) this.#key ??= await generateSealingKeyPair();
-    this.#session = await openSession(this.http, this.issuer, agentClaims(this.name), this.#key);
+    this.#session = await openSession(this.http, this.issuer, this.claims, this.#key);
   }
 
   /** Throws AskAgain or SessionOver. */
@@ -123,6 +124,7 @@ export class ChaosAgent {
     return {
       leaseId: String(body['lease_id']),
       kind,
+      party: this.party,
       secret: String(kind === 'postgres' ? secret['url'] : secret['token']),
       receivedAt: Date.now(),
       expiresAt: Date.parse(String(body['expires_at'])),

@@ -2,10 +2,14 @@
 
 export type CredentialKind = 'postgres' | 'jwt';
 
+/** Whose hands a credential is in. */
+export type Party = 'honest' | 'hostile';
+
 /** One credential in somebody's hands. Times in milliseconds since the epoch; Postgres runs on this machine's clock. */
 export interface HeldCredential {
   readonly leaseId: string;
   readonly kind: CredentialKind;
+  readonly party: Party;
   /** Connection URL or token. Secret. */
   readonly secret: string;
   readonly receivedAt: number;

@@ -4,9 +4,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { IdentityIssuer } from '@mayfly/stack';
-import { AskAgain, ChaosAgent, openSession } from './agent.ts';
+import { AskAgain, agentClaims, ChaosAgent, openSession } from './agent.ts';
+import { hostileOrchestration, type HostileLessees } from './hostile/hostile-lessees.ts';
 import type { HttpClient } from './http-client.ts';
-import type { CredentialKind, HeldCredential, Ledger } from './ledger.ts';
+import type { CredentialKind, HeldCredential, Ledger, Party } from './ledger.ts';
 import type { Random } from './random.ts';
 
 export interface LoadOptions {
@@ -17,6 +18,9 @@ export interface LoadOptions {
   /** Most mints per second. */
   readonly rate: number;
   readonly agents: number;
+  /** Which part of the agents is hostile, and what then becomes of their leases upstream. */
+  readonly hostileShare: number;
+  readonly lessees: Pick<HostileLessees, 'take'>;
   /** Which part of the credentials leaves something upstream. */
   readonly postgresShare: number;
   /** Shortest and longest TTL, in seconds. */
@@ -40,7 +44,7 @@ export class Load {
   #administrator: string | undefined;
   #running: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
-  readonly #failures = new Map<string, number>();
+  readonly #failures = { honest: new Map<string, number>(), hostile: new Map<string, number>() };
 
   constructor(private readonly options: LoadOptions) {
     this.#rate = options.rate;
@@ -57,19 +61,25 @@ export class Load {
   }
 
   /** What agents were told instead of a credential, by code, with how often. */
-  get failures(): ReadonlyMap<string, number> {
+  get failures(): Readonly<Record<Party, ReadonlyMap<string, number>>> {
     return this.#failures;
   }
 
   start(): void {
-    const { http, issuer, agents } = this.options;
+    const { agents } = this.options;
     this.#nextSlot = performance.now();
     this.#timer = setInterval(() => this.#adapt(), 1_000);
-    this.#running = Promise.all(
-      Array.from({ length: agents }, (_, index) =>
-        this.#work(new ChaosAgent(http, issuer, `agent-${String(index)}`, index % 2 === 0)),
-      ),
-    );
+    this.#running = Promise.all(Array.from({ length: agents }, (_, index) => this.#work(this.#agent(index))));
+  }
+
+  /** The hostile ones are spread evenly among the agents. */
+  #agent(index: number): ChaosAgent {
+    const { http, issuer, hostileShare } = this.options;
+    const hostileBefore = Math.floor(index * hostileShare);
+    const isHostile = Math.floor((index + 1) * hostileShare) > hostileBefore;
+    const name = `agent-${String(index)}`;
+    const claims = isHostile ? agentClaims(name, hostileOrchestration(hostileBefore)) : agentClaims(name);
+    return new ChaosAgent(http, issuer, claims, index % 4 < 2, isHostile ? 'hostile' : 'honest');
   }
 
   async stop(): Promise<void> {
@@ -78,13 +88,25 @@ export class Load {
     await this.#running;
   }
 
-  /** Resolves when a credential has been issued that was asked for after this call. */
-  async untilIssued(deadlineMs: number): Promise<boolean> {
+  /** The kinds of credential that agents ask for. */
+  get kinds(): readonly CredentialKind[] {
+    const { postgresShare } = this.options;
+    return [
+      ...(postgresShare > 0 ? (['postgres'] as const) : []),
+      ...(postgresShare < 1 ? (['jwt'] as const) : []),
+    ];
+  }
+
+  /** Resolves when a credential, of that kind, has been issued to an honest agent that was asked for after this call. */
+  async untilIssued(deadlineMs: number, kind?: CredentialKind): Promise<boolean> {
     const from = Date.now();
     const { ledger } = this.options;
     while (Date.now() - from < deadlineMs) {
+      const last = ledger
+        .all()
+        .findLast((held) => held.party === 'honest' && (kind === undefined || held.kind === kind));
       // 50 ms: what was under way at the call does not count.
-      if ((ledger.all().at(-1)?.receivedAt ?? 0) > from + 50) return true;
+      if ((last?.receivedAt ?? 0) > from + 50) return true;
       await sleep(25);
     }
     return false;
@@ -103,11 +125,13 @@ export class Load {
         const credential = await agent.ask(kind, random.between(...ttlSeconds));
         this.#latencies.push(performance.now() - started);
         ledger.add(credential);
+        if (agent.party === 'hostile' && kind === 'postgres') this.options.lessees.take(credential);
         const last = random.next() < share.renewed ? await this.#renew(agent, credential) : credential;
         await this.#end(agent, last);
       } catch (error) {
         const code = error instanceof AskAgain ? error.code : (error as Error).name;
-        this.#failures.set(code, (this.#failures.get(code) ?? 0) + 1);
+        const failures = this.#failures[agent.party];
+        failures.set(code, (failures.get(code) ?? 0) + 1);
         await sleep(150 + 300 * random.next());
       }
     }

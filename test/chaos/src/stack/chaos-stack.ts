@@ -9,6 +9,7 @@ import {
   type DevelopmentStack,
   type StackOptions,
 } from '@mayfly/stack';
+import pg from 'pg';
 import type { FailpointOrder } from './failpoint-order.ts';
 import { mountSmallDisk, type SmallDisk } from './small-disk.ts';
 
@@ -37,12 +38,37 @@ export interface ChaosStackOptions {
 export interface ChaosStack {
   readonly stack: DevelopmentStack;
   readonly timers: Timers;
+  /** `server_version_num` of the upstream. */
+  readonly serverVersion: number;
   readonly disks: { readonly nats: SmallDisk | string; readonly postgres: SmallDisk | string };
   /** Orders a failpoint; true once a process has taken the order. */
   order(order: FailpointOrder): void;
   orderTaken(): boolean;
   withdrawOrder(): void;
   stop(): Promise<void>;
+}
+
+/**
+ * The server is the agents' and Mayfly's own at the same time. What agents may take of its connections leaves those free that two of
+ * each service and the integration's administrator take.
+ */
+const connectionSettings = { max_connections: '220', reserved_connections: '130' };
+
+/** Lets Mayfly's roles use the connections that are reserved. Returns the server's `server_version_num`. */
+async function reserveConnections(adminUrl: string): Promise<number> {
+  const client = new pg.Client({ connectionString: adminUrl });
+  await client.connect();
+  try {
+    await client.query(
+      'GRANT pg_use_reserved_connections TO mayfly_policy, mayfly_revocation, mayfly_audit, orders_admin',
+    );
+    const { rows } = await client.query<{ version: number }>(
+      `SELECT current_setting('server_version_num')::int AS version`,
+    );
+    return rows[0]?.version ?? 0;
+  } finally {
+    await client.end();
+  }
 }
 
 export async function startChaosStack(options: ChaosStackOptions): Promise<ChaosStack> {
@@ -63,14 +89,25 @@ export async function startChaosStack(options: ChaosStackOptions): Promise<Chaos
   // Also when the run is broken off: what is mounted would stay.
   process.once('exit', removeAll);
   let stack: DevelopmentStack;
+  let serverVersion = 0;
   try {
     stack = await startDevelopmentStack({
       dataDirectory: folder,
       gatewayPort: 0,
       log: () => undefined,
       configuration: readFileSync(join(repositoryRoot(), 'test', 'chaos', 'mayfly.yaml'), 'utf8'),
-      // Little of the log is kept, so that the small disk is not full by itself.
-      postgresSettings: { max_wal_size: '96MB', min_wal_size: '32MB' },
+      postgresSettings: {
+        // Little of the log is kept, so that the small disk is not full by itself.
+        max_wal_size: '96MB',
+        min_wal_size: '32MB',
+        // What hostile lessees use.
+        max_prepared_transactions: '32',
+        ...connectionSettings,
+      },
+      prepare: async ({ adminUrl }) => {
+        serverVersion = await reserveConnections(adminUrl);
+        return {};
+      },
       topology: { ackWaitMs: timers.ackWaitMs },
       env: serviceEnvironment(options, controlFile),
     });
@@ -81,6 +118,7 @@ export async function startChaosStack(options: ChaosStackOptions): Promise<Chaos
   return {
     stack,
     timers,
+    serverVersion,
     disks,
     order: (order) => {
       rmSync(`${controlFile}.taken`, { force: true });
@@ -120,7 +158,6 @@ function serviceEnvironment(
           MAYFLY_ORPHAN_AFTER_MS: String(timers.orphanAfterMs),
           MAYFLY_RETRY_FIRST_MS: '200',
           MAYFLY_RETRY_LONGEST_MS: '2000',
-          MAYFLY_CLAIM_MS: '3000',
         }
       : {},
     minting: short

@@ -15,7 +15,13 @@ import { arrivedLate, clockMs, isFresh, type ClockReading } from './server-clock
 import { KeptConnection } from './kept-connection.ts';
 import { askIdentityAnd, identityIn, type ServerIdentity } from './server-identity.ts';
 import { sessionReset } from './session-setup.ts';
-import { readOnlyTransaction, sqlStateOf, tooManyConnections, upstreamFailure } from './upstream-error.ts';
+import {
+  outOfMemory,
+  readOnlyTransaction,
+  sqlStateOf,
+  tooManyConnections,
+  upstreamFailure,
+} from './upstream-error.ts';
 
 export interface AdminDatabaseLimits {
   /** Most connections to one database as one privileged role. */
@@ -82,6 +88,7 @@ export class AdminDatabase {
   readonly #turns: Turns;
   readonly #kept: KeptConnection;
   #keeps = false;
+  #isClosed = false;
   readonly #reached = new WeakMap<pg.ClientBase, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
 
@@ -133,6 +140,11 @@ export class AdminDatabase {
     return this.#facts;
   }
 
+  /** They are asked for again: the server was upgraded, or the rights of the privileged role were changed. */
+  forgetFacts(): void {
+    this.#facts = undefined;
+  }
+
   /**
    * Runs one text in one round trip and answers with the rows of each of its statements. Starts only while the server's own
    * timeout still ends before the deadline. Throws ProviderRejected or ProviderUnavailable.
@@ -152,9 +164,17 @@ export class AdminDatabase {
     await this.#run(prepare, deadline, { ...options, ownTransactions: true, isCustom: true });
   }
 
-  /** Keeps a connection for ends from the next answer of the server on, until it is closed. Made in the background. */
+  /**
+   * Keeps a connection for ends from the next answer of the server on, also one that it has none to give, until it is closed. Made
+   * in the background.
+   */
   keepConnection(): void {
     this.#keeps = true;
+  }
+
+  /** Whether it is there. */
+  get hasKeptConnection(): boolean {
+    return this.#kept.isHeld;
   }
 
   /**
@@ -201,22 +221,32 @@ export class AdminDatabase {
     try {
       return await this.#runOn(await this.#connect(), prepare, deadline, options);
     } catch (error) {
-      // The server has no connection to give. The one that is kept is for this.
-      if (!deadline.isVital || sqlStateOf((error as Error).cause) !== tooManyConnections) throw error;
-      const used = this.#runOnKept(prepare, deadline, options);
+      // The server has no connection to give, or no lock. The connection that is kept is for this.
+      const state = sqlStateOf((error as Error).cause);
+      if (state === tooManyConnections && this.#keeps) this.#kept.hold();
+      if (!deadline.isVital || (state !== tooManyConnections && state !== outOfMemory)) throw error;
+      const used = this.#runOnKept(prepare, deadline, options, state === outOfMemory);
       if (used === undefined) throw error;
       return used;
     }
   }
 
   /** Undefined while there is none. */
-  #runOnKept<Server>(prepare: Prepare<Server>, deadline: Deadline, options: StatementOptions) {
-    return this.#kept.use((client) => {
-      const release = (failed?: Error) => {
-        if (failed !== undefined) this.#kept.replace(client);
-      };
-      return this.#runOn({ client, release }, prepare, deadline, options);
-    });
+  #runOnKept<Server>(
+    prepare: Prepare<Server>,
+    deadline: Deadline,
+    options: StatementOptions,
+    withReserve = false,
+  ) {
+    return this.#kept.use(
+      (client) => {
+        const release = (failed?: Error) => {
+          if (failed !== undefined) this.#kept.replace(client);
+        };
+        return this.#runOn({ client, release }, prepare, deadline, options);
+      },
+      { withReserve },
+    );
   }
 
   async #runOn<Server>(
@@ -289,7 +319,13 @@ export class AdminDatabase {
     return server;
   }
 
+  /** Whether it has been let go. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.all([this.#kept.close(), this.#connections.end()]);
   }
 

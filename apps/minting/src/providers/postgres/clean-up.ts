@@ -63,11 +63,18 @@ function refuseLeftOfGroup({ group }: EndedRole, { version }: ServerFacts): stri
   if (group === undefined || version >= 160_000) return [];
   return [
     `DO $mayfly$ BEGIN
-       IF EXISTS (${ownedBy(pg.escapeLiteral(group))}) THEN
+       IF EXISTS (${ownedByGroup(group)}) THEN
          RAISE EXCEPTION 'the group owns something' USING ERRCODE = 'dependent_objects_still_exist';
        END IF;
      END $mayfly$`,
   ];
+}
+
+/** The same without a join, because this is part of every end. */
+function ownedByGroup(group: string): string {
+  return `SELECT FROM pg_catalog.pg_shdepend s
+           WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o'
+             AND s.refobjid = pg_catalog.to_regrole(${pg.escapeLiteral(pg.escapeIdentifier(group))})`;
 }
 
 function ownedBy(role: string): string {
@@ -166,6 +173,20 @@ async function takeOverFromGroup(
     `REASSIGN OWNED BY ${quotedGroup} TO ${role}`,
     ...(facts.superuser ? [] : [`REVOKE ${quotedGroup} FROM CURRENT_USER`]),
   ]);
+}
+
+/**
+ * Whether a group owns something in the end: default privileges, which can't be given to another. Such a group is replaced, so that
+ * the next lease is a member of one that has nothing of this one's.
+ */
+export async function isGroupSpoilt(
+  database: AdminDatabase,
+  group: string | undefined,
+  deadline: Deadline,
+): Promise<boolean> {
+  if (group === undefined || (await database.facts(deadline)).version >= 160_000) return false;
+  const owned = await database.run(`${ownedBy(pg.escapeLiteral(group))} LIMIT 1`, deadline);
+  return (owned.at(-1)?.length ?? 0) > 0;
 }
 
 /** Removes what there may be a great many of, some in each transaction, because each takes a lock. */

@@ -10,6 +10,9 @@ import { createHash } from 'node:crypto';
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
 import type { AdminDatabase, ServerFacts } from './admin-database.ts';
+import { adminLockWaitMs, optimistically } from './optimistic.ts';
+import { namesFor } from './role-names.ts';
+import { doBlock } from './sql-text.ts';
 
 /** Becoming one takes a look at each, acting as one takes a look at each of its leases: about the root of many leases. */
 const creators = 64;
@@ -24,30 +27,41 @@ export interface CreatorRoles {
   of(loginRole: string): string;
 }
 
-/** The creator roles that serve here; none where the privileged role does the work itself. */
-export function creatorRoles({ version, superuser, role }: ServerFacts): CreatorRoles | undefined {
+/**
+ * The creator roles that serve here; none where the privileged role does the work itself. `generation` counts from 1: where a
+ * database came from another server, those of an earlier one may be there and be nobody's to act as.
+ */
+export function creatorRoles(
+  { version, superuser, role }: ServerFacts,
+  generation = 1,
+): CreatorRoles | undefined {
   if (superuser || version < 160_000) return undefined;
   const owner = createHash('sha256').update(role).digest('hex').slice(0, 12);
+  const suffix = generation === 1 ? '' : `_${generation}`;
   return {
-    parent: `mayfly_creators_${owner}`,
+    parent: `mayfly_creators_${owner}${suffix}`,
     of: (loginRole) => {
       const [bucket = 0] = createHash('sha256').update(loginRole).digest();
-      return `${creatorPrefix}${owner}_${String(bucket % creators).padStart(2, '0')}`;
+      return `${creatorPrefix}${owner}_${String(bucket % creators).padStart(2, '0')}${suffix}`;
     },
   };
 }
 
-const made = new WeakMap<AdminDatabase, Promise<unknown>>();
+const made = new WeakMap<AdminDatabase, Promise<CreatorRoles | undefined>>();
 
-/** Makes those that are not there yet, and memberships that are missing, once per process and database. Throws ProviderRejected or ProviderUnavailable. */
+/**
+ * The creator roles that serve here. Makes those that are not there yet, and memberships that are missing, once per process and
+ * database. Throws ProviderRejected or ProviderUnavailable.
+ */
 export async function ensureCreatorRoles(
   database: AdminDatabase,
-  { parent }: CreatorRoles,
+  facts: ServerFacts,
   deadline: Deadline,
-) {
+): Promise<CreatorRoles | undefined> {
+  if (creatorRoles(facts) === undefined) return undefined;
   const known = made.get(database);
   if (known !== undefined) return known;
-  const making = database.run(makeScript(parent), deadline);
+  const making = optimistically(() => makeCreatorRoles(database, facts, deadline));
   made.set(database, making);
   making.catch(() => made.delete(database));
   return making;
@@ -58,11 +72,11 @@ export function forgetCreatorRoles(database: AdminDatabase): void {
   made.delete(database);
 }
 
-/** Lets the creator roles grant a group, as SQL. */
+/** Lets the creator roles grant a group, as a statement of PL/pgSQL; `group` is an expression for its name. */
 export function grantableByCreators(group: string, { parent }: CreatorRoles): string {
-  return `IF NOT EXISTS (SELECT FROM pg_auth_members
-       WHERE roleid = ${oidOf(pg.escapeLiteral(group))} AND member = ${oidOf(pg.escapeLiteral(parent))} AND admin_option) THEN
-     GRANT ${pg.escapeIdentifier(group)} TO ${pg.escapeIdentifier(parent)} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+  return `IF NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members
+       WHERE roleid = ${oidOf(group)} AND member = ${oidOf(pg.escapeLiteral(parent))} AND admin_option) THEN
+     EXECUTE pg_catalog.format('GRANT %I TO %I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', ${group}, ${pg.escapeLiteral(parent)});
    END IF;`;
 }
 
@@ -77,10 +91,8 @@ export function actAsCreatorOf(
 ): string[] {
   if (creatorRoles(facts) === undefined) return [];
   return [
-    `SELECT set_config('role', coalesce((
-       SELECT c.rolname FROM pg_roles l JOIN pg_auth_members m ON m.roleid = l.oid JOIN pg_roles c ON c.oid = m.member
-        WHERE l.rolname = ${pg.escapeLiteral(loginRole)} AND m.admin_option AND starts_with(c.rolname, '${creatorPrefix}')
-        LIMIT 1), current_setting('role')), ${until === 'transaction'})`,
+    `SELECT pg_catalog.set_config('role', coalesce(${creatorOf(pg.escapeLiteral(loginRole))},
+       pg_catalog.current_setting('role')), ${until === 'transaction'})`,
   ];
 }
 
@@ -94,37 +106,67 @@ export function grantMembership(
   return [`GRANT ${quotedRole} TO ${who}${version >= 160_000 ? ' WITH INHERIT TRUE' : ''}`];
 }
 
-/** Two databases of one server may do so at once: the lock is the database's, the roles are the server's. */
-function makeScript(parent: string): string {
-  const prefix = parent.replace('mayfly_creators_', creatorPrefix);
-  const parentName = pg.escapeIdentifier(parent);
-  return `DO $mayfly$ DECLARE name text; BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(${pg.escapeLiteral(parent)}, 0));
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ${pg.escapeLiteral(parent)}) THEN
-      BEGIN
-        CREATE ROLE ${parentName} NOLOGIN;
-      EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-      END;
-    END IF;
-    FOR number IN 0..${creators - 1} LOOP
-      name := ${pg.escapeLiteral(`${prefix}_`)} || lpad(number::text, 2, '0');
-      IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
-        BEGIN
-          EXECUTE format('CREATE ROLE %I NOLOGIN CREATEROLE', name);
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-        END;
+/** The name of the creator role that made a login role, as an SQL expression; null where it has none. `role` is one for its name. */
+export function creatorOf(role: string): string {
+  return `(SELECT c.rolname::text FROM pg_catalog.pg_roles l
+       JOIN pg_catalog.pg_auth_members m ON m.roleid = l.oid JOIN pg_catalog.pg_roles c ON c.oid = m.member
+      WHERE l.rolname = ${role} AND m.admin_option AND pg_catalog.starts_with(c.rolname::text, '${creatorPrefix}') LIMIT 1)`;
+}
+
+/** Two databases of one server, or two processes, may do so at once: what one of them meets of the other's it tries again. */
+async function makeCreatorRoles(
+  database: AdminDatabase,
+  facts: ServerFacts,
+  deadline: Deadline,
+): Promise<CreatorRoles | undefined> {
+  const text = `${doBlock(makeScript(facts))};
+    SELECT pg_catalog.current_setting('mayfly.generation')::int AS generation`;
+  const rows = await database.run(text, deadline);
+  return creatorRoles(facts, Number(rows.at(-1)?.[0]?.['generation']));
+}
+
+/** A generation serves if all of its roles that are there are ours to grant; what is not there yet is made. */
+function makeScript(facts: ServerFacts): string {
+  const generations = namesFor('').map((suffix, index) => {
+    const parent = pg.escapeLiteral(creatorRoles(facts, index + 1)?.parent ?? '');
+    return `(${index + 1}, ${parent}, ${pg.escapeLiteral(suffix)})`;
+  });
+  const prefix = pg.escapeLiteral(
+    creatorRoles(facts)?.parent.replace('mayfly_creators_', creatorPrefix) ?? '',
+  );
+  return `DECLARE
+    generation int;
+    parent text;
+    suffix text;
+    names text[];
+    name text;
+  BEGIN
+    -- Only who may make roles can hold what is waited for here.
+    SET LOCAL lock_timeout = ${adminLockWaitMs};
+    FOR generation, parent, suffix IN SELECT * FROM (VALUES ${generations.join(', ')}) AS v ORDER BY 1 LOOP
+      names := ARRAY(SELECT ${prefix} || '_' || pg_catalog.lpad(n::text, 2, '0') || suffix
+                       FROM pg_catalog.generate_series(0, ${creators - 1}) AS n);
+      EXIT WHEN NOT EXISTS (
+        SELECT FROM pg_catalog.pg_roles r
+         WHERE r.rolname = ANY (names || parent) AND NOT pg_catalog.pg_has_role(r.oid, 'USAGE WITH ADMIN OPTION'));
+    END LOOP;
+    FOREACH name IN ARRAY parent || names LOOP
+      CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name);
+      EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN ' || CASE name WHEN parent THEN '' ELSE 'CREATEROLE' END, name);
+    END LOOP;
+    FOREACH name IN ARRAY names LOOP
+      IF NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members WHERE roleid = ${oidOf('parent')} AND member = ${oidOf('name')}) THEN
+        EXECUTE pg_catalog.format('GRANT %I TO %I WITH INHERIT TRUE, SET FALSE', parent, name);
       END IF;
-      IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = ${oidOf(pg.escapeLiteral(parent))} AND member = ${oidOf('name')}) THEN
-        EXECUTE format('GRANT ${parentName.replaceAll("'", "''")} TO %I WITH INHERIT TRUE, SET FALSE', name);
-      END IF;
-      IF NOT EXISTS (SELECT FROM pg_auth_members
+      IF NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members
            WHERE roleid = ${oidOf('name')} AND member = ${oidOf('current_user')} AND set_option) THEN
-        EXECUTE format('GRANT %I TO CURRENT_USER WITH INHERIT FALSE, SET TRUE', name);
+        EXECUTE pg_catalog.format('GRANT %I TO CURRENT_USER WITH INHERIT FALSE, SET TRUE', name);
       END IF;
     END LOOP;
-  END $mayfly$`;
+    PERFORM pg_catalog.set_config('mayfly.generation', generation::text, true);
+  END`;
 }
 
 function oidOf(name: string): string {
-  return `(SELECT oid FROM pg_roles WHERE rolname = ${name})`;
+  return `(SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ${name})`;
 }

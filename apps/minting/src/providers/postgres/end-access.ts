@@ -8,7 +8,7 @@
  * - A prepared transaction keeps its locks without a session. It is rolled back.
  * - A session that has logged in is not in `pg_stat_activity` before it has started up, which its holder can put off for half an
  *   hour (`post_auth_delay`). So what is still starting up is looked for among the locks, where it shows already.
- * - Up to PostgreSQL 15 a role may grant itself to others, and the right to end its sessions comes by such a grant: a transaction
+ * - Up to PostgreSQL 14 a role may grant itself to others, and the right to end its sessions comes by such a grant: a transaction
  *   of the lease that makes the same grant would hold ours up. So ours is then made to a role that the lease cannot know of.
  */
 import { randomBytes } from 'node:crypto';
@@ -28,6 +28,9 @@ export const statementTimeoutMs = 2_000;
 
 /** How long one statement looks for sessions before it gives the others of the end their turn. Milliseconds. */
 const sessionsTimeoutMs = 500;
+
+/** How long what is starting up and may not be cut is looked at again. A stranger can have every end wait for so long. Milliseconds. */
+const unsureForMs = 40;
 
 /** Between two tries, in milliseconds. */
 const pauseMs = 10;
@@ -58,13 +61,14 @@ export function lockOut({ name, hasStandbys }: EndedRole, facts: ServerFacts): s
     ...actAsCreatorOf(name, facts, 'session'),
     `ALTER ROLE ${role} NOLOGIN`,
     ...grantMembership('CURRENT_USER', role, facts),
-    ...(facts.version < 160_000 ? [leaveGroups(name)] : []),
+    // On a standby that shows the one, the other is done.
+    ...(hasStandbys && facts.version < 160_000 ? [leaveGroups(name)] : []),
     'COMMIT',
   ];
 }
 
 /**
- * Up to PostgreSQL 15 a lease may have made another lease a member of itself, whose sessions may be acting as it: without its own
+ * Up to PostgreSQL 14 a lease may have made another lease a member of itself, whose sessions may be acting as it: without its own
  * memberships it has nothing to act with.
  */
 function leaveGroups(name: string): string {
@@ -79,54 +83,72 @@ function leaveGroups(name: string): string {
 
 /**
  * Cuts the sessions of a role until none is left, as one statement that raises `sessionsLeft` when some do not go, or when the role
- * has prepared transactions. What is starting up is read before what has started: nothing passes from one to the other unseen. It
- * is cut in the name of the role itself, which may cut nobody else's. `knownAs` is for servers that may have the role no more, or not
- * yet.
+ * has prepared transactions; `undefined_object` when there is no such role, unless it is `knownAs` something else: then the server may
+ * have it no more, or not yet.
+ *
+ * What is still starting up is cut in the name of the role itself, which may cut nobody else's. To a superuser PostgreSQL 18 lists
+ * it as a client without a user. Elsewhere it is in no list, or looks like the server's own processes; but it is in a
+ * transaction, which is locked by its process. Those locks are read before the sessions are, so that nothing passes from one to
+ * the other unseen. One that may not be cut is somebody else's, or has not
+ * come to whose it is: for a few milliseconds, that may be between the look at whether the role may log in and the note that it
+ * is the role's. So those are looked at again for a moment (where it shows that they wait for their client's password, they are
+ * not: what comes after that finds that the role may not log in).
+ *
+ * It is part of every end, and planning a query costs more than running it here: hence functions in place of the views over them.
  */
-export function cutSessions({ name, group }: EndedRole, { oid, isDropped = false }: KnownAs = {}): string {
+export function cutSessions(
+  { name, group }: EndedRole,
+  { version, superuser }: ServerFacts,
+  knownAs?: KnownAs,
+): string {
   const role = pg.escapeLiteral(name);
-  const owners = ownersOf({ name, group }).map((owner) => pg.escapeLiteral(owner));
+  const here = `pg_catalog.to_regrole(${role})`;
+  const isListed = version >= 180_000 && superuser;
+  const looked = isListed
+    ? `(WHERE a.usesysid IS NULL AND a.backend_type = 'client backend' AND a.wait_event_type IS DISTINCT FROM 'Client')`
+    : `(WHERE ${version < 180_000} OR a.usesysid IS NOT NULL OR a.datid IS NOT NULL)`;
   return `DO $mayfly$ DECLARE
-      lease oid := (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ${role});
-      is_here boolean := lease IS NOT NULL;
+      lease oid := ${knownAs === undefined ? `${role}::pg_catalog.regrole` : `coalesce(${here}, ${Number(knownAs.oid ?? 0)}::pg_catalog.oid)`};
       acting text := pg_catalog.current_setting('role');
-      until timestamptz := pg_catalog.clock_timestamp() + interval '${sessionsTimeoutMs} milliseconds';
+      begun timestamptz := pg_catalog.clock_timestamp();
+      is_unsure bool;
+      in_transactions int[];
+      listed int[];
       starting int[];
       one int;
       left_over int;
     BEGIN
-      ${oid === undefined ? '' : `lease := coalesce(lease, ${Number(oid)}::oid);`}
       LOOP
-        starting := ARRAY(
-          SELECT l.pid FROM pg_catalog.pg_locks l
-           WHERE l.locktype = 'virtualxid' AND l.pid IS NOT NULL AND l.pid <> pg_catalog.pg_backend_pid());
-        PERFORM pg_catalog.pg_stat_clear_snapshot();
-        SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) INTO left_over
-          FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = lease${isDropped ? ` OR ${ofDroppedRoles}` : ''};
-        starting := ARRAY(
-          SELECT s FROM pg_catalog.unnest(starting) AS s
-           WHERE NOT EXISTS (
-             SELECT FROM pg_catalog.pg_stat_activity a
-              WHERE a.pid = s AND (a.usesysid IS NOT NULL OR a.backend_type <> 'client backend')));
-        IF pg_catalog.cardinality(starting) > 0 AND is_here THEN
+        ${isListed ? '' : inTransactions}
+        SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) FILTER (WHERE a.usesysid = lease${knownAs?.isDropped === true ? ` OR ${ofDroppedRoles}` : ''}),
+            pg_catalog.array_agg(a.pid) FILTER ${looked}
+          INTO left_over, listed FROM pg_catalog.pg_stat_get_activity(NULL) AS a;
+        ${isListed ? 'starting := listed;' : notListed}
+        is_unsure := false;
+        IF starting IS NOT NULL${knownAs === undefined ? '' : ` AND ${here} IS NOT NULL`} THEN
           PERFORM pg_catalog.set_config('role', ${role}, true);
           FOREACH one IN ARRAY starting LOOP
             BEGIN
               IF pg_catalog.pg_terminate_backend(one) THEN left_over := left_over + 1; END IF;
-            EXCEPTION WHEN insufficient_privilege THEN NULL;
+            EXCEPTION WHEN insufficient_privilege THEN is_unsure := true;
             END;
           END LOOP;
           PERFORM pg_catalog.set_config('role', acting, true);
-        ${isDropped ? countStarting : ''}
+        ${knownAs?.isDropped === true && superuser ? countStarting : ''}
         END IF;
-        EXIT WHEN left_over = 0;
-        IF pg_catalog.clock_timestamp() > until THEN
+        EXIT WHEN left_over = 0
+          AND (NOT is_unsure OR pg_catalog.clock_timestamp() > begun + interval '${unsureForMs} milliseconds');
+        IF pg_catalog.clock_timestamp() > begun + interval '${sessionsTimeoutMs} milliseconds' THEN
           RAISE EXCEPTION 'sessions are left' USING ERRCODE = '${sessionsLeft}';
         END IF;
         PERFORM pg_catalog.pg_sleep(0.005);
+        PERFORM pg_catalog.pg_stat_clear_snapshot();
       END LOOP;
-      IF EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts p WHERE p.owner IN (${owners.join(', ')})) THEN
-        RAISE EXCEPTION 'prepared transactions are left' USING ERRCODE = '${sessionsLeft}';
+      IF pg_catalog.current_setting('max_prepared_transactions') <> '0' THEN
+        IF EXISTS (SELECT FROM pg_catalog.pg_prepared_xact() AS p
+                    WHERE p.ownerid = lease${group === undefined ? '' : ` OR p.ownerid = pg_catalog.to_regrole(${pg.escapeLiteral(pg.escapeIdentifier(group))})`}) THEN
+          RAISE EXCEPTION 'prepared transactions are left' USING ERRCODE = '${sessionsLeft}';
+        END IF;
       END IF;
     END $mayfly$`;
 }
@@ -136,7 +158,7 @@ export interface KnownAs {
   /** The same at all physical standbys. */
   readonly oid?: string | undefined;
   /** Nobody knows its number any more: whatever session is of a role that does not exist may be one of it. */
-  readonly isDropped?: boolean;
+  readonly isDropped: boolean;
 }
 
 const ofDroppedRoles = `(a.usesysid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid))`;
@@ -145,13 +167,27 @@ const ofDroppedRoles = `(a.usesysid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_c
  * Of a role that does not exist nobody can cut what is still starting up, so that is waited for: it shows itself or goes. Only a
  * superuser can tell it from the server's own processes.
  */
-const countStarting = `ELSIF pg_catalog.cardinality(starting) > 0
-            AND (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER) THEN
+const countStarting = `ELSIF starting IS NOT NULL THEN
           left_over := left_over + pg_catalog.cardinality(starting);`;
 
-/** What ends access where nobody resists: one text for one round trip. */
+/** Processes that are in a transaction, as every one is that starts up. */
+const inTransactions = `in_transactions := ARRAY(
+          SELECT l.pid FROM pg_catalog.pg_lock_status() AS l
+           WHERE l.locktype = 'virtualxid' AND l.pid IS NOT NULL AND l.pid <> pg_catalog.pg_backend_pid());
+        PERFORM pg_catalog.pg_stat_clear_snapshot();`;
+
+/** Those of them that are in no list. One by one, because an expression takes no planning. */
+const notListed = `starting := NULL;
+        FOREACH one IN ARRAY in_transactions LOOP
+          IF one <> ALL (listed) THEN starting := pg_catalog.array_append(starting, one); END IF;
+        END LOOP;`;
+
+/**
+ * What ends access where nobody resists: one text for one round trip. The clean-up follows in the same, and takes the role's own
+ * memberships along.
+ */
 export function endAccessScript(role: EndedRole, facts: ServerFacts): string[] {
-  return [...lockOut(role, facts), cutSessions(role)];
+  return [...lockOut(role, facts), cutSessions(role, facts)];
 }
 
 /**
@@ -173,7 +209,8 @@ export async function endAccessStepByStep(
       const steps = [
         () => way.prepare(),
         () => way.run(lockOut(role, facts)),
-        () => way.run([cutSessions(role)]),
+        () => way.run(facts.version < 160_000 ? [leaveGroups(role.name)] : []),
+        () => way.run([cutSessions(role, facts)]),
         () => way.rollBackPrepared(openOther),
       ];
       const failures: unknown[] = [];
@@ -234,6 +271,7 @@ class WayIn {
 
   /** Runs statements of `lockOut` or `cutSessions`. With a way in of its own they need no other grant. */
   async run(statements: readonly string[]): Promise<void> {
+    if (statements.length === 0) return;
     const own = this.#isMade ? statements.filter((statement) => !statement.startsWith('GRANT ')) : statements;
     const asCreator = actAsCreatorOf(this.role.name, this.facts, 'session');
     const needsCreator = asCreator.length > 0 && !own.includes(asCreator[0] ?? '');
@@ -266,9 +304,13 @@ class WayIn {
 function throughOneOff(oneOff: string, { name, group }: EndedRole): string[] {
   return [
     `CREATE ROLE ${oneOff} NOLOGIN`,
-    ...[name, group].flatMap((of) =>
-      of === undefined ? [] : [`GRANT ${pg.escapeIdentifier(of)} TO ${oneOff}`],
-    ),
+    `GRANT ${pg.escapeIdentifier(name)} TO ${oneOff}`,
+    // The group may have been retired meanwhile, and so have another name or none.
+    ...(group === undefined
+      ? []
+      : [
+          `DO $mayfly$ BEGIN GRANT ${pg.escapeIdentifier(group)} TO ${oneOff}; EXCEPTION WHEN undefined_object THEN NULL; END $mayfly$`,
+        ]),
     `GRANT ${oneOff} TO CURRENT_USER`,
   ];
 }

@@ -11,6 +11,7 @@ import { cleanUpFailed, cleanUpStepByStep, shortCleanUp } from './clean-up.ts';
 import { endAccessScript, endAccessStepByStep, type EndedRole } from './end-access.ts';
 import { endOnStandbys, type Standby } from './end-on-standbys.ts';
 import { isGone } from './login-role.ts';
+import { findMissingGrant } from './missing-grant.ts';
 import type { ServerIdentity } from './server-identity.ts';
 import { insufficientPrivilege, isOfTheLease, sqlStateOf, undefinedObject } from './upstream-error.ts';
 
@@ -61,7 +62,7 @@ export async function endLoginRole(
     if (!isEnded) await endAccessStepByStep(database, role, openOther, deadline);
   } catch (error) {
     if (await hasGone(error, database, role, deadline)) return goneFromPrimary();
-    throw asEvidenceOfNothing(error);
+    throw await withMissingGrant(asEvidenceOfNothing(error), database, role, deadline);
   }
   await endOnStandbys(standbys, database, role, deadline);
   try {
@@ -87,7 +88,9 @@ export async function cleanUpLoginRole(
     await cleanUpStepByStep(database, role, role.revocationStatements, openOther, deadline);
   } catch (error) {
     if (await hasGone(error, database, role, deadline)) return;
-    if (!isAnswer(error) || sqlStateOf(causeOf(error)) === insufficientPrivilege) throw error;
+    if (sqlStateOf(causeOf(error)) === insufficientPrivilege)
+      throw await withMissingGrant(error, database, role, deadline);
+    if (!isAnswer(error)) throw error;
     throw cleanUpFailed(causeOf(error));
   }
 }
@@ -110,6 +113,23 @@ function isAnswer(error: unknown): boolean {
 function asEvidenceOfNothing(error: unknown): unknown {
   if (!isOfTheLease(error)) return error;
   return new ProviderRejected('the access of the lease could not be ended yet', { cause: causeOf(error) });
+}
+
+/** Says which right is missing, where that is why; the error as it is otherwise. */
+async function withMissingGrant(
+  error: unknown,
+  database: AdminDatabase,
+  { name }: EndingRole,
+  deadline: Deadline,
+): Promise<unknown> {
+  if (sqlStateOf(causeOf(error)) !== insufficientPrivilege) return error;
+  // The rights of the privileged role may be others by now than when they were asked for.
+  database.forgetFacts();
+  const missing = await database
+    .facts(deadline)
+    .then((facts) => findMissingGrant(database, name, facts, deadline))
+    .catch(() => undefined);
+  return missing === undefined ? error : new ProviderRejected(missing.sentence, { cause: causeOf(error) });
 }
 
 function causeOf(error: unknown): unknown {

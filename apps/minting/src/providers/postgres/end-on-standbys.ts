@@ -151,9 +151,9 @@ class EndOnStandby {
   /** What the standby has replayed is read before the role, and that before sessions are cut: nobody slips in between. */
   #lookAndCut(facts: ServerFacts): string[] {
     const { role, ended } = this;
-    const known = { oid: ended.oid, isDropped: ended.oid === undefined };
+    const knownAs = { oid: ended.oid, isDropped: ended.oid === undefined };
     const asCreator = actAsCreatorOf(role.name, facts, 'transaction');
-    return [...this.#look(), ...asCreator, cutSessions(role, known)];
+    return [...this.#look(), ...asCreator, cutSessions(role, facts, knownAs)];
   }
 
   #look(): string[] {

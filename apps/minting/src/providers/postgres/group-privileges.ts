@@ -1,94 +1,90 @@
 /**
- * What a group role still lacks of its scope, as GRANT statements. Only what is missing is granted, because every GRANT
- * writes the catalogs even when it changes nothing; new tables are found the same way. Of all tables in a schema, those
- * that the privileged role may not grant are left out: one foreign table would otherwise stop every mint. Tables that
- * are named must be grantable.
+ * What a group role lacks of its scope, as SQL. Only what is missing is granted, because every GRANT writes the catalogs even when
+ * it changes nothing; new tables are found the same way. Each object tells apart what the privileged role may pass on (`missing`)
+ * and what it may not (`lacking`): a GRANT without grant option is only a warning to PostgreSQL (01007), and grants nothing.
  */
 import type { PostgresScope } from '@mayfly/domain';
-import type { Deadline } from '../deadline.ts';
-import { ProviderRejected } from '../provider-error.ts';
-import type { AdminDatabase } from './admin-database.ts';
+import { textArray } from './sql-text.ts';
 
-/** `$1` group, `$2` schemas, `$3` and `$4` schemas and names of tables (or NULL: all), `$5` privileges, `$6` sequences too. */
-const missingPrivileges = `
-WITH schemas AS (
-  SELECT oid, nspname FROM pg_namespace WHERE nspname = ANY ($2::text[])
-), relations AS (
-  SELECT c.oid, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS name
-    FROM pg_class c JOIN schemas n ON n.oid = c.relnamespace
-   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-     AND ($3::text[] IS NULL
-          OR (n.nspname, c.relname) IN (SELECT s, t FROM unnest($3::text[], $4::text[]) AS named (s, t)))
-), sequences AS (
-  SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name
-    FROM pg_class c JOIN schemas n ON n.oid = c.relnamespace
-   WHERE $6::bool AND c.relkind = 'S'
-     AND ($3::text[] IS NULL
-          OR EXISTS (SELECT FROM pg_depend d JOIN relations r ON r.oid = d.refobjid
-                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                        AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'a'))
-)
-SELECT 'schema' AS kind, nspname AS name,
-       CASE WHEN NOT has_schema_privilege($1::name, oid, 'USAGE')
-            THEN format('GRANT USAGE ON SCHEMA %I TO %I', nspname, $1::name) END AS statement
-  FROM schemas
-UNION ALL
-SELECT 'database', current_database(),
-       CASE WHEN NOT has_database_privilege($1::name, current_database(), 'CONNECT')
-            THEN format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), $1::name) END
-UNION ALL
-SELECT 'table', nspname || '.' || relname,
-       (SELECT 'GRANT ' || string_agg(p, ', ') || format(' ON TABLE %s TO %I', relations.name, $1::name)
-          FROM unnest($5::text[]) AS p
-         WHERE NOT has_table_privilege($1::name, relations.oid, p)
-           AND ($3::text[] IS NOT NULL OR has_table_privilege(relations.oid, p || ' WITH GRANT OPTION')))
-  FROM relations
-UNION ALL
-SELECT 'sequence', name,
-       (SELECT 'GRANT ' || string_agg(p, ', ') || format(' ON SEQUENCE %s TO %I', sequences.name, $1::name)
-          FROM unnest(ARRAY['USAGE', 'SELECT']) AS p
-         WHERE NOT has_sequence_privilege($1::name, sequences.oid, p)
-           AND has_sequence_privilege(sequences.oid, p || ' WITH GRANT OPTION'))
-  FROM sequences`;
+/** Of what is looked at: each schema, the database, each table (views and foreign tables too), each sequence. */
+export type ObjectKind = 'schema' | 'database' | 'table' | 'sequence';
 
-interface Found {
-  readonly kind: 'schema' | 'database' | 'table' | 'sequence';
-  readonly name: string;
-  readonly statement: string | null;
+/** One object of a scope that the group may not use in full. */
+export interface LackingObject {
+  readonly kind: ObjectKind;
+  readonly oid: number;
+  /** As it stands in a GRANT: `TABLE shop.orders`. */
+  readonly object: string;
+  /** Privileges that the privileged role may pass on; null for none. */
+  readonly missing: readonly string[] | null;
+  /** Privileges that it may not pass on; null for none. */
+  readonly lacking: readonly string[] | null;
 }
 
-/** Throws ProviderRejected when a schema or a named table does not exist. */
-export async function missingGrants(
-  database: AdminDatabase,
-  group: string,
-  scope: PostgresScope,
-  deadline: Deadline,
-): Promise<string[]> {
-  if (scope.schemas.some((schema) => schema.startsWith('pg_'))) {
-    // As a superuser's grant, `pg_catalog` would hold every role's verifier.
-    throw new ProviderRejected("PostgreSQL's own schemas cannot be in a scope");
-  }
-  const tables = scope.tables?.map(splitTable);
-  const sequences = scope.privileges.some((privilege) => privilege === 'INSERT' || privilege === 'UPDATE');
-  const [rows = []] = await database.run(missingPrivileges, deadline, {
-    values: [
-      group,
-      scope.schemas,
-      tables?.map(([schema]) => schema) ?? null,
-      tables?.map(([, table]) => table) ?? null,
-      scope.privileges,
-      sequences,
-    ],
-  });
-  const found = rows as unknown as readonly Found[];
-  const count = (kind: Found['kind']) => found.filter((item) => item.kind === kind).length;
-  if (count('schema') < scope.schemas.length) {
-    throw new ProviderRejected('a schema of the scope does not exist');
-  }
-  if (scope.tables !== undefined && count('table') < scope.tables.length) {
-    throw new ProviderRejected('a table of the scope does not exist');
-  }
-  return found.flatMap(({ statement }) => statement ?? []);
+/** A scope without its schemas, or without one of the tables that it names, is no scope: its schemas, database and named tables. */
+export function requiredKinds({ tables }: PostgresScope): readonly ObjectKind[] {
+  return tables === undefined ? ['schema', 'database'] : ['schema', 'database', 'table'];
+}
+
+/**
+ * A SELECT of one row: the objects that lack something, as a JSON array of `LackingObject` in the order in which they are granted
+ * (always the same, so that two that grant at once don't wait for each other in a circle, and with what all want last, so that it is
+ * held briefly); the number of schemas; of tables; of
+ * those tables of which the group has any privilege of the scope. `group` is an SQL expression of type oid.
+ */
+export function selectLacking(group: string, { privileges, schemas, tables }: PostgresScope): string {
+  const named = tables?.map(splitTable);
+  const isNamed =
+    named === undefined
+      ? ''
+      : `AND (n.nspname, c.relname) IN (SELECT s, t FROM ROWS FROM (
+           pg_catalog.unnest(${textArray(named.map(([schema]) => schema))}),
+           pg_catalog.unnest(${textArray(named.map(([, table]) => table))})) AS named (s, t))`;
+  const wantsSequences = privileges.some((privilege) => privilege === 'INSERT' || privilege === 'UPDATE');
+  const belongs =
+    named === undefined
+      ? ''
+      : `AND EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN relations r ON r.oid = d.refobjid
+           WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+             AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'a')`;
+  const state = (check: string, oid: string) =>
+    `CASE WHEN pg_catalog.${check}(${group}, ${oid}, p) IS NOT FALSE THEN 'has'
+          WHEN pg_catalog.${check}(${oid}, p || ' WITH GRANT OPTION') THEN 'missing' ELSE 'lacking' END`;
+  return `WITH schemas AS (
+      SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY (${textArray(schemas)})
+    ), relations AS (
+      SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c JOIN schemas n ON n.oid = c.relnamespace
+       WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') ${isNamed}
+    ), sequences AS (
+      SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c JOIN schemas n ON n.oid = c.relnamespace
+       WHERE ${wantsSequences} AND c.relkind = 'S' ${belongs}
+    ), privileges AS (
+      SELECT 3 AS step, 'schema' AS kind, oid, pg_catalog.format('SCHEMA %I', nspname) AS object, p AS privilege,
+             ${state('has_schema_privilege', 'oid')} AS state
+        FROM schemas, pg_catalog.unnest(ARRAY['USAGE']) AS p
+      UNION ALL
+      SELECT 4, 'database', oid, pg_catalog.format('DATABASE %I', datname), p, ${state('has_database_privilege', 'oid')}
+        FROM pg_catalog.pg_database, pg_catalog.unnest(ARRAY['CONNECT']) AS p
+       WHERE datname = pg_catalog.current_database()
+      UNION ALL
+      SELECT 1, 'table', oid, pg_catalog.format('TABLE %I.%I', nspname, relname), p, ${state('has_table_privilege', 'oid')}
+        FROM relations, pg_catalog.unnest(${textArray(privileges)}) AS p
+      UNION ALL
+      SELECT 2, 'sequence', oid, pg_catalog.format('SEQUENCE %I.%I', nspname, relname), p, ${state('has_sequence_privilege', 'oid')}
+        FROM sequences, pg_catalog.unnest(ARRAY['USAGE', 'SELECT']) AS p
+    ), objects AS (
+      SELECT step, kind, oid, object, pg_catalog.bool_or(state = 'has') AS is_usable,
+             pg_catalog.array_agg(privilege) FILTER (WHERE state = 'missing') AS missing,
+             pg_catalog.array_agg(privilege) FILTER (WHERE state = 'lacking') AS lacking
+        FROM privileges GROUP BY step, kind, oid, object
+    )
+    SELECT coalesce(pg_catalog.jsonb_agg(
+             pg_catalog.jsonb_build_object('kind', kind, 'oid', oid::bigint, 'object', object, 'missing', missing, 'lacking', lacking)
+             ORDER BY step, oid) FILTER (WHERE missing IS NOT NULL OR lacking IS NOT NULL), '[]'),
+           pg_catalog.count(*) FILTER (WHERE kind = 'schema'),
+           pg_catalog.count(*) FILTER (WHERE kind = 'table'),
+           pg_catalog.count(*) FILTER (WHERE kind = 'table' AND is_usable)
+      FROM objects`;
 }
 
 /** The first dot separates. */

@@ -1,14 +1,28 @@
 /**
  * One connection that is held as long as leases live at a server, for their ends alone: the holders of leases may take every other
  * connection that the server has, and an end that cannot log in cannot end them. It is made again whenever it is lost.
+ *
+ * Where the server has none to give, it is tried for without a break, because others wait for the next one too. Once it is had,
+ * whoever reconnects in a loop cannot take it away.
+ *
+ * It also holds a few locks that it lets go when the server has none left to give. Any login may take all that a server has room for
+ * (by `pg_advisory_lock`), and from then on no statement that needs another one succeeds, those that would end that login
+ * among them.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { ProviderRejected } from '../provider-error.ts';
 import type { AdminConnections } from './connecting/admin-connections.ts';
+import { sqlStateOf, tooManyConnections } from './upstream-error.ts';
 
-/** Between two attempts to make it, in milliseconds: short at first, because a place that becomes free is soon taken. */
+/** Between two attempts to make it, in milliseconds. It stays at the first while the server is there and full. */
 const firstPauseMs = 100;
 const longestPauseMs = 2_000;
+
+/** More than the end of a lease takes; a server has room for 6,400 by default. By chance, so that nobody else has them. */
+const takeReserve = `SELECT pg_catalog.pg_try_advisory_lock(
+    (pg_catalog.random() * 9000000000000000000)::pg_catalog.int8) FROM pg_catalog.generate_series(1, 64)`;
+const freeReserve = 'SELECT pg_catalog.pg_advisory_unlock_all()';
 
 export class KeptConnection {
   #client: pg.PoolClient | undefined;
@@ -31,16 +45,22 @@ export class KeptConnection {
   }
 
   /**
-   * Runs `work` with the connection, after whoever has it now; undefined when there is none. `work` says whether the session is fit
-   * to be used again.
+   * Runs `work` with the connection, after whoever has it now; undefined when there is none. With the reserve, the locks that are held
+   * back are free when it begins.
    */
-  use<T>(work: (client: pg.ClientBase) => Promise<T>): Promise<T> | undefined {
+  use<T>(work: (client: pg.ClientBase) => Promise<T>, { withReserve = false } = {}): Promise<T> | undefined {
     if (this.#client === undefined) return undefined;
-    const mine = this.#turn.then(() => {
-      if (this.#client === undefined) throw new Error('the connection kept for ends was lost');
-      return work(this.#client);
+    const mine = this.#turn.then(async () => {
+      const client = this.#client;
+      if (client === undefined) throw new Error('the connection kept for ends was lost');
+      if (withReserve) await client.query(freeReserve);
+      return work(client);
     });
-    this.#turn = mine.catch(() => undefined);
+    this.#turn = mine
+      .catch(() => undefined)
+      // As far as there are locks again. What was run may have let them go, too.
+      .then(() => this.#client?.query(takeReserve))
+      .catch(() => undefined);
     return mine;
   }
 
@@ -67,8 +87,12 @@ export class KeptConnection {
         client.on('error', ignore);
         // The server, or somebody at it, has ended it.
         client.once('end', () => this.#lose(client));
+        await client.query(takeReserve).catch(() => undefined);
         return;
-      } catch {
+      } catch (error) {
+        // The server does not let it in. Whoever is let in next asks for it again.
+        if (error instanceof ProviderRejected) return;
+        if (sqlStateOf((error as Error).cause) === tooManyConnections) pauseMs = firstPauseMs;
         await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
       }
     }

@@ -14,7 +14,7 @@ describe('custom statements', () => {
     const statements = ['CREATE ROLE "mayfly_x" LOGIN', 'COMMIT', 'GRANT nothing TO "mayfly_x"'];
     const failure: unknown = await runCreationStatements(
       database,
-      { name: 'mayfly_x', group: undefined },
+      'mayfly_x',
       statements,
       deadlineIn(1_000),
     ).catch((error: unknown) => error);
@@ -29,7 +29,7 @@ describe('custom statements', () => {
     } as unknown as AdminDatabase;
     const failure: unknown = await runCreationStatements(
       database,
-      { name: 'mayfly_x', group: undefined },
+      'mayfly_x',
       ['CREATE ROLE "mayfly_x" LOGIN', 'COMMIT'],
       deadlineIn(1_000),
     ).catch((error: unknown) => error);

@@ -6,8 +6,8 @@ import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
 import { asProviderFailure, mayHaveTakenEffect } from '../provider-error.ts';
 import type { AdminDatabase, ReachedServer, ServerFacts } from './admin-database.ts';
-import { creatorRoles, grantMembership } from './creator-roles.ts';
-import { groupLockKey, loginRolePattern } from './role-names.ts';
+import { ensureCreatorRoles, grantMembership } from './creator-roles.ts';
+import { loginRolePattern } from './role-names.ts';
 import { arrivedLate, refuseAfter, serverInstant } from './server-clock.ts';
 import {
   askIdentityAnd,
@@ -48,8 +48,7 @@ function mintMark(name: string): string {
 }
 
 /**
- * The mint's own deadline, as a statement of PL/pgSQL. It goes right before what makes the role, after the wait for the lock: what
- * arrives later, or has waited for longer, makes nothing.
+ * The mint's own deadline, as a statement of PL/pgSQL. It goes right before what makes the role: what arrives later makes nothing.
  */
 function refuseAfterDeadline({ clock }: ReachedServer, deadline: Deadline): string {
   return refuseAfter(serverInstant(clock, deadline.remainingMs(), performance.now()));
@@ -62,12 +61,12 @@ function expiration(ttlSeconds: number): string {
 
 /** An instant of the server's clock, as SQL. */
 export function fromNow(ttlSeconds: number): string {
-  return `(now() + make_interval(secs => ${Math.floor(ttlSeconds)}))`;
+  return `(pg_catalog.now() + pg_catalog.make_interval(secs => ${Math.floor(ttlSeconds)}))`;
 }
 
 /** RFC 3339 with microseconds, as SQL. */
 export function inUtc(instant: string): string {
-  return `to_char(${instant} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+  return `pg_catalog.to_char(${instant} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 }
 
 /** Reads the server's clock for custom statements. */
@@ -94,15 +93,14 @@ export async function createLoginRole(
   const group = pg.escapeIdentifier(role.group);
   const create = `CREATE ROLE ${name} LOGIN INHERIT PASSWORD ${pg.escapeLiteral(role.verifier)} CONNECTION LIMIT ${role.connectionLimit} VALID UNTIL `;
   // SET FALSE (PostgreSQL 16): what the role makes is its own and goes with it; it can't act as the group.
-  const creator = creatorRoles(facts)?.of(role.name);
+  const creator = (await ensureCreatorRoles(database, facts, deadline))?.of(role.name);
   const membership = facts.version >= 160_000 ? ' WITH INHERIT TRUE, SET FALSE' : '';
   const { rows, server } = await database.runKnowing(
     (reached) =>
       `${mintMark(role.name)} DO $mayfly$ BEGIN
-       PERFORM pg_advisory_xact_lock_shared(${groupLockKey(role.group)});
        ${refuseAfterDeadline(reached, deadline)}
        ${creator === undefined ? '' : `SET LOCAL ROLE ${pg.escapeIdentifier(creator)};`}
-       EXECUTE ${pg.escapeLiteral(create)} || quote_literal(${expiration(role.ttlSeconds)});
+       EXECUTE ${pg.escapeLiteral(create)} || pg_catalog.quote_literal(${expiration(role.ttlSeconds)});
        GRANT ${group} TO ${name}${membership};
        ${
          role.hasStandbys
@@ -119,19 +117,17 @@ export async function createLoginRole(
 }
 
 /**
- * Runs custom statements as one transaction, which holds the group in place. Unless one of them is a COMMIT: so whichever fails,
- * something may be there. (A procedure that commits can't be called in there; PostgreSQL refuses it.) Answers with which server it is.
+ * Runs custom statements as one transaction. Unless one of them is a COMMIT: so whichever fails, something may be there. (A procedure that commits can't be called in there; PostgreSQL refuses it.) Answers with which server it is.
  */
 export async function runCreationStatements(
   database: AdminDatabase,
-  { name, group }: { readonly name: string; readonly group: string | undefined },
+  name: string,
   statements: readonly string[],
   deadline: Deadline,
 ): Promise<ServerIdentity | undefined> {
-  const lock = group === undefined ? [] : [`SELECT pg_advisory_xact_lock_shared(${groupLockKey(group)})`];
   const textFor = (reached: ReachedServer) => {
     const inTime = `DO $mayfly$ BEGIN ${refuseAfterDeadline(reached, deadline)} END $mayfly$`;
-    return `${mintMark(name)} ${[...lock, inTime, ...statements].join('\n;\n')}`;
+    return `${mintMark(name)} ${[inTime, ...statements].join('\n;\n')}`;
   };
   const made = await database
     .runKnowing(textFor, deadline, { ownTransactions: true })

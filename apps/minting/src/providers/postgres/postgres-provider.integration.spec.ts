@@ -11,7 +11,7 @@ import { ProviderRejected } from '../provider-error.ts';
 import { AdminDatabase } from './admin-database.ts';
 import { creatorRoles } from './creator-roles.ts';
 import { PostgresProvider } from './postgres-provider.ts';
-import { groupLockKey, groupRoleName, loginRoleName } from './role-names.ts';
+import { groupRoleName, loginRoleName, retiredGroupPrefix } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
 import { deadlineMs, limits, query, servers, succeeds, Upstream, urlOf } from './upstream.fixture.ts';
 
@@ -255,16 +255,19 @@ for (const server of servers) {
         const place = { organization: 'acme', integration: 'shop-db', database: upstream.database };
         const scope: PostgresScope = { privileges: ['SELECT'], schemas: ['shop'], tables: ['shop.other'] };
         const group = groupRoleName(place, scope, upstream.bounds);
-        const groups = new ScopeGroups({ freshMs: 60_000, deadlineMs: 10_000 });
+        const groups = new ScopeGroups({ freshMs: 60_000, deadlineMs: 10_000, retiredMs: 0 });
         const database = new AdminDatabase(upstream.adminUrl, limits);
         try {
           const first = crypto.randomUUID();
           const minted = await upstream.mint(first, scope);
-          expect(await groups.dropEmptyGroups(database, place)).not.toContain(group);
+          expect((await groups.sweep(database, place)).retired).not.toContain(group);
           expect(await upstream.roles(`^${group}$`)).toEqual([group]);
           await upstream.revoke(first, minted);
-          expect(await groups.dropEmptyGroups(database, place)).toContain(group);
-          expect(await upstream.roles(`^${group}$`)).toEqual([]);
+          expect(await groups.sweep(database, place)).toMatchObject({
+            retired: expect.arrayContaining([group]) as unknown,
+            left: 0,
+          });
+          expect(await upstream.roles(`^${group}$|^${retiredGroupPrefix(place)}`)).toEqual([]);
 
           // This provider still takes it for complete.
           const second = crypto.randomUUID();
@@ -278,7 +281,7 @@ for (const server of servers) {
 
       it('mints narrowed scopes all at once, while empty groups are being dropped', async () => {
         const place = { organization: 'acme', integration: 'shop-db', database: upstream.database };
-        const groups = new ScopeGroups({ freshMs: 60_000, deadlineMs: 10_000 });
+        const groups = new ScopeGroups({ freshMs: 60_000, deadlineMs: 10_000, retiredMs: 60_000 });
         const database = new AdminDatabase(upstream.adminUrl, limits);
         try {
           const scopes = ['shop.orders', 'shop.other', 'shop.notes'].map((table): PostgresScope => ({
@@ -287,7 +290,7 @@ for (const server of servers) {
             tables: [table],
           }));
           for (let round = 0; round < 3; round++) {
-            const sweeping = groups.dropEmptyGroups(database, place);
+            const sweeping = groups.sweep(database, place);
             const made = await Promise.all(
               scopes.map(async (scope) => {
                 const leaseId = crypto.randomUUID();
@@ -307,9 +310,7 @@ for (const server of servers) {
 
       it('I6: gives up on a database that does not answer, and leaves nothing behind', async () => {
         const provider = new PostgresProvider({ ...limits, statementTimeoutMs: 300 });
-        const place = { organization: 'acme', integration: 'shop-db', database: upstream.database };
-        const mint = (deadline: Deadline) => {
-          const leaseId = crypto.randomUUID();
+        const mint = (deadline: Deadline, leaseId: string = crypto.randomUUID()) => {
           const context = {
             ...upstream.context(leaseId),
             deadline,
@@ -332,20 +333,27 @@ for (const server of servers) {
         const blocker = new pg.Client({ connectionString: upstream.adminUrl });
         await blocker.connect();
         try {
-          const lock = groupLockKey(groupRoleName(place, upstream.bounds, upstream.bounds));
-          await blocker.query(`SELECT pg_advisory_lock(${lock})`);
-          const slow = mint(deadlineIn(deadlineMs));
+          const leaseIds = [1, 2, 3].map(() => crypto.randomUUID());
+          const [first = '', second = '', third = ''] = leaseIds;
+          // A name can't be taken while somebody who has not committed has it.
+          await blocker.query(
+            ['BEGIN', ...leaseIds.map((leaseId) => `CREATE ROLE ${loginRoleName(leaseId)}`)].join(';'),
+          );
+          const slow = mint(deadlineIn(deadlineMs), first);
           await expect(slow.minting).rejects.toMatchObject({ code: 'provider_unavailable', effect: 'none' });
-          const cut = mint({ isVital: false, signal: AbortSignal.timeout(50), remainingMs: () => 1_000 });
+          const cut = mint(
+            { isVital: false, signal: AbortSignal.timeout(50), remainingMs: () => 1_000 },
+            second,
+          );
           await expect(cut.minting).rejects.toMatchObject({
             code: 'provider_unavailable',
             effect: 'unknown',
           });
           const late = mint(deadlineIn(200));
           await expect(late.minting).rejects.toMatchObject({ code: 'provider_unavailable', effect: 'none' });
-          // What was cut off has ended by the server's own timeout before the lock is free.
-          await expect(mint(deadlineIn(deadlineMs)).minting).rejects.toMatchObject({ effect: 'none' });
-          await blocker.query(`SELECT pg_advisory_unlock(${lock})`);
+          // What was cut off has ended by the server's own timeout before the names are free.
+          await expect(mint(deadlineIn(deadlineMs), third).minting).rejects.toMatchObject({ effect: 'none' });
+          await blocker.query('ROLLBACK');
           for (const { leaseId } of [slow, cut, late]) {
             expect(await upstream.roles(`^${loginRoleName(leaseId)}$`)).toEqual([]);
           }
@@ -356,7 +364,6 @@ for (const server of servers) {
       });
 
       it('I6: ends a mint that is still running upstream before it says that nothing is there', async () => {
-        const place = { organization: 'acme', integration: 'shop-db', database: upstream.database };
         const leaseId = crypto.randomUUID();
         const running = async () => {
           const text = `SELECT FROM pg_stat_activity WHERE state = 'active' AND strpos(query, 'mint ' || '${loginRoleName(leaseId)}') > 0`;
@@ -367,8 +374,7 @@ for (const server of servers) {
         const blocker = new pg.Client({ connectionString: upstream.adminUrl });
         await blocker.connect();
         try {
-          const lock = groupLockKey(groupRoleName(place, upstream.bounds, upstream.bounds));
-          await blocker.query(`SELECT pg_advisory_lock(${lock})`);
+          await blocker.query(`BEGIN; CREATE ROLE ${loginRoleName(leaseId)}`);
           const { bounds } = upstream;
           const cut = upstream.provider.mint({
             ...upstream.context(leaseId),

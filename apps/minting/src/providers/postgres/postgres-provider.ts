@@ -3,6 +3,7 @@
  * privileges. PostgreSQL 13 to 18; the privileged role is a superuser or has CREATEROLE and may grant what scopes name.
  */
 import {
+  defaultConnectionLimit,
   PostgresCredentialSettings,
   PostgresIntegrationSettings,
   connectionUrlOf,
@@ -31,10 +32,12 @@ import type {
   RevokeOutcome,
 } from '../provider.ts';
 import type { AdminDatabase, AdminDatabaseLimits } from './admin-database.ts';
-import { AdminDatabases } from './admin-databases.ts';
+import { AdminDatabases, type IntegrationAt } from './admin-databases.ts';
+import { Capacities } from './capacity.ts';
 import { adminConnection } from './connecting/admin-url.ts';
 import { atStandby, type Standby } from './end-on-standbys.ts';
 import { readTlsFiles } from './connecting/tls-files.ts';
+import type { ConnectionObserver, ServerConnections } from './connection-observer.ts';
 import { leaseSecret } from './lease-secret.ts';
 import {
   cameTooLate,
@@ -49,7 +52,9 @@ import {
   runCreationStatements,
   stopUnfinishedMints,
 } from './login-role.ts';
+import { isGroupSpoilt } from './clean-up.ts';
 import { cleanUpLoginRole, endLoginRole, type EndingRole } from './end-login-role.ts';
+import type { GroupObserver } from './group-observer.ts';
 import { prolongLoginRole } from './prolong-login-role.ts';
 import { leaseIdOf, loginRoleName, type Place } from './role-names.ts';
 import { ScopeGroups } from './scope-groups.ts';
@@ -60,6 +65,8 @@ import { placeholdersOf, renderStatement } from './statement-template.ts';
 export interface PostgresProviderOptions extends AdminDatabaseLimits {
   /** How long a scope's group role is taken for complete, in milliseconds. */
   readonly groupFreshMs: number;
+  readonly connectionObserver?: ConnectionObserver;
+  readonly groupObserver?: GroupObserver;
 }
 
 /** What revoking needs. The role's name follows from the lease id and is not repeated. */
@@ -74,13 +81,16 @@ const Handle = z.object({
 });
 type Handle = z.infer<typeof Handle>;
 
-const defaultConnectionLimit = 5;
+/** How long a lease is taken to live that was inspected: longer than the register takes to have another one inspected. Milliseconds. */
+const inspectedForMs = 300_000;
 
 /** How often a mint is tried whose group vanishes, or by a clock that has been set since it was read. */
 const maxAttempts = 3;
 
-type SettingsAndSecrets = Pick<LeaseContext<PostgresIntegrationSettings>, 'secrets' | 'integrationSettings'>;
 type Mint = MintContext<PostgresIntegrationSettings, PostgresCredentialSettings, PostgresScope>;
+
+/** Of every call, whether it is about one lease or not. */
+type AnyContext = Omit<LeaseContext<PostgresIntegrationSettings>, 'leaseId'>;
 
 /** Where a login role goes, and what its password is verified with. */
 interface Target {
@@ -104,11 +114,20 @@ export class PostgresProvider implements Provider<
   readonly definition = postgresDefinition;
   readonly #databases: AdminDatabases;
   readonly #groups: ScopeGroups;
+  readonly #capacities: Capacities;
 
   constructor(options: PostgresProviderOptions) {
     this.#databases = new AdminDatabases(options);
+    this.#capacities = new Capacities(options.connectionObserver);
+    options.connectionObserver?.watch(() => this.#connections());
     const deadlineMs = 2 * options.statementTimeoutMs;
-    this.#groups = new ScopeGroups({ freshMs: options.groupFreshMs, deadlineMs });
+    this.#groups = new ScopeGroups({
+      freshMs: options.groupFreshMs,
+      deadlineMs,
+      // Longer than the 32 custom statements that a mint may have, each of which has found the group by its name.
+      retiredMs: 40 * options.statementTimeoutMs,
+      observer: options.groupObserver,
+    });
   }
 
   async mint(context: Mint): Promise<Minted> {
@@ -124,6 +143,7 @@ export class PostgresProvider implements Provider<
     if (leadsAgentsToStandbys(database.connection, context.integrationSettings))
       throw new ProviderRejected(`the integration's admin URL ${leadsToStandbys}`);
     const made = await this.#create(context, { database, place: placeOf(context, database), verifier });
+    this.#databases.expectLease(integrationAt(context), context.ttlSeconds * 1000);
     const handle = {
       revocation_statements: context.credentialSettings.revocation_statements ?? [],
       narrowed: made.group?.startsWith('mayfly_narrow_') ?? false,
@@ -144,7 +164,7 @@ export class PostgresProvider implements Provider<
     const database = await this.#open(context);
     const { role, openOther } = this.#ending(context, database, handle);
     const outcome = await endLoginRole(database, role, openOther, this.#standbys(context), context.deadline);
-    if (handle.narrowed) this.#groups.sweepLater(database, placeOf(context, database));
+    if (handle.narrowed) this.#sweepGroupsLater(context, database);
     return outcome;
   }
 
@@ -152,6 +172,14 @@ export class PostgresProvider implements Provider<
     const database = await this.#open(context);
     const { role, openOther } = this.#ending(context, database, Handle.parse(context.handle));
     await cleanUpLoginRole(database, role, openOther, context.deadline);
+    if (role.group !== undefined && (await isGroupSpoilt(database, role.group, context.deadline)))
+      await this.#groups.retire(
+        database,
+        placeOf(context, database),
+        role.group,
+        context.deadline,
+        openOther,
+      );
   }
 
   async renew(context: RenewContext<PostgresIntegrationSettings>): Promise<Renewed | 'gone'> {
@@ -160,7 +188,10 @@ export class PostgresProvider implements Provider<
     const database = await this.#open(context);
     const name = loginRoleName(leaseId);
     const expiresAt = await prolongLoginRole(database, { name, ttlSeconds, notAfter }, deadline);
-    if (expiresAt !== undefined) return { nativeExpiresAt: expiresAt };
+    if (expiresAt !== undefined) {
+      this.#databases.expectLease(integrationAt(context), ttlSeconds * 1000);
+      return { nativeExpiresAt: expiresAt };
+    }
     // Refuses where another server answers: there nobody can say that it is gone.
     await isGone(database, name, server, deadline);
     return 'gone';
@@ -171,7 +202,7 @@ export class PostgresProvider implements Provider<
   ): Promise<ReconcileOutcome> {
     const database = await this.#open(context);
     // The scope of the mint is not known here: its group may be one that nobody needs any longer.
-    this.#groups.sweepLater(database, placeOf(context, database));
+    this.#sweepGroupsLater(context, database);
     const name = loginRoleName(context.leaseId);
     await stopUnfinishedMints(database, name, context.deadline);
     if (!(await findLoginRole(database, name, context.deadline)).exists) return { outcome: 'absent' };
@@ -187,18 +218,20 @@ export class PostgresProvider implements Provider<
   async list(context: ListContext<PostgresIntegrationSettings>): Promise<string[]> {
     const { mark, limit, deadline } = context;
     const database = await this.#open(context);
+    // A comparison comes every few minutes: what a process that has ended would have swept.
+    this.#sweepGroupsLater(context, database);
     const after = context.after === undefined ? '' : loginRoleName(context.after);
     return (await listLoginRoles(database, { mark, after, limit }, deadline)).map(leaseIdOf);
   }
 
   async inspect(context: RevokeContext<PostgresIntegrationSettings>): Promise<InspectOutcome> {
     const { server: madeAt } = Handle.parse(context.handle);
+    const { deadline } = context;
     const database = await this.#open(context);
-    const { exists, server } = await findLoginRole(
-      database,
-      loginRoleName(context.leaseId),
-      context.deadline,
-    );
+    // Before anything is asked, so that a server that cannot be asked is one where leases are known to live.
+    this.#databases.expectLease(integrationAt(context), inspectedForMs);
+    const { exists, server } = await findLoginRole(database, loginRoleName(context.leaseId), deadline);
+    await this.#capacities.ask(database, integrationAt(context), deadline);
     if (exists) return 'present';
     return mayBeAnother(madeAt, server) ? 'unknown' : 'absent';
   }
@@ -209,16 +242,18 @@ export class PostgresProvider implements Provider<
   }
 
   /** The admin URL and the files that it names are resolved for each use, so a rotated password or key works at once. */
-  async #open({ secrets, integrationSettings }: SettingsAndSecrets): Promise<AdminDatabase> {
+  async #open(context: AnyContext): Promise<AdminDatabase> {
+    const { secrets, integrationSettings } = context;
     const url = (await secrets(integrationSettings.admin)).reveal();
-    const database = this.#databases.open(url, await readTlsFiles(adminConnection(url), secrets));
+    const files = await readTlsFiles(adminConnection(url), secrets);
+    const database = this.#databases.open(url, files, integrationAt(context));
     // Whatever is asked of it, leases live there, or will.
     database.keepConnection();
     return database;
   }
 
   /** The standbys that agents can use, each opened when it is asked for: one that can't be is no reason to leave out the others. */
-  #standbys({ secrets, integrationSettings }: SettingsAndSecrets): Standby[] {
+  #standbys({ secrets, integrationSettings }: AnyContext): Standby[] {
     return (integrationSettings.standbys ?? []).map((reference) => ({
       name: reference,
       open: async () => {
@@ -244,6 +279,18 @@ export class PostgresProvider implements Provider<
       });
       database.facts(context.deadline).catch(() => undefined);
     }
+  }
+
+  #connections(): ServerConnections[] {
+    return this.#databases.withLeases().map(({ at, database }) => {
+      const capacity = this.#capacities.of(database);
+      return {
+        organization: at.organization,
+        integration: at.integration,
+        isKept: database.hasKeptConnection,
+        ...(capacity !== undefined && { capacity }),
+      };
+    });
   }
 
   /**
@@ -274,7 +321,7 @@ export class PostgresProvider implements Provider<
           ...templates.map((template) => renderStatement(template, values)),
           ...(hasStandbys(context) ? cutOnStandbys(name, await database.facts(deadline)) : []),
         ];
-        const server = await runCreationStatements(database, { name, group }, statements, deadline);
+        const server = await runCreationStatements(database, name, statements, deadline);
         return { group, expiresAt: new Date(expiration), server };
       }
       // Without templates the group is always needed.
@@ -290,6 +337,14 @@ export class PostgresProvider implements Provider<
     }
   }
 
+  #sweepGroupsLater(context: Parameters<typeof placeOf>[0], database: AdminDatabase): void {
+    this.#groups.sweepLater(database, placeOf(context, database), this.#openerOfOthers(database));
+  }
+
+  #openerOfOthers(database: AdminDatabase) {
+    return (other: string) => this.#databases.open(database.urlOf(other), database.tlsFiles);
+  }
+
   #ending(
     context: LeaseContext<PostgresIntegrationSettings>,
     database: AdminDatabase,
@@ -299,16 +354,23 @@ export class PostgresProvider implements Provider<
     const revocationStatements = templates.map((template) => renderStatement(template, { name }));
     return {
       role: { name, group, madeAt, revocationStatements, hasStandbys: hasStandbys(context) },
-      openOther: (other) => this.#databases.open(database.urlOf(other), database.tlsFiles),
+      openOther: this.#openerOfOthers(database),
     };
   }
 }
 
-function placeOf(context: LeaseContext<PostgresIntegrationSettings>, { database }: AdminDatabase): Place {
+function integrationAt({ organization, integration, integrationSettings }: AnyContext): IntegrationAt {
+  return { organization, integration, admin: integrationSettings.admin };
+}
+
+function placeOf(
+  context: Omit<LeaseContext<PostgresIntegrationSettings>, 'leaseId'>,
+  { database }: AdminDatabase,
+): Place {
   return { organization: context.organization, integration: context.integration, database };
 }
 
-function hasStandbys({ integrationSettings: { standbys = [] } }: SettingsAndSecrets): boolean {
+function hasStandbys({ integrationSettings: { standbys = [] } }: AnyContext): boolean {
   return standbys.length > 0;
 }
 

@@ -1,5 +1,5 @@
-/** How roles are named, so that they are found again by what they belong to. All names are shorter than 63 bytes. */
-import { createHash } from 'node:crypto';
+/** How roles are named, so that they are found again by what they belong to. No name is longer than 63 bytes. */
+import { createHash, randomBytes } from 'node:crypto';
 import type { PostgresScope } from '@mayfly/domain';
 
 /** Where the roles of an integration belong. The same server may serve several organizations and databases. */
@@ -39,23 +39,42 @@ export function narrowGroupPrefix({ organization, integration, database }: Place
   return `mayfly_narrow_${hash([organization, integration, database]).slice(0, 12)}_`;
 }
 
-/**
- * Key of the advisory lock under which privileges are granted and revoked: two at once on one table would make PostgreSQL
- * fail one of them ("tuple concurrently updated"). Taken before the lock of a group.
- */
-export const privilegesLockKey = lockKey('mayfly privileges');
-
-/**
- * Key of the advisory lock that keeps a group from being dropped while a role joins it, as SQL. PostgreSQL's
- * advisory locks are per database, which is right: a group belongs to one.
- */
-export function groupLockKey(group: string): string {
-  return lockKey(`mayfly group ${group}`);
+/** What the names of a place's retired groups begin with; the time follows, see `retiredGroupAge`. */
+export function retiredGroupPrefix({ organization, integration, database }: Place): string {
+  return `mayfly_retired_${hash([organization, integration, database]).slice(0, 12)}_`;
 }
 
-/** In a cast, because PostgreSQL reads the smallest bigint as a negated number that is too large. */
-function lockKey(of: string): string {
-  return `'${createHash('sha256').update(of).digest().readBigInt64BE()}'::bigint`;
+/**
+ * What a group that is to go is renamed to, as an SQL expression of type text: the prefix, the server's time in seconds and a
+ * number that makes it unique, 51 bytes.
+ */
+export function retiredGroupName(place: Place): string {
+  const unique = randomBytes(6).toString('hex');
+  return `'${retiredGroupPrefix(place)}' || pg_catalog.lpad((${epochSeconds})::text, 10, '0') || '_${unique}'`;
+}
+
+/** How long ago a group of this place was retired, in seconds, as an SQL expression over its name in `column`. */
+export function retiredGroupAge(place: Place, column: string): string {
+  return `(${epochSeconds} - pg_catalog.substr(${column}, ${retiredGroupPrefix(place).length + 1}, 10)::bigint)`;
+}
+
+/** Of the clock of the server that compares it. */
+const epochSeconds = 'pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.clock_timestamp()))::bigint';
+
+/** Most names that one role may have: its own and those that stand in for it. */
+const mostNames = 9;
+
+/**
+ * The name of a role and those that stand in for it, in the order in which they are tried: where a database came from another
+ * server, the role of the first name may be there and be nobody's to grant.
+ */
+export function namesFor(name: string): readonly string[] {
+  return Array.from({ length: mostNames }, (_, index) => (index === 0 ? name : `${name}_${index + 1}`));
+}
+
+/** The first of the names that a role may have. */
+export function firstNameOf(name: string): string {
+  return name.replace(/_[2-9]$/, '');
 }
 
 /** The order in which a scope is written means nothing. */

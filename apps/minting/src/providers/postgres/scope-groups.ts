@@ -1,167 +1,276 @@
 /**
  * The group roles that hold a scope's privileges. Login roles are members, so ten thousand leases leave nothing in any
  * access list. A group is made when its scope is first asked for and completed at most once a minute (tables come and go);
- * in between a mint does not look at it. Groups of narrowed scopes that have lost their last member are dropped in the
- * background, a minute after at the earliest, because a scope that was asked for once is likely to be asked for again.
+ * in between a mint does not look at it. Groups of narrowed scopes that have lost their last member go in the background, a minute
+ * after at the earliest, because a scope that was asked for once is likely to be asked for again.
  *
- * A group can't vanish under a mint: the mint holds an advisory lock shared, which the drop takes exclusively before it
- * looks for members; a mint that comes after the drop fails with `undefined_object` and makes the group anew.
+ * No lock keeps two from making one group, or a mint from a group that goes: an agent could take it. What meets is tried again.
  */
+import { randomUUID } from 'node:crypto';
 import type { PostgresScope } from '@mayfly/domain';
-import pg from 'pg';
 import { deadlineIn, type Deadline } from '../deadline.ts';
+import { ProviderBusy } from '../provider-error.ts';
+import { Turns } from '../turns.ts';
 import type { AdminDatabase } from './admin-database.ts';
+import { ensureCreatorRoles, forgetCreatorRoles } from './creator-roles.ts';
+import type { GroupObserver } from './group-observer.ts';
+import { endLockHolders, lookForHoldersMs } from './lock-holders.ts';
+import { rightWasMissing, roleWasMissing } from './login-role.ts';
+import { describeObject, heldUpBy, lookAtGroup, type GroupLook } from './make-group.ts';
+import { lockWaitMs, mostAttempts, optimistically } from './optimistic.ts';
 import {
-  creatorRoles,
-  ensureCreatorRoles,
-  forgetCreatorRoles,
-  grantableByCreators,
-} from './creator-roles.ts';
-import { missingGrants } from './group-privileges.ts';
-import {
-  groupLockKey,
-  groupRoleName,
-  loginRolePattern,
-  narrowGroupPrefix,
-  privilegesLockKey,
-  type Place,
-} from './role-names.ts';
+  dropRetiredGroup,
+  listEmptyGroups,
+  listRetiredGroups,
+  renameGroupAway,
+  type OpenOther,
+} from './retired-groups.ts';
+import { firstNameOf, groupRoleName, narrowGroupPrefix, type Place } from './role-names.ts';
 
 export interface ScopeGroupsOptions {
   /** How long a group is taken for complete, and the pause between two looks for empty ones, in milliseconds. */
   readonly freshMs: number;
   /** Deadline of what a group takes, in milliseconds: shared by all mints that wait for it, so none of theirs. */
   readonly deadlineMs: number;
+  /** How long a retired group is kept, in milliseconds: longer than any mint that found it by its name can last. */
+  readonly retiredMs: number;
+  readonly observer?: GroupObserver | undefined;
 }
 
 interface Known {
-  readonly ready: Promise<void>;
-  readonly freshUntil: number;
+  /** Its name. */
+  readonly ready: Promise<string>;
+  /** On the monotonic clock. */
+  freshUntil: number;
 }
+
+/** A group that is asked for. */
+interface Wanted {
+  readonly database: AdminDatabase;
+  readonly place: Place;
+  readonly scope: PostgresScope;
+  /** The first of its names. */
+  readonly name: string;
+}
+
+/** Groups of one database that a process makes at once: all of them want the row of their schema. */
+const mostMade = 4;
 
 /** Most groups remembered; a forgotten one is looked at again. */
 const maxKnown = 10_000;
 
+/** A group that lacks what was locked is looked at again after this long, in milliseconds. */
+const incompleteFreshMs = 1_000;
+
 export class ScopeGroups {
+  /** By the first of a group's names. */
   readonly #known = new Map<string, Known>();
-  readonly #sweeps = new Map<string, { timer: NodeJS.Timeout; place: Place }>();
+  readonly #sweeps = new Map<string, NodeJS.Timeout>();
+  /** Looks to come at groups that lack what was locked. */
+  readonly #completions = new Set<NodeJS.Timeout>();
+  readonly #turns = new WeakMap<AdminDatabase, Turns>();
 
   constructor(private readonly options: ScopeGroupsOptions) {}
 
   /** The group of a scope, complete. Throws ProviderRejected or ProviderUnavailable. */
-  async ensure(
+  ensure(
     database: AdminDatabase,
     place: Place,
     scope: PostgresScope,
     bounds: PostgresScope,
   ): Promise<string> {
-    const group = groupRoleName(place, scope, bounds);
-    const known = this.#known.get(group);
-    if (known !== undefined && performance.now() < known.freshUntil) {
-      await known.ready;
-      return group;
-    }
-    const ready = makeGroup(database, group, scope, deadlineIn(this.options.deadlineMs));
-    this.#known.set(group, { ready, freshUntil: performance.now() + this.options.freshMs });
+    return this.#ensure(
+      { database, place, scope, name: groupRoleName(place, scope, bounds) },
+      incompleteFreshMs,
+    );
+  }
+
+  async #ensure(wanted: Wanted, againMs: number): Promise<string> {
+    const { name } = wanted;
+    const known = this.#known.get(name);
+    if (known !== undefined && performance.now() < known.freshUntil) return known.ready;
+    const looking = this.#look(wanted);
+    const entry: Known = {
+      ready: looking.then(({ group }) => group),
+      freshUntil: performance.now() + this.options.freshMs,
+    };
+    // Told to whoever awaits `looking`.
+    entry.ready.catch(() => undefined);
+    this.#known.set(name, entry);
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= maxKnown) break;
       this.#known.delete(oldest);
     }
     try {
-      await ready;
+      const { group, locked } = await looking;
+      if (locked.count > 0) this.#completeLater(wanted, entry, Math.min(againMs, this.options.freshMs));
+      return group;
     } catch (error) {
-      this.#known.delete(group);
+      if (this.#known.get(name) === entry) this.#known.delete(name);
       throw error;
     }
-    return group;
+  }
+
+  /** What was locked is granted as soon as it is free, to the leases that live by then too. */
+  #completeLater(wanted: Wanted, entry: Known, afterMs: number): void {
+    entry.freshUntil = Math.min(entry.freshUntil, performance.now() + afterMs);
+    const timer = setTimeout(() => {
+      this.#completions.delete(timer);
+      // A group that went meanwhile, or that a mint has looked at, is not looked at again.
+      if (this.#known.get(wanted.name) !== entry) return;
+      entry.freshUntil = 0;
+      this.#ensure(wanted, 2 * afterMs).catch(() => undefined);
+    }, afterMs);
+    timer.unref();
+    this.#completions.add(timer);
   }
 
   /** The group, or a role that may grant it, was found missing. */
   forget(group: string, database: AdminDatabase): void {
-    this.#known.delete(group);
-    forgetCreatorRoles(database);
+    this.#known.delete(firstNameOf(group));
+    forgetRights(database);
   }
 
-  /** Has the empty narrowed groups of a place dropped, in a while. */
-  sweepLater(database: AdminDatabase, place: Place): void {
+  /**
+   * Renames a group out of the way for good, whoever is a member: the next mint of its scope makes another. It is dropped by a sweep
+   * after its last member has gone, with what it owns. Answers with its new name. Throws ProviderRejected (its cause is
+   * `undefined_object` when it is not there) or ProviderUnavailable, at once when something holds the role's row.
+   */
+  async retire(
+    database: AdminDatabase,
+    place: Place,
+    group: string,
+    deadline: Deadline,
+    openOther?: OpenOther,
+  ): Promise<string> {
+    const retired = await renameGroupAway(database, place, group, deadline);
+    this.#known.delete(firstNameOf(group));
+    this.sweepLater(database, place, openOther);
+    return retired;
+  }
+
+  /** Has the empty narrowed groups of a place retired, and the retired ones dropped, in a while. */
+  sweepLater(
+    database: AdminDatabase,
+    place: Place,
+    openOther?: OpenOther,
+    afterMs = this.options.freshMs,
+  ): void {
     const key = narrowGroupPrefix(place);
     if (this.#sweeps.has(key)) return;
     const timer = setTimeout(() => {
       this.#sweeps.delete(key);
-      // Whatever went wrong, the next end of a narrowed lease brings the next attempt.
-      this.dropEmptyGroups(database, place).catch(() => undefined);
-    }, this.options.freshMs);
+      // Whatever went wrong, the next end of a narrowed lease, or the next comparison, brings the next attempt.
+      this.sweep(database, place, openOther).then(
+        ({ left }) => {
+          if (left > 0) this.sweepLater(database, place, openOther, this.options.retiredMs);
+        },
+        () => undefined,
+      );
+    }, afterMs);
     timer.unref();
-    this.#sweeps.set(key, { timer, place });
+    this.#sweeps.set(key, timer);
   }
 
-  /** Drops the narrowed groups of a place that no login role is a member of; answers with their names. */
-  async dropEmptyGroups(database: AdminDatabase, place: Place): Promise<string[]> {
+  /**
+   * Retires the narrowed groups of a place that no login role is a member of, and drops those that were retired long enough ago;
+   * answers with the names of both, and how many retired ones are left.
+   */
+  async sweep(
+    database: AdminDatabase,
+    place: Place,
+    openOther?: OpenOther,
+  ): Promise<{ readonly retired: string[]; readonly dropped: string[]; readonly left: number }> {
     const deadline = deadlineIn(this.options.deadlineMs);
-    const { superuser, version } = await database.facts(deadline);
-    const [rows = []] = await database.run(emptyGroups, deadline, { values: [narrowGroupPrefix(place)] });
-    const dropped: string[] = [];
-    for (const { rolname } of rows as unknown as readonly { rolname: string }[]) {
-      await database.run(dropStatement(rolname, superuser, version), deadline);
-      this.#known.delete(rolname);
-      dropped.push(rolname);
+    const facts = await database.facts(deadline);
+    const retired: string[] = [];
+    for (const group of await listEmptyGroups(database, place, facts, deadline)) {
+      if (!(await hasWorked(renameGroupAway(database, place, group, deadline)))) continue;
+      this.#known.delete(firstNameOf(group));
+      retired.push(group);
     }
-    return dropped;
+    const keepSeconds = Math.ceil(this.options.retiredMs / 1000);
+    const { due, count } = await listRetiredGroups(database, place, keepSeconds, facts, deadline);
+    const dropped: string[] = [];
+    for (const group of due) {
+      if (await hasWorked(dropRetiredGroup(database, group, { facts, openOther, deadline })))
+        dropped.push(group);
+    }
+    return { retired, dropped, left: count - dropped.length };
   }
 
   close(): void {
-    for (const { timer } of this.#sweeps.values()) clearTimeout(timer);
+    for (const timer of [...this.#sweeps.values(), ...this.#completions]) clearTimeout(timer);
     this.#sweeps.clear();
+    this.#completions.clear();
+  }
+
+  async #look({ database, place, scope, name }: Wanted): Promise<GroupLook> {
+    const deadline = deadlineIn(this.options.deadlineMs);
+    const news = { organization: place.organization, integration: place.integration, group: name };
+    let mayEnd = true;
+    const looked = await optimistically(async (attempt, before) => {
+      if (roleWasMissing(before)) forgetRights(database);
+      const facts = await database.facts(deadline);
+      const creators = await ensureCreatorRoles(database, facts, deadline);
+      const mark = `/* group ${randomUUID()} */`;
+      const look = (waitMs: number) => {
+        const wanted = { name, scope, creators, lenient: attempt === mostAttempts, lockWaitMs: waitMs, mark };
+        return lookAtGroup(database, wanted, facts, deadline);
+      };
+      const objects = heldUpBy(before);
+      if (objects === undefined || !mayEnd) return this.#inTurn(database, deadline, () => look(lockWaitMs));
+      // Who holds something shows while it is being waited for, so that takes a second connection.
+      const ending = endLockHolders(database, { mark, objects }, facts, deadline).then(
+        ({ leaseIds, hasSeen }) => {
+          mayEnd = leaseIds.length > 0 || !hasSeen;
+          if (leaseIds.length > 0) this.options.observer?.endedHolders({ ...news, leaseIds });
+        },
+        // Without it the look fails as it did before.
+        () => undefined,
+      );
+      const looking = look(lookForHoldersMs);
+      await Promise.allSettled([looking, ending]);
+      return looking;
+    }).catch((error: unknown) => {
+      if (rightWasMissing(error)) forgetRights(database);
+      const [held] = heldUpBy(error) ?? [];
+      if (held === undefined) throw error;
+      // Says nothing of the upstream, which has answered.
+      throw new ProviderBusy(
+        `another session holds a lock that keeps from granting ${describeObject(held)}`,
+        {
+          cause: error,
+        },
+      );
+    });
+    this.options.observer?.looked({ ...news, ...looked });
+    return looked;
+  }
+
+  async #inTurn<T>(database: AdminDatabase, deadline: Deadline, work: () => Promise<T>): Promise<T> {
+    const turns = this.#turns.get(database) ?? new Turns({ most: mostMade });
+    this.#turns.set(database, turns);
+    const giveBack = await turns.take(deadline.remainingMs());
+    if (giveBack === undefined) throw new ProviderBusy('too much is waiting for the database');
+    try {
+      return await work();
+    } finally {
+      giveBack();
+    }
   }
 }
 
-/** The privileged role itself is a member of what it made (PostgreSQL 16: `ADMIN OPTION`), so only login roles count. */
-const loginMembers = `
-  SELECT FROM pg_auth_members m JOIN pg_roles l ON l.oid = m.member
-   WHERE m.roleid = g.oid AND l.rolname ~ '${loginRolePattern}'`;
-
-const emptyGroups = `
-  SELECT g.rolname FROM pg_roles g
-   WHERE starts_with(g.rolname, $1) AND NOT EXISTS (${loginMembers})
-   LIMIT 100`;
-
-/** Makes the group, under the lock that keeps two from making it at once, and grants what it lacks. */
-async function makeGroup(
-  database: AdminDatabase,
-  group: string,
-  scope: PostgresScope,
-  deadline: Deadline,
-): Promise<void> {
-  const name = pg.escapeIdentifier(group);
-  const creators = creatorRoles(await database.facts(deadline));
-  if (creators !== undefined) await ensureCreatorRoles(database, creators, deadline);
-  await database.run(
-    `DO $mayfly$ BEGIN
-       PERFORM pg_advisory_xact_lock(${groupLockKey(group)});
-       IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ${pg.escapeLiteral(group)}) THEN
-         CREATE ROLE ${name} NOLOGIN;
-       END IF;
-       ${creators === undefined ? '' : grantableByCreators(group, creators)}
-     END $mayfly$`,
-    deadline,
-  );
-  const grants = await missingGrants(database, group, scope, deadline);
-  if (grants.length === 0) return;
-  await database.run([`SELECT pg_advisory_xact_lock(${privilegesLockKey})`, ...grants].join(';\n'), deadline);
+/** What the privileged role is and may do has changed since it was asked. */
+function forgetRights(database: AdminDatabase): void {
+  database.forgetFacts();
+  forgetCreatorRoles(database);
 }
 
-/** Looks once more under the exclusive lock: a mint may have joined it since. */
-function dropStatement(group: string, superuser: boolean, version: number): string {
-  const name = pg.escapeIdentifier(group);
-  const inherit = version >= 160_000 ? ' WITH INHERIT TRUE' : '';
-  return `DO $mayfly$ BEGIN
-    PERFORM pg_advisory_xact_lock(${privilegesLockKey});
-    PERFORM pg_advisory_xact_lock(${groupLockKey(group)});
-    IF EXISTS (SELECT FROM pg_roles g WHERE g.rolname = ${pg.escapeLiteral(group)} AND EXISTS (${loginMembers})) THEN
-      RETURN;
-    END IF;
-    ${superuser ? '' : `GRANT ${name} TO CURRENT_USER${inherit};`}
-    DROP OWNED BY ${name};
-    DROP ROLE ${name};
-  END $mayfly$`;
+/** What fails is left to a later sweep. */
+async function hasWorked(work: Promise<unknown>): Promise<boolean> {
+  return work.then(
+    () => true,
+    () => false,
+  );
 }

@@ -2,6 +2,7 @@
  * PostgreSQL's SQLSTATEs (documentation, appendix A) as the two failures of a provider. A server that answered with an error
  * has rolled back; silence leaves it open whether the statement ran.
  */
+import type pg from 'pg';
 import {
   asProviderFailure,
   ProviderBusy,
@@ -41,6 +42,11 @@ export function sqlStateOf(error: unknown): string | undefined {
   return typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined;
 }
 
+/** What the server sent, for its fields beside the state. They may quote what nobody outside may see. */
+export function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
+  return sqlStateOf(error) === undefined ? undefined : (error as pg.DatabaseError);
+}
+
 /** `undefined_object`: a role that does not exist. */
 export const undefinedObject = '42704';
 /** `insufficient_privilege` */
@@ -53,6 +59,8 @@ export const invalidParameterValue = '22023';
 export const dependentObjects = '2BP01';
 /** `too_many_connections` */
 export const tooManyConnections = '53300';
+/** `out_of_memory`: of the table of locks, which every login may fill. */
+export const outOfMemory = '53200';
 /** Raised by `cutSessions`: sessions, or prepared transactions, were left when its time was over. No class of PostgreSQL's. */
 export const sessionsLeft = 'MF003';
 
@@ -65,7 +73,7 @@ export const sessionsLeft = 'MF003';
 const madeByLeases: readonly string[] = [
   '55P03',
   '57014',
-  '53200',
+  outOfMemory,
   '40001',
   '40P01',
   'XX000',

@@ -110,7 +110,9 @@ export class Upstream {
   }
 
   revoke(leaseId: string, { handle }: Pick<Minted, 'handle'>) {
-    return this.provider.revoke({ ...this.context(leaseId), handle });
+    // As the runner calls it: an end goes first where it waits with what begins something.
+    const deadline = deadlineIn(deadlineMs, { isVital: true });
+    return this.provider.revoke({ ...this.context(leaseId), deadline, handle });
   }
 
   cleanUp(leaseId: string, { handle }: Pick<Minted, 'handle'>): Promise<void> {
@@ -139,7 +141,7 @@ export class Upstream {
     const names = await this.asSuperuser(
       `SELECT DISTINCT r.rolname FROM pg_roles r JOIN pg_shdepend s ON s.refobjid = r.oid AND s.refclassid = 'pg_authid'::regclass
          JOIN pg_database d ON d.datname = current_database() AND (s.dbid = d.oid OR s.objid = d.oid)
-        WHERE r.rolname ~ '^mayfly_(scope|narrow)_'`,
+        WHERE r.rolname ~ '^mayfly_(scope|narrow|retired)_'`,
     );
     for (const { rolname } of names)
       await this.asSuperuser(`DROP OWNED BY ${String(rolname)}; DROP ROLE ${String(rolname)}`);

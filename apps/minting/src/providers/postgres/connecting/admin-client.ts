@@ -121,10 +121,14 @@ interface SessionFacts {
   readonly statement_timeout: string;
 }
 
-/** In names that nothing in a schema of the customer's can shadow. */
+/**
+ * In names that nothing in a schema of the customer's can shadow. The time-out as a number, which `current_setting` does not tell and
+ * `pg_settings` does; but that view anybody may lock.
+ */
 const askSession = `SELECT pg_catalog.pg_is_in_recovery() AS standby,
     pg_catalog.current_setting('transaction_read_only') AS read_only,
-    (SELECT setting FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'statement_timeout') AS statement_timeout`;
+    (extract(epoch FROM pg_catalog.current_setting('statement_timeout')::pg_catalog.interval)
+      OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8::pg_catalog.text AS statement_timeout`;
 
 /** As libpq has it: a session is read-only also where a default makes it so. */
 const willDo: Readonly<

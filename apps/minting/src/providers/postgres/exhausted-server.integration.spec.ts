@@ -1,0 +1,100 @@
+/**
+ * Ends at a server of which the holders of leases have taken all that there is: every connection, every lock. Each case has the server to
+ * itself, because no other spec could use it meanwhile.
+ */
+import { chmodSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { startPostgres, type OwnPostgres } from '@mayfly/stack/postgres';
+import pg from 'pg';
+import type { Minted } from '../provider.ts';
+import { loginRoleName } from './role-names.ts';
+import { query, succeeds, Upstream, urlOf } from './upstream.fixture.ts';
+
+async function logIn(minted: Pick<Minted, 'secret'>): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: urlOf(minted) });
+  client.on('error', () => undefined);
+  await client.connect();
+  return client;
+}
+
+const answers = (client: pg.Client) => succeeds(client.query('SELECT 1'));
+
+describe('a server whose leases have taken everything', () => {
+  let server: OwnPostgres;
+  beforeAll(async () => {
+    const dataDirectory = mkdtempSync(join(tmpdir(), 'mayfly-exhausted-'));
+    chmodSync(dataDirectory, 0o711);
+    server = await startPostgres({
+      dataDirectory,
+      removeOnStop: true,
+      settings: { fsync: 'off', max_connections: '40', max_locks_per_transaction: '20' },
+    });
+  });
+  afterAll(() => server?.stop());
+
+  describe.each(['superuser', 'createrole'] as const)('admin with %s', (admin) => {
+    let upstream: Upstream;
+    beforeAll(async () => {
+      upstream = await Upstream.make(server.adminUrl, admin);
+    });
+    afterAll(() => upstream?.close());
+
+    const lease = async () => {
+      const leaseId = crypto.randomUUID();
+      return { leaseId, role: loginRoleName(leaseId), minted: await upstream.mint(leaseId) };
+    };
+    type Lease = Awaited<ReturnType<typeof lease>>;
+    const end = ({ leaseId, minted }: Lease) => upstream.revoke(leaseId, minted);
+    const expectGone = async (one: Lease) => {
+      await upstream.cleanUp(one.leaseId, one.minted);
+      const sessions = await upstream.asSuperuser(
+        `SELECT FROM pg_stat_activity WHERE usename = '${one.role}'`,
+        'postgres',
+      );
+      expect(sessions).toEqual([]);
+      expect(await succeeds(query(urlOf(one.minted), 'SELECT 1'))).toBe(false);
+      expect(await upstream.roles(`^${one.role}$`)).toEqual([]);
+    };
+
+    it('ends access although leases hold every connection, and take each that becomes free', async () => {
+      const [honest, greedy] = [await lease(), await lease()];
+      await upstream.asSuperuser(`ALTER ROLE ${greedy.role} CONNECTION LIMIT 1000`);
+      const held: pg.Client[] = [];
+      let isOver = false;
+      const takeAll = async () => {
+        while (!isOver) {
+          const client = await logIn(greedy.minted).catch(() => undefined);
+          if (client !== undefined) held.push(client);
+          else await new Promise(setImmediate);
+        }
+      };
+      const taking = [takeAll(), takeAll()];
+      await until(async () => !(await succeeds(logIn(honest.minted).then((client) => client.end()))));
+      expect(await end(honest)).toBe('revoked');
+      expect(await end(greedy)).toBe('revoked');
+      isOver = true;
+      await Promise.all(taking);
+      for (const client of held) expect(await answers(client)).toBe(false);
+      for (const one of [honest, greedy]) await expectGone(one);
+    });
+
+    it('ends access although a lease has taken every lock', async () => {
+      const [honest, another, greedy] = [await lease(), await lease(), await lease()];
+      const open = await logIn(honest.minted);
+      const session = await logIn(greedy.minted);
+      // Those that it got stay its own when the statement fails.
+      await succeeds(session.query('SELECT pg_advisory_lock(i) FROM generate_series(1, 1000000) i'));
+      expect(await succeeds(query(upstream.adminUrl, 'SELECT * FROM shop.orders'))).toBe(false);
+      for (const one of [honest, another, greedy]) await end(one);
+      expect(await answers(open)).toBe(false);
+      expect(await answers(session)).toBe(false);
+      for (const one of [honest, another, greedy]) await expectGone(one);
+    });
+  });
+});
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition()));
+}
