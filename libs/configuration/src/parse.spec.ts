@@ -1067,6 +1067,17 @@ describe('rights that earlier releases gave', () => {
   });
 });
 
+describe('agents on another server, of which an earlier release was told nothing', () => {
+  it('are told in a document that was applied by then, and everything goes on', () => {
+    const older = good.replace('env:ORDERS_ADMIN_URL', '$&\n    agent_host: replicas.example');
+    expect(parseConfiguration(older).outcome).toBe('rejected');
+    const parsed = parseConfiguration(older, { stored: true });
+    if (parsed.outcome === 'rejected') throw new Error(JSON.stringify(parsed.problems));
+    expect(parsed.configuration.credential('acme', 'orders-db/readonly')).toBeDefined();
+    expect(parsed.leftOut).toEqual([expect.objectContaining({ path: 'integrations[0].agent_host' })]);
+  });
+});
+
 describe('a document of any kind', () => {
   it.each([
     ['nothing', ''],
