@@ -18,7 +18,7 @@ import { asMap, keysOf, parsePart, unknownKey } from './document/sentences.ts';
 import { didYouMean } from './document/suggest.ts';
 import type { PlainValue } from './document/yaml.ts';
 import type { Organizations } from './organizations.ts';
-import { checkSecrets, type SecretAt } from './secrets.ts';
+import { checkSecrets, whereIs, type SecretAt } from './secrets.ts';
 import { checkRole } from './trust.ts';
 
 /** By organization, then by name. */
@@ -43,12 +43,14 @@ class Register<T extends { readonly organization: string; readonly name: string 
   }
 }
 
+/** `leftOut`, for a document that an earlier release applied, takes what nothing is minted with any longer; otherwise that is a problem. */
 export function readIntegrations(
   blocks: readonly PlainValue[],
   organizations: Organizations,
   trust: readonly TrustRule[],
   secretAt: SecretAt,
   problems: Problems,
+  leftOut?: Problems,
 ): Integrations {
   const register = new Register<IntegrationConfig>();
   const written = new Set<string>();
@@ -65,6 +67,9 @@ export function readIntegrations(
     if (!parsed || !definition || !settings) return;
     const organization = organizations.resolve(parsed.organization, path, problems);
     if (!organization) return;
+    const wrong = definition.settingsProblem(settings);
+    if (wrong !== undefined)
+      (leftOut ?? problems).add([...path, wrong.key], `"${wrong.key}" ${wrong.problem}`);
     checkReferences(definition, settings, organization, path, problems);
     checkSecrets(definition, settings, secretAt, path, problems);
     checkAudience(settings, ownAudiences, path, problems);
@@ -264,10 +269,9 @@ function checkReferences(
 ): void {
   for (const reference of definition.secretReferences(settings)) {
     if (mayUseReference(reference, organization.secretReferences)) continue;
-    const key = Object.keys(settings).find((name) => settings[name] === reference);
     const allowed = organization.secretReferences.slice(0, 8).join(', ');
     problems.add(
-      key === undefined ? path : [...path, key],
+      [...path, ...whereIs(reference, settings)],
       allowed === ''
         ? `the organization "${organization.name}" may use no secret references; list prefixes under its "secret_references"`
         : `the secret reference must begin with one of the prefixes of the organization "${organization.name}": ${allowed}`,

@@ -440,6 +440,22 @@ const mistakes: Mistake[] = [
     'must be a plain path',
   ],
   [
+    'agents on another server, of which nothing is said',
+    'env:ORDERS_ADMIN_URL',
+    'env:ORDERS_ADMIN_URL\n    agent_host: replicas.example',
+    'integrations[0].agent_host',
+    line('admin:') + 1,
+    '"agent_host" sends agents to another server than the admin URL names',
+  ],
+  [
+    'a standby of another organization',
+    'env:ORDERS_ADMIN_URL',
+    'env:ORDERS_ADMIN_URL\n    standbys: [env:ORDERS_STANDBY, env:HUNTER2]',
+    'integrations[0].standbys[1]',
+    line('admin:') + 1,
+    'must begin with one of the prefixes of the organization',
+  ],
+  [
     'a prefix of everything',
     "'env:ORDERS_'",
     "'env:'",
@@ -1048,6 +1064,17 @@ describe('rights that earlier releases gave', () => {
     expect(parseConfiguration(broken, { stored: true }).outcome).toBe('rejected');
     const typo = good.replace('privileges: [INSERT]', 'privileges: [INSRT]');
     expect(parseConfiguration(typo, { stored: true }).outcome).toBe('rejected');
+  });
+});
+
+describe('agents on another server, of which an earlier release was told nothing', () => {
+  it('are told in a document that was applied by then, and everything goes on', () => {
+    const older = good.replace('env:ORDERS_ADMIN_URL', '$&\n    agent_host: replicas.example');
+    expect(parseConfiguration(older).outcome).toBe('rejected');
+    const parsed = parseConfiguration(older, { stored: true });
+    if (parsed.outcome === 'rejected') throw new Error(JSON.stringify(parsed.problems));
+    expect(parsed.configuration.credential('acme', 'orders-db/readonly')).toBeDefined();
+    expect(parsed.leftOut).toEqual([expect.objectContaining({ path: 'integrations[0].agent_host' })]);
   });
 });
 

@@ -63,7 +63,14 @@ export function parseConfiguration(
   // With a rule dropped for its own problems, a role that it would give must not be reported as unknown.
   const roles = trust.length === trustBlocks.length ? rolesGiven(trust) : new Map<string, Set<string>>();
   const integrationBlocks = blocksOf('integrations', top, problems);
-  const integrations = readIntegrations(integrationBlocks, organizations, trust, secretAt, problems);
+  const integrations = readIntegrations(
+    integrationBlocks,
+    organizations,
+    trust,
+    secretAt,
+    problems,
+    stored ? leftOut : undefined,
+  );
   const credentialBlocks = blocksOf('credentials', top, problems);
   const credentials = readCredentials(
     credentialBlocks,

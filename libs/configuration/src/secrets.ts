@@ -16,9 +16,17 @@ export function checkSecrets(
 ): void {
   for (const reference of definition.secretReferences(settings)) {
     const value = secretAt(reference);
-    const problem = value === undefined ? undefined : definition.secretProblem?.(value);
-    if (problem === undefined) continue;
-    const key = Object.keys(settings).find((name) => settings[name] === reference);
-    problems.add(key === undefined ? path : [...path, key], problem);
+    const problem =
+      value === undefined ? undefined : definition.secretProblem(value, { settings, reference });
+    if (problem !== undefined) problems.add([...path, ...whereIs(reference, settings)], problem);
   }
+}
+
+/** Where among the settings of an integration a reference stands, by itself or in a list. */
+export function whereIs(reference: string, settings: JsonObject): Path {
+  for (const [key, value] of Object.entries(settings)) {
+    if (value === reference) return [key];
+    if (Array.isArray(value) && value.includes(reference)) return [key, value.indexOf(reference)];
+  }
+  return [];
 }

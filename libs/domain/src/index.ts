@@ -10,6 +10,11 @@ export * from './ttl.ts';
 export * from './providers/definition.ts';
 export * from './providers/jwt.ts';
 export * from './providers/postgres.ts';
+export {
+  leadsAgentsToStandbys,
+  leadsToStandbys,
+  severalStandbys,
+} from './providers/postgres/agents-on-standbys.ts';
 export * from './providers/postgres/connection.ts';
 export {
   ambiguityOf,

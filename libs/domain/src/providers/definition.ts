@@ -12,6 +12,18 @@ export type NarrowResult<Scope> =
   /** The request is not in the provider's form. */
   | { readonly outcome: 'malformed'; readonly reason: string };
 
+/** A setting and what is wrong with it: a sentence that goes on from its name. */
+export interface SettingsProblem {
+  readonly key: string;
+  readonly problem: string;
+}
+
+/** Where a secret is used: the settings, and which of their references led to it. */
+export interface SecretUse<IntegrationSettings extends object> {
+  readonly settings: IntegrationSettings;
+  readonly reference: string;
+}
+
 /** A right whose holder can do harm that does not end with the lease, so that a credential has it only where its block says so. */
 export interface UnsafeRight {
   /** As `unsafe:` of the credential names it. */
@@ -45,13 +57,18 @@ export interface ProviderDefinition<
   readonly scope: z.ZodType<Scope>;
   /** What the holder receives as `secret`. */
   readonly secret: z.ZodType<object>;
+  /**
+   * What is wrong with settings that are in the right form. Nothing new is configured or minted with them, but what was minted with
+   * such settings before can still be ended, which is why it is no part of the schema.
+   */
+  settingsProblem?(settings: IntegrationSettings): SettingsProblem | undefined;
   /** The secret references among the integration's settings, so that they can be checked against the organization's prefixes (I5). */
   secretReferences(settings: IntegrationSettings): readonly string[];
   /**
    * What is wrong with a secret that one of the references leads to, as a sentence that quotes nothing of it; undefined when it can be
    * used. For `mayfly config check`, which sees some of them; minting says the same at the first use.
    */
-  secretProblem?(value: string): string | undefined;
+  secretProblem?(value: string, use: SecretUse<IntegrationSettings>): string | undefined;
   /** Whatever is asked, the result is never wider than the bounds (I4). `undefined` asks for the bounds themselves. */
   narrow(requested: unknown, bounds: Scope): NarrowResult<Scope>;
   /** Whether a scope lets its holder change anything. Unknown counts as yes. */

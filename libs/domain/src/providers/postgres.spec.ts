@@ -87,6 +87,50 @@ describe('the postgres scope', () => {
     expect(PostgresScope.safeParse(scope).success).toBe(false);
   });
 
+  it.each([
+    { settings: {}, refuses: undefined },
+    { settings: { agent_host: 'replicas' }, refuses: 'agent_host' },
+    // HAProxy and its like: another port of the same host leads to standbys.
+    { settings: { agent_port: 5001 }, refuses: 'agent_port' },
+    { settings: { agent_host: 'proxy', standbys: [] }, refuses: undefined },
+    { settings: { agent_host: 'replicas', standbys: ['env:A', 'env:B'] }, refuses: undefined },
+  ])('says of agents that are sent to another server what is there: $settings', ({ settings, refuses }) => {
+    const integration = PostgresIntegrationSettings.parse({ admin: 'env:ADMIN', ...settings });
+    const wrong = postgresDefinition.settingsProblem?.(integration);
+    expect(wrong?.key).toBe(refuses);
+    if (refuses !== undefined)
+      expect(wrong?.problem).toMatch(/list under "standbys" .* or write "standbys: \[\]"/);
+  });
+
+  it.each([
+    { url: 'db', refuses: false },
+    { url: 'a,b', refuses: false },
+    { url: 'a,b', attributes: 'primary', refuses: false },
+    { url: 'a,b', attributes: 'any', refuses: true },
+    { url: 'a,b', attributes: 'prefer-standby', refuses: true },
+    { url: 'a,b', attributes: 'any', standbys: ['env:A', 'env:B'], refuses: false },
+    { url: 'a,b', attributes: 'any', standbys: [], refuses: false },
+    { url: 'db', standbys: ['env:A'], refuses: false },
+    { reference: 'env:A', url: 'db', attributes: 'standby', standbys: ['env:A'], refuses: false },
+    { reference: 'env:A', url: 'a,b', standbys: ['env:A'], refuses: true },
+  ])('finds an admin URL that lets agents use standbys, and one URL for several: %j', (one) => {
+    const { reference = 'env:ADMIN', url, attributes, standbys, refuses } = one;
+    const settings = { admin: 'env:ADMIN', ...(standbys !== undefined && { standbys }) };
+    const value = `postgres://admin:hunter2@${url}/shop${attributes === undefined ? '' : `?target_session_attrs=${attributes}`}`;
+    const problem = postgresDefinition.secretProblem?.(value, { settings, reference });
+    expect(problem !== undefined).toBe(refuses);
+    expect(problem ?? '').not.toContain('hunter2');
+    if (refuses) expect(problem).toMatch(/^the connection URL that it leads to names several hosts/);
+  });
+
+  it('counts standbys among the secrets', () => {
+    const settings = { admin: 'env:ADMIN', standbys: ['env:A', 'file:/b'] };
+    expect(postgresDefinition.secretReferences(settings)).toEqual(['env:ADMIN', 'env:A', 'file:/b']);
+    const nine = Array.from({ length: 9 }, (_, index) => `env:S${index}`);
+    for (const standbys of [nine, ['env:A', 'env:A'], ['postgres://a']])
+      expect(PostgresIntegrationSettings.safeParse({ ...settings, standbys }).success).toBe(false);
+  });
+
   it('takes the admin credential by reference only', () => {
     const parsed = PostgresIntegrationSettings.safeParse({ admin: 'postgres://admin:hunter2@db/orders' });
     expect(parsed.success).toBe(false);

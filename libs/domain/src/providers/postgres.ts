@@ -7,8 +7,15 @@ import type {
   DefaultLimits,
   NarrowResult,
   ProviderDefinition,
+  SecretUse,
   UnsafeRight,
 } from './definition.ts';
+import {
+  agentHostUnexplained,
+  leadsAgentsToStandbys,
+  leadsToStandbys,
+  severalStandbys,
+} from './postgres/agents-on-standbys.ts';
 import { channelBindings, sslModes, targetSessionAttributes } from './postgres/connection.ts';
 import { parseConnectionUrl } from './postgres/connection-url.ts';
 import { describeRequestProblem, isSubset, uniqueItems } from './scope-parts.ts';
@@ -68,6 +75,9 @@ const PostgresScopeRequest = z.strictObject({
   tables: Tables.optional(),
 });
 
+/** Each end is waited for on every one of them. */
+const maxStandbys = 8;
+
 /** A statement template; `{{name}}`, `{{verifier}}`, `{{expiration}}` and `{{group}}` stand for safely quoted values. */
 const StatementTemplate = z.string().min(1).max(4096);
 
@@ -77,6 +87,11 @@ export const PostgresIntegrationSettings = z.strictObject({
   /** Host (or several, comma-separated) and port that agents connect to, when they differ from the admin URL's. */
   agent_host: text(255).optional(),
   agent_port: z.int().min(1).max(65_535).optional(),
+  /**
+   * References to connection URLs of every physical standby that agents can use, one each, for the role of the admin URL. A lease is
+   * told as ended only when it has ended on all of them. Empty: what agents connect to leads to the primary alone.
+   */
+  standbys: uniqueItems(z.array(SecretReference).max(maxStandbys)).optional(),
   /** `sslmode` told to agents (libpq), when it differs from the admin URL's. */
   sslmode: z.enum(sslModes).optional(),
   /** PBKDF2 iterations of the SCRAM-SHA-256 verifier (RFC 5802 §5.1). A random password of 192 bits gains nothing from more; some drivers refuse less than 4096. */
@@ -126,12 +141,18 @@ export const PostgresSecret = z.strictObject({
 });
 export type PostgresSecret = z.infer<typeof PostgresSecret>;
 
-/** The only secret of an integration is its admin URL. */
-function adminUrlProblem(url: string): string | undefined {
+/** All secrets of an integration are connection URLs. */
+function connectionUrlProblem(
+  url: string,
+  { settings, reference }: SecretUse<PostgresIntegrationSettings>,
+): string | undefined {
   const parsed = parseConnectionUrl(url);
-  return parsed.outcome === 'refused'
-    ? `the connection URL that it leads to is refused: ${parsed.reason}`
-    : undefined;
+  if (parsed.outcome === 'refused') return `the connection URL that it leads to is refused: ${parsed.reason}`;
+  if (reference === settings.admin && leadsAgentsToStandbys(parsed.connection, settings))
+    return `the connection URL that it leads to ${leadsToStandbys}`;
+  if (settings.standbys?.includes(reference) === true && parsed.connection.hosts.length > 1)
+    return `the connection URL that it leads to ${severalStandbys}`;
+  return undefined;
 }
 
 function schemaOf(table: string): string {
@@ -200,8 +221,9 @@ export const postgresDefinition: ProviderDefinition<
   credentialSettings: PostgresCredentialSettings,
   scope: PostgresScope,
   secret: PostgresSecret,
-  secretReferences: (settings) => [settings.admin],
-  secretProblem: adminUrlProblem,
+  settingsProblem: agentHostUnexplained,
+  secretReferences: ({ admin, standbys = [] }) => [admin, ...standbys],
+  secretProblem: connectionUrlProblem,
   narrow,
   unsafeRights,
   carryOver,

@@ -1,14 +1,21 @@
 /** Every provider that the configuration may name. A new one is added here and in minting's `providers/registry.ts`. */
 import type { JsonObject, Revocability } from '@mayfly/contracts';
 import type { z } from 'zod';
-import type { DefaultLimits, NarrowResult, ProviderDefinition, UnsafeRight } from './definition.ts';
+import type {
+  DefaultLimits,
+  NarrowResult,
+  ProviderDefinition,
+  SecretUse,
+  SettingsProblem,
+  UnsafeRight,
+} from './definition.ts';
 import { jwtDefinition } from './jwt.ts';
 import { postgresDefinition } from './postgres.ts';
 
 /** A definition whose types have been forgotten: it takes plain JSON and its schemas restore the types at run time. */
 export interface AnyProviderDefinition extends Pick<
   ProviderDefinition,
-  'name' | 'secret' | 'secretProblem' | 'renewal' | 'nativeMinimumSeconds' | 'keepsConnection' | 'carryOver'
+  'name' | 'secret' | 'renewal' | 'nativeMinimumSeconds' | 'keepsConnection' | 'carryOver'
 > {
   readonly integrationSettings: z.ZodType<object>;
   readonly credentialSettings: z.ZodType<object>;
@@ -17,7 +24,9 @@ export interface AnyProviderDefinition extends Pick<
   writes(scope: JsonObject): boolean;
   unsafeRights(scope: JsonObject): readonly UnsafeRight[];
   revocability(settings: { integration: JsonObject; credential: JsonObject }): Revocability;
+  settingsProblem(settings: JsonObject): SettingsProblem | undefined;
   secretReferences(settings: JsonObject): readonly string[];
+  secretProblem(value: string, use: SecretUse<JsonObject>): string | undefined;
   /** Undefined where leases of a credential are not limited unless the document says so. */
   defaultLimits(settings: JsonObject): DefaultLimits | undefined;
 }
@@ -38,8 +47,15 @@ function erase<I extends object, C extends object, S extends object>(
         integration: definition.integrationSettings.parse(integration),
         credential: definition.credentialSettings.parse(credential),
       }),
+    settingsProblem: (settings) =>
+      definition.settingsProblem?.(definition.integrationSettings.parse(settings)),
     secretReferences: (settings) =>
       definition.secretReferences(definition.integrationSettings.parse(settings)),
+    secretProblem: (value, { settings, reference }) =>
+      definition.secretProblem?.(value, {
+        settings: definition.integrationSettings.parse(settings),
+        reference,
+      }),
     defaultLimits: (settings) => definition.defaultLimits?.(definition.credentialSettings.parse(settings)),
   };
 }

@@ -40,24 +40,29 @@ export interface EndedRole {
   readonly name: string;
   /** The group role that it was a member of. Up to PostgreSQL 15 a lease may act as its group. */
   readonly group: string | undefined;
+  /** Whether standbys have to replay the end, and so wait for its record to be written to the log. */
+  readonly hasStandbys: boolean;
 }
 
 /** Whose prepared transactions may be of this lease. */
-function ownersOf({ name, group }: EndedRole): string[] {
+function ownersOf({ name, group }: Pick<EndedRole, 'name' | 'group'>): string[] {
   return [name, group].filter((owner) => owner !== undefined);
 }
 
 /** Locks the role out, as statements. With the rights that cutting its sessions takes. */
-export function lockOut({ name }: EndedRole, facts: ServerFacts): string[] {
+export function lockOut({ name, hasStandbys }: EndedRole, facts: ServerFacts): string[] {
   const role = pg.escapeIdentifier(name);
   return [
     'BEGIN',
-    'SET LOCAL synchronous_commit = off',
+    // `local`: it waits for our own disk and for no standby, which may be away.
+    `SET LOCAL synchronous_commit = ${hasStandbys ? 'local' : 'off'}`,
     `SET LOCAL lock_timeout = ${lockTimeoutMs}`,
     `SET LOCAL statement_timeout = ${statementTimeoutMs}`,
     ...actAsCreatorOf(name, facts, 'session'),
     `ALTER ROLE ${role} NOLOGIN`,
     ...grantMembership('CURRENT_USER', role, facts),
+    // On a standby that shows the one, the other is done.
+    ...(hasStandbys && facts.version < 160_000 ? [leaveGroups(name)] : []),
     'COMMIT',
   ];
 }
@@ -78,7 +83,8 @@ function leaveGroups(name: string): string {
 
 /**
  * Cuts the sessions of a role until none is left, as one statement that raises `sessionsLeft` when some do not go, or when the role
- * has prepared transactions; `undefined_object` when there is no such role.
+ * has prepared transactions; `undefined_object` when there is no such role, unless it is `knownAs` something else: then the server may
+ * have it no more, or not yet.
  *
  * What is still starting up is cut in the name of the role itself, which may cut nobody else's. To a superuser PostgreSQL 18 lists
  * it as a client without a user. Elsewhere it is in no list, or looks like the server's own processes; but it is in a
@@ -90,14 +96,19 @@ function leaveGroups(name: string): string {
  *
  * It is part of every end, and planning a query costs more than running it here: hence functions in place of the views over them.
  */
-export function cutSessions({ name, group }: EndedRole, { version, superuser }: ServerFacts): string {
+export function cutSessions(
+  { name, group }: EndedRole,
+  { version, superuser }: ServerFacts,
+  knownAs?: KnownAs,
+): string {
   const role = pg.escapeLiteral(name);
+  const here = `pg_catalog.to_regrole(${role})`;
   const isListed = version >= 180_000 && superuser;
   const looked = isListed
     ? `(WHERE a.usesysid IS NULL AND a.backend_type = 'client backend' AND a.wait_event_type IS DISTINCT FROM 'Client')`
     : `(WHERE ${version < 180_000} OR a.usesysid IS NOT NULL OR a.datid IS NOT NULL)`;
   return `DO $mayfly$ DECLARE
-      lease oid := ${role}::pg_catalog.regrole;
+      lease oid := ${knownAs === undefined ? `${role}::pg_catalog.regrole` : `coalesce(${here}, ${Number(knownAs.oid ?? 0)}::pg_catalog.oid)`};
       acting text := pg_catalog.current_setting('role');
       begun timestamptz := pg_catalog.clock_timestamp();
       is_unsure bool;
@@ -109,12 +120,12 @@ export function cutSessions({ name, group }: EndedRole, { version, superuser }: 
     BEGIN
       LOOP
         ${isListed ? '' : inTransactions}
-        SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) FILTER (WHERE a.usesysid = lease),
+        SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid)) FILTER (WHERE a.usesysid = lease${knownAs?.isDropped === true ? ` OR ${ofDroppedRoles}` : ''}),
             pg_catalog.array_agg(a.pid) FILTER ${looked}
           INTO left_over, listed FROM pg_catalog.pg_stat_get_activity(NULL) AS a;
         ${isListed ? 'starting := listed;' : notListed}
         is_unsure := false;
-        IF starting IS NOT NULL THEN
+        IF starting IS NOT NULL${knownAs === undefined ? '' : ` AND ${here} IS NOT NULL`} THEN
           PERFORM pg_catalog.set_config('role', ${role}, true);
           FOREACH one IN ARRAY starting LOOP
             BEGIN
@@ -123,6 +134,7 @@ export function cutSessions({ name, group }: EndedRole, { version, superuser }: 
             END;
           END LOOP;
           PERFORM pg_catalog.set_config('role', acting, true);
+        ${knownAs?.isDropped === true && superuser ? countStarting : ''}
         END IF;
         EXIT WHEN left_over = 0
           AND (NOT is_unsure OR pg_catalog.clock_timestamp() > begun + interval '${unsureForMs} milliseconds');
@@ -140,6 +152,23 @@ export function cutSessions({ name, group }: EndedRole, { version, superuser }: 
       END IF;
     END $mayfly$`;
 }
+
+/** How a role is told by more than its name. */
+export interface KnownAs {
+  /** The same at all physical standbys. */
+  readonly oid?: string | undefined;
+  /** Nobody knows its number any more: whatever session is of a role that does not exist may be one of it. */
+  readonly isDropped: boolean;
+}
+
+const ofDroppedRoles = `(a.usesysid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid))`;
+
+/**
+ * Of a role that does not exist nobody can cut what is still starting up, so that is waited for: it shows itself or goes. Only a
+ * superuser can tell it from the server's own processes.
+ */
+const countStarting = `ELSIF starting IS NOT NULL THEN
+          left_over := left_over + pg_catalog.cardinality(starting);`;
 
 /** Processes that are in a transaction, as every one is that starts up. */
 const inTransactions = `in_transactions := ARRAY(

@@ -1,5 +1,6 @@
 /**
- * The end of a lease's login role: its access first, then what it left. Where nobody resists, both take one round trip.
+ * The end of a lease's login role: its access first, on standbys too, then what it left. Where there are none and nobody resists, all
+ * takes one round trip.
  */
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
@@ -8,6 +9,7 @@ import type { AdminDatabase } from './admin-database.ts';
 import { actAsCreatorOf, grantMembership } from './creator-roles.ts';
 import { cleanUpFailed, cleanUpStepByStep, shortCleanUp } from './clean-up.ts';
 import { endAccessScript, endAccessStepByStep, type EndedRole } from './end-access.ts';
+import { endOnStandbys, type Standby } from './end-on-standbys.ts';
 import { isGone } from './login-role.ts';
 import { findMissingGrant } from './missing-grant.ts';
 import type { ServerIdentity } from './server-identity.ts';
@@ -24,35 +26,45 @@ export interface EndingRole extends EndedRole {
 export type OpenOther = (database: string) => AdminDatabase;
 
 /**
- * Ends access and, unless something is in the way, cleans up. Throws ProviderRejected when access can't be ended yet,
+ * Ends access and, unless something is in the way, cleans up. In this order: a standby that has the role, and does not let it log in,
+ * has replayed its end, while one that has none may just not have heard of it yet; and who is no superuser can cut sessions of a role
+ * only while that exists. Throws ProviderRejected when access can't be ended yet,
  * ProviderUnavailable when the server can't be reached.
  */
 export async function endLoginRole(
   database: AdminDatabase,
   role: EndingRole,
   openOther: OpenOther,
+  standbys: readonly Standby[],
   deadline: Deadline,
 ): Promise<'revoked' | 'access_ended' | 'already_gone'> {
+  const goneFromPrimary = async () => {
+    await endOnStandbys(standbys, database, role, deadline);
+    return 'already_gone' as const;
+  };
   const facts = await database.facts(deadline);
   const { revocationStatements } = role;
   const isCustom = revocationStatements.length > 0;
   const cleanUp = shortCleanUp(role, revocationStatements, facts);
   const run = (statements: readonly string[]) =>
     database.run(statements.join('\n;\n'), deadline, { ownTransactions: true, isCustom });
+  let isEnded = false;
   try {
-    await run([...endAccessScript(role, facts), ...cleanUp]);
-    return 'revoked';
+    await run([...endAccessScript(role, facts), ...(role.hasStandbys ? [] : cleanUp)]);
+    if (!role.hasStandbys) return 'revoked';
+    isEnded = true;
   } catch (error) {
-    if (await hasGone(error, database, role, deadline)) return 'already_gone';
+    if (await hasGone(error, database, role, deadline)) return goneFromPrimary();
     // What may come of the customer's own statements, or of what the lease made, is looked at step by step.
     if (!isAnswer(error)) throw error;
   }
   try {
-    await endAccessStepByStep(database, role, openOther, deadline);
+    if (!isEnded) await endAccessStepByStep(database, role, openOther, deadline);
   } catch (error) {
-    if (await hasGone(error, database, role, deadline)) return 'already_gone';
+    if (await hasGone(error, database, role, deadline)) return goneFromPrimary();
     throw await withMissingGrant(asEvidenceOfNothing(error), database, role, deadline);
   }
+  await endOnStandbys(standbys, database, role, deadline);
   try {
     await run([
       ...actAsCreatorOf(role.name, facts, 'session'),

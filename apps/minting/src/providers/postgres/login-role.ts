@@ -6,7 +6,7 @@ import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
 import { asProviderFailure, mayHaveTakenEffect } from '../provider-error.ts';
 import type { AdminDatabase, ReachedServer, ServerFacts } from './admin-database.ts';
-import { ensureCreatorRoles } from './creator-roles.ts';
+import { ensureCreatorRoles, grantMembership } from './creator-roles.ts';
 import { loginRolePattern } from './role-names.ts';
 import { withCustomersPath } from './session-setup.ts';
 import { arrivedLate, refuseAfter, serverInstant } from './server-clock.ts';
@@ -31,6 +31,16 @@ export interface LoginRole {
   readonly verifier: string;
   readonly connectionLimit: number;
   readonly ttlSeconds: number;
+  /** See `cutOnStandbys`. */
+  readonly hasStandbys: boolean;
+}
+
+/**
+ * Lets the privileged role cut the sessions of a role from the beginning, as SQL. A right that came with the end would be of no use at
+ * a standby as long as a session there holds up the replay.
+ */
+export function cutOnStandbys(name: string, facts: ServerFacts): string[] {
+  return grantMembership('CURRENT_USER', pg.escapeIdentifier(name), facts);
 }
 
 /** Stands at the front of every statement that makes a role, so that one still running can be told by `pg_stat_activity`. */
@@ -93,6 +103,13 @@ export async function createLoginRole(
        ${creator === undefined ? '' : `SET LOCAL ROLE ${pg.escapeIdentifier(creator)};`}
        EXECUTE ${pg.escapeLiteral(create)} || pg_catalog.quote_literal(${expiration(role.ttlSeconds)});
        GRANT ${group} TO ${name}${membership};
+       ${
+         role.hasStandbys
+           ? cutOnStandbys(role.name, facts)
+               .map((grant) => `${grant};`)
+               .join(' ')
+           : ''
+       }
      END $mayfly$;
      SELECT ${expiration(role.ttlSeconds)} AS expires_at`,
     deadline,

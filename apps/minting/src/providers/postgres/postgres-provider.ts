@@ -6,8 +6,12 @@ import {
   defaultConnectionLimit,
   PostgresCredentialSettings,
   PostgresIntegrationSettings,
+  connectionUrlOf,
+  leadsAgentsToStandbys,
+  leadsToStandbys,
   postgresDefinition,
   Secret,
+  severalStandbys,
   type PostgresScope,
 } from '@mayfly/domain';
 import { fingerprint } from '@mayfly/tokens';
@@ -31,12 +35,14 @@ import type { AdminDatabase, AdminDatabaseLimits } from './admin-database.ts';
 import { AdminDatabases, type IntegrationAt } from './admin-databases.ts';
 import { Capacities } from './capacity.ts';
 import { adminConnection } from './connecting/admin-url.ts';
+import { atStandby, type Standby } from './end-on-standbys.ts';
 import { readTlsFiles } from './connecting/tls-files.ts';
 import type { ConnectionObserver, ServerConnections } from './connection-observer.ts';
 import { leaseSecret } from './lease-secret.ts';
 import {
   cameTooLate,
   createLoginRole,
+  cutOnStandbys,
   findLoginRole,
   isGone,
   listLoginRoles,
@@ -126,12 +132,16 @@ export class PostgresProvider implements Provider<
 
   async mint(context: Mint): Promise<Minted> {
     checkStatements(context.credentialSettings);
+    checkSettings(context.integrationSettings);
     const password = randomPassword();
     const iterations = context.integrationSettings.scram_iterations ?? defaultScramIterations;
     const [database, verifier] = await Promise.all([
       this.#open(context),
       scramVerifier(password, iterations),
+      this.#meetStandbys(context),
     ]);
+    if (leadsAgentsToStandbys(database.connection, context.integrationSettings))
+      throw new ProviderRejected(`the integration's admin URL ${leadsToStandbys}`);
     const made = await this.#create(context, { database, place: placeOf(context, database), verifier });
     this.#databases.expectLease(integrationAt(context), context.ttlSeconds * 1000);
     const handle = {
@@ -153,7 +163,7 @@ export class PostgresProvider implements Provider<
     const handle = Handle.parse(context.handle);
     const database = await this.#open(context);
     const { role, openOther } = this.#ending(context, database, handle);
-    const outcome = await endLoginRole(database, role, openOther, context.deadline);
+    const outcome = await endLoginRole(database, role, openOther, this.#standbys(context), context.deadline);
     if (handle.narrowed) this.#sweepGroupsLater(context, database);
     return outcome;
   }
@@ -200,7 +210,7 @@ export class PostgresProvider implements Provider<
     // A mint that left no handle left no word of its server or its group either.
     const handle = { revocation_statements, narrowed: false } satisfies Handle;
     const { role, openOther } = this.#ending(context, database, handle);
-    const outcome = await endLoginRole(database, role, openOther, context.deadline);
+    const outcome = await endLoginRole(database, role, openOther, this.#standbys(context), context.deadline);
     if (outcome === 'access_ended') return { outcome, handle };
     return { outcome: outcome === 'revoked' ? 'removed' : 'absent' };
   }
@@ -242,6 +252,35 @@ export class PostgresProvider implements Provider<
     return database;
   }
 
+  /** The standbys that agents can use, each opened when it is asked for: one that can't be is no reason to leave out the others. */
+  #standbys({ secrets, integrationSettings }: AnyContext): Standby[] {
+    return (integrationSettings.standbys ?? []).map((reference) => ({
+      name: reference,
+      open: async () => {
+        const connection = adminConnection((await secrets(reference)).reveal(), 'its connection URL');
+        if (connection.hosts.length > 1) throw new ProviderRejected(`its connection URL ${severalStandbys}`);
+        // One that has been promoted still has to be asked.
+        const url = connectionUrlOf({ ...connection, targetSessionAttributes: 'any' });
+        const database = this.#databases.open(url, await readTlsFiles(connection, secrets));
+        database.keepConnection();
+        return database;
+      },
+    }));
+  }
+
+  /**
+   * Before anything is made: what can't be resolved now could not be ended later. A connection for ends is had in the background, while
+   * there are still some; a standby that is away stops no mint.
+   */
+  async #meetStandbys(context: Mint): Promise<void> {
+    for (const { name, open } of this.#standbys(context)) {
+      const database = await open().catch((error: unknown) => {
+        throw atStandby(name, error);
+      });
+      database.facts(context.deadline).catch(() => undefined);
+    }
+  }
+
   #connections(): ServerConnections[] {
     return this.#databases.withLeases().map(({ at, database }) => {
       const capacity = this.#capacities.of(database);
@@ -278,14 +317,17 @@ export class PostgresProvider implements Provider<
       if (templates !== undefined) {
         const expiration = await readExpiration(database, ttlSeconds, deadline);
         const values = { name, verifier, expiration, ...(group !== undefined && { group }) };
-        const statements = templates.map((template) => renderStatement(template, values));
+        const statements = [
+          ...templates.map((template) => renderStatement(template, values)),
+          ...(hasStandbys(context) ? cutOnStandbys(name, await database.facts(deadline)) : []),
+        ];
         const server = await runCreationStatements(database, name, statements, deadline);
         return { group, expiresAt: new Date(expiration), server };
       }
       // Without templates the group is always needed.
       if (group === undefined) throw new TypeError('a login role without a group');
       const connectionLimit = credentialSettings.connection_limit ?? defaultConnectionLimit;
-      const role = { name, group, verifier, connectionLimit, ttlSeconds };
+      const role = { name, group, verifier, connectionLimit, ttlSeconds, hasStandbys: hasStandbys(context) };
       const made = await createLoginRole(database, role, await database.facts(deadline), deadline);
       return { group, ...made };
     } catch (error) {
@@ -304,14 +346,14 @@ export class PostgresProvider implements Provider<
   }
 
   #ending(
-    { leaseId }: LeaseContext<PostgresIntegrationSettings>,
+    context: LeaseContext<PostgresIntegrationSettings>,
     database: AdminDatabase,
     { revocation_statements: templates, server: madeAt, group }: Handle,
   ): { role: EndingRole; openOther: (database: string) => AdminDatabase } {
-    const name = loginRoleName(leaseId);
+    const name = loginRoleName(context.leaseId);
     const revocationStatements = templates.map((template) => renderStatement(template, { name }));
     return {
-      role: { name, group, madeAt, revocationStatements },
+      role: { name, group, madeAt, revocationStatements, hasStandbys: hasStandbys(context) },
       openOther: this.#openerOfOthers(database),
     };
   }
@@ -326,6 +368,16 @@ function placeOf(
   { database }: AdminDatabase,
 ): Place {
   return { organization: context.organization, integration: context.integration, database };
+}
+
+function hasStandbys({ integrationSettings: { standbys = [] } }: AnyContext): boolean {
+  return standbys.length > 0;
+}
+
+/** Policy refuses the same; what it granted before may be older. */
+function checkSettings(settings: PostgresIntegrationSettings): void {
+  const wrong = postgresDefinition.settingsProblem?.(settings);
+  if (wrong !== undefined) throw new ProviderRejected(`"${wrong.key}" of the integration ${wrong.problem}`);
 }
 
 /** Before anything is made: what can't be rendered now could not be revoked later. */

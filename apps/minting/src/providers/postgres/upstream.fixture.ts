@@ -2,7 +2,12 @@
  * A real PostgreSQL for the specs: MAYFLY_TEST_POSTGRES_URL (a superuser's) and, where it is set,
  * MAYFLY_TEST_POSTGRES_OLDER_URL.
  */
-import { Secret, type PostgresCredentialSettings, type PostgresScope } from '@mayfly/domain';
+import {
+  Secret,
+  type PostgresCredentialSettings,
+  type PostgresIntegrationSettings,
+  type PostgresScope,
+} from '@mayfly/domain';
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { deadlineIn } from '../deadline.ts';
@@ -32,6 +37,10 @@ export class Upstream {
   readonly bounds: PostgresScope = { privileges: ['SELECT', 'INSERT'], schemas: ['shop', 'odd "name\'; --'] };
   readonly narrower: PostgresScope = { privileges: ['SELECT'], schemas: ['shop'] };
   adminUrl = '';
+  /** Of the integration, beside `admin`. */
+  settings: Partial<PostgresIntegrationSettings> = {};
+  /** What other references than `admin` lead to. */
+  readonly references = new Map<string, string>();
 
   private constructor(private readonly superuserUrl: string) {}
 
@@ -76,9 +85,10 @@ export class Upstream {
       leaseId,
       organization: 'acme',
       integration: 'shop-db',
-      integrationSettings: { admin: 'env:ADMIN' },
+      integrationSettings: { admin: 'env:ADMIN', ...this.settings },
       credentialSettings: {} as PostgresCredentialSettings,
-      secrets: () => Promise.resolve(new Secret(this.adminUrl)),
+      secrets: (reference: string) =>
+        Promise.resolve(new Secret(this.references.get(reference) ?? this.adminUrl)),
       deadline: deadlineIn(deadlineMs),
     };
   }
