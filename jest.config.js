@@ -44,8 +44,16 @@ export default {
       ...shared,
       displayName: 'whole',
       testMatch: ['<rootDir>/test/{e2e,security,conformance}/**/*.spec.ts'],
+      testPathIgnorePatterns: ['/node_modules/', '/test/security/hostile-lessee/'],
       globalSetup: '<rootDir>/test/whole-stack/setup.ts',
       globalTeardown: '<rootDir>/test/whole-stack/teardown.ts',
+    },
+    {
+      ...shared,
+      displayName: 'hostile',
+      testMatch: ['<rootDir>/test/security/hostile-lessee/**/*.spec.ts'],
+      globalSetup: '<rootDir>/test/security/hostile-lessee/setup.ts',
+      globalTeardown: '<rootDir>/test/security/hostile-lessee/teardown.ts',
     },
   ],
 };

@@ -54,6 +54,7 @@ CREATE TABLE revocation.leases (
 
   cleanup              text CHECK (cleanup IN ('pending', 'done', 'unreachable')),
   access_ended_at      timestamptz,
+  cleanup_failed_at    timestamptz,
   due_at               timestamptz,
   attempts             integer NOT NULL DEFAULT 0,
   claims               integer NOT NULL DEFAULT 0,
@@ -126,6 +127,7 @@ COMMENT ON COLUMN revocation.leases.fingerprints IS 'SHA-256 of each part of the
 COMMENT ON COLUMN revocation.leases.use_keys IS 'What of the minted thing shows up in the upstream''s own logs';
 COMMENT ON COLUMN revocation.leases.cleanup IS 'Of a lease that has ended: whether something of it is still to be removed upstream; unreachable when it has no name to be found by; null when nothing ever was';
 COMMENT ON COLUMN revocation.leases.access_ended_at IS 'When it was known that no login and no session of it was left upstream. What is then still to be cleaned up can do nothing, and is removed apart from ends';
+COMMENT ON COLUMN revocation.leases.cleanup_failed_at IS 'When the clean-up after its end was refused for the first time, which is told once; null for nearly all';
 COMMENT ON COLUMN revocation.leases.due_at IS 'When something is to be done about it next: orphaning, expiry, another attempt, clean-up; null when all is done';
 COMMENT ON COLUMN revocation.leases.attempts IS 'How often its end or clean-up was tried';
 COMMENT ON COLUMN revocation.leases.claims IS 'Grows with every claim and whenever one is taken away: who holds an older number changes nothing any more';

