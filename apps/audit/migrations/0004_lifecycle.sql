@@ -30,7 +30,10 @@ SELECT
   coalesce((coalesce(renewed.event, issued.event) -> 'data' ->> 'renewals')::int, 0) AS renewals,
   renewed.time AS last_renewed_at,
   (issued.event -> 'data' ->> 'predecessor_id')::uuid AS predecessor_id,
-  (renewed.event -> 'data' ->> 'successor_id')::uuid AS successor_id
+  (renewed.event -> 'data' ->> 'successor_id')::uuid AS successor_id,
+  CASE WHEN left_over.cleaned_up_at IS NOT NULL THEN 'done' ELSE ended.event -> 'data' ->> 'cleanup' END AS cleanup,
+  left_over.cleanup_failed_at,
+  left_over.cleaned_up_at
 FROM audit.event_log AS first
 LEFT JOIN LATERAL (
   SELECT e.time, e.event FROM audit.event_log AS e
@@ -52,6 +55,12 @@ CROSS JOIN LATERAL (
   SELECT count(*) AS uses, max(e.time) AS last_used_at FROM audit.event_log AS e
   WHERE e.lease_id = first.lease_id AND e.type = 'credential.used'
 ) AS used
+CROSS JOIN LATERAL (
+  SELECT min(e.time) FILTER (WHERE e.type = 'credential.cleanup_failed') AS cleanup_failed_at,
+         max(e.time) FILTER (WHERE e.type = 'credential.cleaned_up') AS cleaned_up_at
+  FROM audit.event_log AS e
+  WHERE e.lease_id = first.lease_id AND e.type IN ('credential.cleanup_failed', 'credential.cleaned_up')
+) AS left_over
 WHERE first.type = 'credential.intended'
    OR (first.type = 'credential.issued' AND NOT EXISTS (
          SELECT FROM audit.event_log AS e WHERE e.lease_id = first.lease_id AND e.type = 'credential.intended'));
@@ -86,6 +95,9 @@ COMMENT ON COLUMN audit.credential_lifecycle.renewals IS 'How often it, with its
 COMMENT ON COLUMN audit.credential_lifecycle.last_renewed_at IS 'When it was last renewed; null when it never was';
 COMMENT ON COLUMN audit.credential_lifecycle.predecessor_id IS 'The lease that it took the place of by rotation';
 COMMENT ON COLUMN audit.credential_lifecycle.successor_id IS 'The lease that took its place by rotation';
+COMMENT ON COLUMN audit.credential_lifecycle.cleanup IS 'pending while something that it left upstream is still to be removed, which can do nothing any more; done once that is removed; null when its end left nothing';
+COMMENT ON COLUMN audit.credential_lifecycle.cleanup_failed_at IS 'When removing that was refused for the first time; null when it never was';
+COMMENT ON COLUMN audit.credential_lifecycle.cleaned_up_at IS 'When that had been removed';
 
 -- Postgres writes SELECT * out when the view is made: whoever gives credential_lifecycle another column makes this one again.
 CREATE VIEW audit.live_credentials AS

@@ -29,6 +29,12 @@ export const migrationsDirectory = join(import.meta.dirname, '..', 'migrations')
 
 /** A batch is at most 1,000 rows; a burst must not be cut off by an impatient timeout. */
 const statementTimeoutMs = 20_000;
+
+/**
+ * A replica that is paused, or whose machine is gone, keeps the end of the chain from the others for so long. Between the statements
+ * of a transaction nothing is done but hashing. Milliseconds.
+ */
+const idleInTransactionMs = 5_000;
 const partitionsMs = 6 * 3_600_000;
 
 @Module({})
@@ -71,6 +77,7 @@ async function openDatabase(
     applicationName: 'mayfly-audit',
     max: settings.MAYFLY_POSTGRES_POOL,
     statementTimeoutMs,
+    idleInTransactionMs,
     connectionTimeoutMs: 5_000,
     onIdleError: (error) => logger.warn({ err: error }, 'an idle connection to Postgres was lost'),
   });

@@ -21,6 +21,7 @@ import { Admission } from './providers/admission.ts';
 import type { Provider } from './providers/provider.ts';
 import { ProviderRunner } from './providers/provider-runner.ts';
 import { createProviders } from './providers/registry.ts';
+import { ConnectionReport } from './reporting/connection-report.ts';
 import { UngrantedTables } from './reporting/ungranted-tables.ts';
 import { RenewAtProvider } from './renew/renew-at-provider.ts';
 import { RenewHandler } from './renew/renew.handler.ts';
@@ -61,6 +62,7 @@ export class MintingModule implements OnApplicationShutdown {
         statementTimeoutMs: settings.MAYFLY_POSTGRES_STATEMENT_TIMEOUT_MS,
         connectTimeoutMs: settings.MAYFLY_POSTGRES_CONNECT_TIMEOUT_MS,
         groupFreshMs: settings.MAYFLY_POSTGRES_GROUP_FRESH_MS,
+        connectionObserver: new ConnectionReport(host.metrics, logger),
         groupObserver: ungranted,
       },
       jwt: { issuer, keys: toolTokenKeys },

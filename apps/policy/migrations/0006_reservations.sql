@@ -52,8 +52,10 @@ CREATE INDEX reservations_ended ON policy.reservations (ended_at) WHERE ended_at
 -- A replica learns of a new configuration within a second. Until then it decides by an older one, so the reservation says by
 -- which version it was decided, and is refused when there is a newer one: the replica takes that up and decides again.
 --
--- outcome: reserved | session_ended | outdated_configuration | blocked | limit_per_session | limit_concurrent | still_running |
--- other_body
+-- Failing clean-ups (0008) are counted without a lock: no reservation adds to them.
+--
+-- outcome: reserved | session_ended | outdated_configuration | blocked | limit_cleanups | limit_per_session | limit_concurrent |
+-- still_running | other_body
 CREATE FUNCTION policy.reserve_lease(
   p_lease_id uuid,
   p_session_id uuid,
@@ -66,6 +68,9 @@ CREATE FUNCTION policy.reserve_lease(
   p_idempotency_key text,
   p_idempotency_body text,
   p_config_version integer,
+  p_orchestration text,
+  p_integration text,
+  p_failing_cleanups integer,
   OUT outcome text,
   OUT decided_at timestamptz,
   OUT session_expires_at timestamptz,
@@ -133,6 +138,11 @@ BEGIN
         superseded_lease_id := first_lease.lease_id;
       END IF;
     END IF;
+  END IF;
+
+  IF policy.too_many_failing_cleanups(p_organization, p_orchestration, p_integration, p_failing_cleanups) THEN
+    outcome := 'limit_cleanups';
+    RETURN;
   END IF;
 
   -- What is superseded does not stand in the way of its own replacement. It counts for every later request until it

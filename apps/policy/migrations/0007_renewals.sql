@@ -25,7 +25,7 @@ COMMENT ON COLUMN policy.renewable_leases.justification IS 'Why the agent said i
 
 -- Grants a lease its successor. The successor does not count as long as its predecessor stands for it: held_until is over from
 -- the start. Once it is issued, the successor counts and the predecessor no longer does.
--- outcome: reserved | lease_ended | rotated (a successor lives, or may still be minted)
+-- outcome: reserved | lease_ended | limit_cleanups | rotated (a successor lives, or may still be minted)
 CREATE FUNCTION policy.reserve_successor(
   p_lease_id uuid,
   p_predecessor_id uuid,
@@ -34,6 +34,9 @@ CREATE FUNCTION policy.reserve_successor(
   p_decided_at timestamptz,
   p_grant_seconds integer,
   p_hold_seconds integer,
+  p_orchestration text,
+  p_integration text,
+  p_failing_cleanups integer,
   OUT outcome text
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -45,6 +48,10 @@ BEGIN
        WHERE r.lease_id = p_predecessor_id AND r.organization = p_organization AND r.session_id = p_session_id
          AND r.ended_at IS NULL AND s.ended_at IS NULL) THEN
     outcome := 'lease_ended';
+    RETURN;
+  END IF;
+  IF policy.too_many_failing_cleanups(p_organization, p_orchestration, p_integration, p_failing_cleanups) THEN
+    outcome := 'limit_cleanups';
     RETURN;
   END IF;
   IF EXISTS (

@@ -32,6 +32,7 @@ import { DecisionsHandler } from './decisions/decisions.handler.ts';
 import { LeaseEventsHandler } from './decisions/lease-events.handler.ts';
 import { LeaseRegister } from './decisions/lease-register.ts';
 import { ListCredentials } from './decisions/list-credentials.ts';
+import { LostCleanUps } from './decisions/lost-clean-ups.ts';
 import { LostEnds } from './decisions/lost-ends.ts';
 import { ReleaseReservation } from './decisions/release-reservation.ts';
 import { Renew } from './decisions/renew.ts';
@@ -60,6 +61,7 @@ export type PolicyModuleSettings = Pick<
   | 'MAYFLY_CONFIG_POLL_MS'
   | 'MAYFLY_RESERVATION_HOLD_SECONDS'
   | 'MAYFLY_RESERVATION_CHECK_MS'
+  | 'MAYFLY_FAILING_CLEANUPS_PER_ORCHESTRATION'
   | 'MAYFLY_SESSION_SWEEP_MS'
 >;
 
@@ -104,11 +106,9 @@ export class PolicyModule {
       isConnected: () => isConnected(host.connection),
       leases: new SessionLeases({ client: host.client, assertions, logger }),
     });
-    const lostEnds = new LostEnds({
-      client: host.client,
-      pool,
-      everyMs: settings.MAYFLY_RESERVATION_CHECK_MS,
-    });
+    const lost = { client: host.client, pool, everyMs: settings.MAYFLY_RESERVATION_CHECK_MS };
+    const lostEnds = new LostEnds(lost);
+    const lostCleanUps = new LostCleanUps(lost);
     const loops = [
       relay,
       new BackgroundLoop({
@@ -133,12 +133,19 @@ export class PolicyModule {
         pass: async () => ((await lostEnds.find()) ? 0 : undefined),
         logger,
       }),
+      new BackgroundLoop({
+        name: 'clean-ups that no event told',
+        intervalMs: settings.MAYFLY_RESERVATION_CHECK_MS,
+        pass: async () => ((await lostCleanUps.find()) ? 0 : undefined),
+        logger,
+      }),
     ];
     const providers: Provider[] = [
       { provide: Background, useValue: new Background(loops, pool) },
       { provide: Hearing, useValue: hearing },
       { provide: Sweeper, useValue: sweeper },
       { provide: LostEnds, useValue: lostEnds },
+      { provide: LostCleanUps, useValue: lostCleanUps },
       ...useCases({
         host,
         settings,
@@ -219,11 +226,23 @@ function useCases(parts: Parts): Provider[] {
   const identities = new IdentityVerifier();
   const grantSeconds = tokenKinds.grant.maxAgeSeconds;
   const holdSeconds = settings.MAYFLY_RESERVATION_HOLD_SECONDS;
+  const mostFailingCleanUps = settings.MAYFLY_FAILING_CLEANUPS_PER_ORCHESTRATION;
   const instances = [
     gate,
     new ExchangeToken({ gate, identities, running, signer, signals, pool, relay }),
     new EndSession({ gate, assertions, pool, relay }),
-    new Decide({ gate, running, grants, assertions, signals, pool, installation, grantSeconds, holdSeconds }),
+    new Decide({
+      gate,
+      running,
+      grants,
+      assertions,
+      signals,
+      pool,
+      installation,
+      grantSeconds,
+      holdSeconds,
+      mostFailingCleanUps,
+    }),
     new ListCredentials({ gate, running }),
     new ReleaseReservation({
       grants: new TokenVerifier(tokenKinds.grant, keys.grant, { audience: 'mayfly-minting' }),
@@ -241,6 +260,7 @@ function useCases(parts: Parts): Provider[] {
       installation,
       grantSeconds,
       holdSeconds,
+      mostFailingCleanUps,
     }),
     new LeaseRegister(pool),
     new Authorize({ gate, assertions, signals }),

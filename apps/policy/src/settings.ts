@@ -14,7 +14,12 @@ export const PolicySettings = z.object({
   MAYFLY_CONFIG_POLL_MS: milliseconds(1_000),
   /** How long a reservation outlives its grant when nothing is heard of the lease. */
   MAYFLY_RESERVATION_HOLD_SECONDS: seconds(90),
-  /** How often the register is asked about leases that count although their time must be over. */
+  /**
+   * At this many ended leases at an integration whose clean-up fails, their orchestration gets no more there. Enough for what goes
+   * wrong by chance, and few enough for what a hostile agent leaves to stay small.
+   */
+  MAYFLY_FAILING_CLEANUPS_PER_ORCHESTRATION: z.coerce.number().int().min(1).max(10_000).default(20),
+  /** How often the register is asked about leases that count although their time must be over, or whose clean-up fails. */
   MAYFLY_RESERVATION_CHECK_MS: milliseconds(600_000),
   /** How often sessions whose time has come are looked for. */
   MAYFLY_SESSION_SWEEP_MS: milliseconds(2_000),

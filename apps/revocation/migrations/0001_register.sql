@@ -54,9 +54,11 @@ CREATE TABLE revocation.leases (
 
   cleanup              text CHECK (cleanup IN ('pending', 'done', 'unreachable')),
   access_ended_at      timestamptz,
+  cleanup_failed_at    timestamptz,
   due_at               timestamptz,
   attempts             integer NOT NULL DEFAULT 0,
   claims               integer NOT NULL DEFAULT 0,
+  claimed_by           uuid,
   claimed_until        timestamptz,
   last_error           text,
 
@@ -69,7 +71,8 @@ CREATE TABLE revocation.leases (
         AND revocability IS NOT NULL AND handle IS NOT NULL)),
   CONSTRAINT end_has_cause CHECK ((state IN ('revoking', 'revocation_failed', 'expired', 'revoked')) = (end_cause IS NOT NULL)),
   CONSTRAINT handle_is_dropped CHECK (handle IS NULL OR due_at IS NOT NULL),
-  CONSTRAINT other_handle_is_used CHECK (other_handle IS NULL OR due_at IS NOT NULL)
+  CONSTRAINT other_handle_is_used CHECK (other_handle IS NULL OR due_at IS NOT NULL),
+  CONSTRAINT claim_has_a_holder CHECK (claimed_until IS NULL OR claimed_by IS NOT NULL)
 ) WITH (
   fillfactor = 70,
   autovacuum_vacuum_scale_factor = 0.02,
@@ -124,10 +127,12 @@ COMMENT ON COLUMN revocation.leases.fingerprints IS 'SHA-256 of each part of the
 COMMENT ON COLUMN revocation.leases.use_keys IS 'What of the minted thing shows up in the upstream''s own logs';
 COMMENT ON COLUMN revocation.leases.cleanup IS 'Of a lease that has ended: whether something of it is still to be removed upstream; unreachable when it has no name to be found by; null when nothing ever was';
 COMMENT ON COLUMN revocation.leases.access_ended_at IS 'When it was known that no login and no session of it was left upstream. What is then still to be cleaned up can do nothing, and is removed apart from ends';
+COMMENT ON COLUMN revocation.leases.cleanup_failed_at IS 'When the clean-up after its end was refused for the first time, which is told once; null for nearly all';
 COMMENT ON COLUMN revocation.leases.due_at IS 'When something is to be done about it next: orphaning, expiry, another attempt, clean-up; null when all is done';
 COMMENT ON COLUMN revocation.leases.attempts IS 'How often its end or clean-up was tried';
 COMMENT ON COLUMN revocation.leases.claims IS 'Grows with every claim and whenever one is taken away: who holds an older number changes nothing any more';
-COMMENT ON COLUMN revocation.leases.claimed_until IS 'Until then one replica works on it, and prolongs it while it does; after that it is anyone''s';
+COMMENT ON COLUMN revocation.leases.claimed_by IS 'While claimed_until is set: the row of revocation.replicas without which the claim is void. No reference, so that a replica''s row goes at once';
+COMMENT ON COLUMN revocation.leases.claimed_until IS 'Set while a replica works on it. The longest that it may, although it lives: after that it is anyone''s';
 COMMENT ON COLUMN revocation.leases.last_error IS 'Code of the last failed attempt to end it or to clean up after it; null when none failed. Never an upstream''s text';
 
 CREATE INDEX leases_due ON revocation.leases (due_at) WHERE due_at IS NOT NULL;

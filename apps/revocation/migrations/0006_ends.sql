@@ -2,6 +2,7 @@
 
 -- Ends one lease and claims it for the caller, who tries at once.
 -- only_agent: whose lease it has to be, or NULL for an administrator of the organization.
+-- replica: who the caller is; the claim counts while that replica lives. claim: the longest that it lasts.
 -- fence_unknown: fence a lease that is not here, because its mint may be under way.
 -- outcome: claimed (with the row as it now is) | ending | already_ended | not_found
 CREATE FUNCTION revocation.end_lease(
@@ -10,6 +11,7 @@ CREATE FUNCTION revocation.end_lease(
   only_agent text,
   why text,
   cause text,
+  replica uuid,
   claim interval,
   fence_unknown boolean,
   OUT outcome text,
@@ -31,7 +33,8 @@ BEGIN
   ELSIF lease.state = 'intended' THEN
     PERFORM revocation.set_fence(org, 'lease', id::text, only_agent, 'infinity', why);
     outcome := 'ending';
-  ELSIF lease.state <> 'active' AND lease.claimed_until > clock_timestamp() THEN
+  ELSIF lease.state <> 'active' AND lease.claimed_until > clock_timestamp()
+    AND EXISTS (SELECT FROM revocation.replicas r WHERE r.replica_id = lease.claimed_by) THEN
     outcome := 'ending';
   ELSE
     UPDATE revocation.leases l SET
@@ -42,6 +45,7 @@ BEGIN
       due_at = least(l.due_at, clock_timestamp()),
       attempts = l.attempts + 1,
       claims = l.claims + 1,
+      claimed_by = replica,
       claimed_until = clock_timestamp() + claim
     WHERE l.lease_id = id
     RETURNING l.* INTO lease;

@@ -255,6 +255,19 @@ export function renewalClaims({ actor, ...changes }: RenewalChanges): RenewalCla
 
 type ActivateInput = InputOf<typeof bus.revocation.activate>;
 
+/** Told of each named statement of a replica's pool that Postgres has carried out; what it throws is what the replica learns. */
+export type OnAnswer = (statement: string, answer: pg.QueryResult) => void;
+
+/** The same pool, but for what becomes of its answers. */
+function losing(pool: pg.Pool, onAnswer: OnAnswer): pg.Pool {
+  const query = async (asked: pg.QueryConfig) => {
+    const answer = await pool.query(asked);
+    onAnswer(asked.name ?? '', answer);
+    return answer;
+  };
+  return { query, connect: () => pool.connect() } as unknown as pg.Pool;
+}
+
 export interface World {
   readonly database: TestDatabase;
   readonly bus: FakeBus;
@@ -265,6 +278,7 @@ export interface World {
     settings?: Record<string, string>,
     client?: FakeBus,
     onFailure?: (provider: string) => void,
+    onAnswer?: OnAnswer,
   ): Register;
   sign(claims: GrantClaims, options?: Partial<SignOptions>): Promise<string>;
   /** A renewal grant for a lease that was issued with `grantClaims()`, unless told otherwise. */
@@ -299,7 +313,7 @@ export async function openWorld(): Promise<World> {
   const signals: MayflyEvent[] = [];
   const started: Register[] = [];
   const nowhere = { nudge: () => undefined };
-  const silent = { warn: () => undefined, error: () => undefined };
+  const silent = { debug: () => undefined, warn: () => undefined, error: () => undefined };
   const sign: World['sign'] = (claims, options) => {
     const now = options?.now ?? new Date();
     return grantSigner.sign({ ...claims, granted_at: now.toISOString() }, { ...options, now });
@@ -317,9 +331,9 @@ export async function openWorld(): Promise<World> {
     bus: client,
     signals,
     keys: { grants: grantKeys, assertions: assertionKeys },
-    replica(settings = {}, answering = client, onFailure = () => undefined) {
+    replica(settings = {}, answering = client, onFailure = () => undefined, onAnswer) {
       const register = new Register({
-        pool: database.pool,
+        pool: onAnswer === undefined ? database.pool : losing(database.pool, onAnswer),
         client: answering,
         publisher: {
           signal: (event) => {

@@ -7,6 +7,7 @@ import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { Activations, type Nudgeable } from './activation/activate.ts';
 import { Askers } from './asking/asker.ts';
+import { Attendance } from './attendance/attendance.ts';
 import { AskedEnds } from './ends/asked-ends.ts';
 import { Claims } from './ends/claims.ts';
 import { Cleaner } from './ends/cleaner.ts';
@@ -14,7 +15,7 @@ import { DueLeases } from './ends/due-leases.ts';
 import { Ender } from './ends/ender.ts';
 import { ProviderSlots } from './ends/provider-slots.ts';
 import { Reconciler } from './ends/reconciler.ts';
-
+import { Presence } from './replicas/presence.ts';
 import { Intents } from './intents/intents.ts';
 import { Leases } from './leases/leases.ts';
 import { RevocationGatherer } from './revocations/gatherer.ts';
@@ -31,7 +32,7 @@ export interface RegisterParts {
   readonly client: Pick<BusClient, 'call'>;
   readonly publisher: Pick<EventPublisher, 'signal'>;
   readonly relay: Nudgeable;
-  readonly logger: Pick<Logger, 'warn' | 'error'>;
+  readonly logger: Pick<Logger, 'debug' | 'warn' | 'error'>;
   readonly grants: TokenVerifier<GrantClaims>;
   readonly renewalGrants: TokenVerifier<RenewalClaims>;
   readonly assertions: TokenVerifier<AssertionClaims>;
@@ -56,7 +57,7 @@ const pruneAgainMs = 200;
 
 const secondsOfDay = 86_400;
 
-/** How long a stopping replica waits for the ends it has begun. */
+/** How long a stopping replica waits for the ends it has begun; what is left is then anyone's. Milliseconds. */
 const stopGraceMs = 10_000;
 
 export class Register {
@@ -71,7 +72,9 @@ export class Register {
   readonly due: DueLeases;
   readonly upstreams: Upstreams;
   readonly sweeper: Sweeper;
-  readonly #claims: Claims;
+  readonly attendance: Attendance;
+  readonly presence: Presence;
+  readonly #claims = new Claims();
   readonly #pruning: BackgroundLoop;
 
   constructor(parts: RegisterParts) {
@@ -88,8 +91,13 @@ export class Register {
       overall: settings.MAYFLY_CLEANUP_CONCURRENCY,
       perIntegration: settings.MAYFLY_CLEANUP_CONCURRENCY_PER_INTEGRATION,
     });
-    const claimMs = settings.MAYFLY_CLAIM_MS;
-    this.#claims = new Claims({ pool, logger, claimMs });
+    this.presence = new Presence({
+      pool,
+      claims: this.#claims,
+      silentMs: settings.MAYFLY_REPLICA_SILENT_MS,
+      logger,
+      onFreed: () => this.due.nudge(),
+    });
     this.upstreams = new Upstreams({
       pool,
       logger,
@@ -124,7 +132,7 @@ export class Register {
       cleaner,
       upstreams: this.upstreams,
       logger,
-      claimMs,
+      presence: this.presence,
       pollMs: settings.MAYFLY_DUE_POLL_MS,
     });
     this.sweeper = new Sweeper({
@@ -139,6 +147,7 @@ export class Register {
       graceMs: settings.MAYFLY_SWEEP_GRACE_MS,
       onFound,
     });
+    this.attendance = new Attendance({ pool, client, logger, everyMs: settings.MAYFLY_ATTENDANCE_MS });
     this.activations = new Activations({
       pool,
       grants,
@@ -153,7 +162,7 @@ export class Register {
       ender,
       due: this.due,
       logger,
-      claimMs,
+      presence: this.presence,
       answerMs: settings.MAYFLY_END_ANSWER_MS,
     });
     this.gatherer = new RevocationGatherer({
@@ -195,16 +204,24 @@ export class Register {
   }
 
   start(): void {
-    this.#claims.start();
+    this.presence.start();
     this.sweeper.start();
+    this.attendance.start();
     this.due.start();
     this.gatherer.start();
     this.#pruning.start();
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.sweeper.stop(), this.due.stop(), this.gatherer.stop(), this.#pruning.stop()]);
+    await Promise.all([
+      this.sweeper.stop(),
+      this.attendance.stop(),
+      this.due.stop(),
+      this.gatherer.stop(),
+      this.#pruning.stop(),
+    ]);
     // After the handlers and the loop: nothing new comes. Those that somebody asked for are among them.
-    await this.#claims.stop(stopGraceMs);
+    await this.#claims.finish(stopGraceMs);
+    await this.presence.stop();
   }
 }

@@ -138,7 +138,7 @@ describe('revocation on the bus', () => {
 
   it('answers every operation that its contract declares', async () => {
     const own = busOperations.filter((operation) => operation.bus.service === 'revocation');
-    expect(own).toHaveLength(15);
+    expect(own).toHaveLength(16);
     for (const operation of own) {
       const answer = await connections[1]?.request(subjectOf(operation), '{}', { timeout: 2_000 });
       expect(JSON.parse(answer?.string() ?? '')).toHaveProperty(['error', 'code'], 'invalid_request');

@@ -43,7 +43,8 @@ export class RevocationModule {
     const pool = createPool({
       connectionString,
       applicationName: 'mayfly-revocation',
-      max: settings.MAYFLY_POSTGRES_POOL,
+      // One more, which the replica keeps to be known by.
+      max: settings.MAYFLY_POSTGRES_POOL + 1,
       statementTimeoutMs,
       connectionTimeoutMs: 5_000,
       onIdleError: (error) => {
@@ -88,6 +89,9 @@ export class RevocationModule {
       },
       settings,
     });
+    // Without it, this replica takes up no end. Before requests come, behind which it would wait for a connection.
+    await register.presence.join();
+    host.addReadinessCheck('presence', () => Promise.resolve(register.presence.isPresent));
     openBreakers(metrics, (gauge) => gauge.set(register.upstreams.open));
     return {
       module: RevocationModule,

@@ -13,8 +13,11 @@ export const RevocationSettings = z.object({
   MAYFLY_POSTGRES_POOL: count(20, 200),
   /** An intent without activation becomes an orphan after this; by Postgres' clock. */
   MAYFLY_ORPHAN_AFTER_MS: milliseconds(60_000),
-  /** How long a replica's claim on a lease lasts unless it prolongs it: the delay when one dies at work. */
-  MAYFLY_CLAIM_MS: milliseconds(4_000),
+  /**
+   * How long nothing may be heard of a replica whose connection to Postgres is still there before the others take over what it has
+   * claimed: its machine may be gone. It beats six times within it. Of one whose process has died they know by its connection.
+   */
+  MAYFLY_REPLICA_SILENT_MS: milliseconds(1_500),
   /** Longest time between two looks for due work; the next due time and nudges come earlier. */
   MAYFLY_DUE_POLL_MS: milliseconds(1_000),
   /** Leases ended at their providers at once, over all integrations and for each. */
@@ -43,6 +46,11 @@ export const RevocationSettings = z.object({
   MAYFLY_SWEEP_MS: milliseconds(600_000),
   /** Upstream, what is younger than this is left alone by the comparison: its mint or end may be under way. */
   MAYFLY_SWEEP_GRACE_MS: milliseconds(300_000),
+  /**
+   * Between two reminders of minting that leases live at an upstream, so that it holds a connection there for their ends. Each replica
+   * reminds it.
+   */
+  MAYFLY_ATTENDANCE_MS: milliseconds(15_000),
   /** How long a lease that has ended is kept in the register. The audit log keeps its story. */
   MAYFLY_LEASE_KEEP_DAYS: count(30, 3_650),
   MAYFLY_FENCE_KEEP_SECONDS: seconds(7_200),

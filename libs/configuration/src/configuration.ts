@@ -99,6 +99,7 @@ export interface CredentialConfig {
   /** As the provider's `credentialSettings` parsed them. */
   readonly settings: JsonObject;
   readonly ttl: TtlBounds;
+  /** As the document says, or as the provider has it by default. */
   readonly limits: {
     /** Live leases of it that one session may hold. */
     readonly perSession?: number;

@@ -12,7 +12,7 @@ import {
 } from '@mayfly/domain';
 import type { z } from 'zod';
 import type { CredentialConfig, IntegrationConfig, OrganizationConfig, TrustRule } from './configuration.ts';
-import { CredentialBlock, IntegrationBlock } from './document/blocks.ts';
+import { CredentialBlock, IntegrationBlock, noLimit } from './document/blocks.ts';
 import { showKey, type Path, type Problems } from './document/problems.ts';
 import { asMap, keysOf, parsePart, unknownKey } from './document/sentences.ts';
 import { didYouMean } from './document/suggest.ts';
@@ -137,10 +137,7 @@ export function readCredentials(
       scope: bounds,
       settings,
       ttl,
-      limits: {
-        ...(parsed.limits?.per_session !== undefined && { perSession: parsed.limits.per_session }),
-        ...(parsed.limits?.concurrent !== undefined && { concurrent: parsed.limits.concurrent }),
-      },
+      limits: limitsOf(parsed.limits, definition.defaultLimits(settings)),
       roles: [...new Set(parsed.roles ?? [])],
       approval: parsed.approval ?? (writes ? 'required' : 'off'),
       writes,
@@ -318,6 +315,19 @@ function integrationOf(
 
 function existsElsewhere(name: string, all: ByOrganization<IntegrationConfig>): boolean {
   return [...all.values()].some((names) => names.has(name));
+}
+
+/**
+ * What is left out is as the provider has it, and without a limit where it has none. The highest number that can be written is no
+ * limit: leases are then not even counted, which takes locks.
+ */
+function limitsOf(
+  written: { per_session?: number | undefined; concurrent?: number | undefined } | undefined,
+  defaults: CredentialConfig['limits'] = {},
+): CredentialConfig['limits'] {
+  const perSession = written?.per_session ?? defaults.perSession ?? noLimit;
+  const concurrent = written?.concurrent ?? defaults.concurrent ?? noLimit;
+  return { ...(perSession < noLimit && { perSession }), ...(concurrent < noLimit && { concurrent }) };
 }
 
 /** `ttl:` left out means 5 minutes; with `max` alone the default is 5 minutes or less; with `default` alone that is the maximum too. */

@@ -915,6 +915,31 @@ describe('a good document', () => {
     expect([...(configuration?.credentialsOf('acme') ?? [])]).toHaveLength(3);
   });
 
+  it('limits leases that take connections, by how many each may take, unless it says otherwise', () => {
+    const limits = (of: string, document = good) => {
+      const outcome = parseConfiguration(document);
+      return outcome.outcome === 'ok' ? outcome.configuration.credential('acme', of)?.limits : outcome;
+    };
+    const writer = (more: string) => good.replace('ttl: { max: 90s }', more);
+    expect(limits('orders-db/writer')).toEqual({ perSession: 5, concurrent: 15 });
+    expect(limits('orders-db/writer', writer('connection_limit: 1'))).toEqual({
+      perSession: 5,
+      concurrent: 75,
+    });
+    expect(limits('orders-db/writer', writer('connection_limit: 100'))).toEqual({
+      perSession: 1,
+      concurrent: 1,
+    });
+    expect(limits('orders-db/writer', writer('limits: { concurrent: 400 }'))).toEqual({
+      perSession: 5,
+      concurrent: 400,
+    });
+    expect(
+      limits('orders-db/writer', writer('limits: { per_session: 1000000, concurrent: 1000000 }')),
+    ).toEqual({});
+    expect(limits('reports-api/read')).toEqual({});
+  });
+
   it('fills in: a writing credential needs approval; a TTL has both ends', () => {
     expect(configuration?.credential('acme', 'orders-db/writer')).toMatchObject({
       writes: true,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { agentId, personId } from './agent-id.ts';
+import { agentId, orchestrationOf, personId } from './agent-id.ts';
 
 const name = { orchestration: 'ci', task: 'deploy-42', instance: 'agent_1.a' };
 
@@ -39,6 +39,32 @@ describe('agentId', () => {
         expect(new URL(id).pathname.split('/')).toEqual(['', 'agent', orchestration, task, instance]);
       }),
     );
+  });
+});
+
+describe('orchestrationOf', () => {
+  it('is the orchestration of whatever ID an agent can have', () => {
+    const part = fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/);
+    fc.assert(
+      fc.property(part, part, part, (orchestration, task, instance) => {
+        const id = agentId('acme.example', { orchestration, task, instance });
+        if (id !== undefined) expect(orchestrationOf(id)).toBe(orchestration);
+      }),
+    );
+  });
+
+  it.each([
+    'spiffe://acme.example/person/ada',
+    'spiffe://acme.example/agent/ci/build',
+    'spiffe://acme.example/agent/ci/build/1/2',
+    'spiffe://acme.example/agent/../build/1',
+    'spiffe://acme.example/agent//build/1',
+    'spiffe:///agent/ci/build/1',
+    'https://acme.example/agent/ci/build/1',
+    'spiffe://acme.example/agent/ci/build/1\n',
+    '',
+  ])('is none for %j', (id) => {
+    expect(orchestrationOf(id)).toBeUndefined();
   });
 });
 

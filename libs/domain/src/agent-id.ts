@@ -19,6 +19,14 @@ export function agentId(trustDomain: string, name: AgentName): string | undefine
   return parts.every(isSegment) ? `spiffe://${trustDomain}/agent/${parts.join('/')}` : undefined;
 }
 
+const agentPath = /^spiffe:\/\/[^/]+\/agent\/([^/]+)\/([^/]+)\/([^/]+)$/;
+
+/** The orchestration that an agent belongs to, by its SPIFFE ID; undefined for a person, and for what is no ID of an agent. */
+export function orchestrationOf(id: string): string | undefined {
+  const parts = agentPath.exec(id)?.slice(1) ?? [];
+  return parts.length === 3 && parts.every(isSegment) ? parts[0] : undefined;
+}
+
 /**
  * `spiffe://<trust domain>/person/<name>`. An `@` becomes `.at.`, because a SPIFFE path knows no `@`. The first `.at.` of an
  * ID always stands for the `@`; a name for which that would not be so is refused, so two people never share an ID.

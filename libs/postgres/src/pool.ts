@@ -15,6 +15,11 @@ export interface PoolSettings {
   readonly statementTimeoutMs: number;
   /** How long a statement may wait for a lock; as long as the statement itself unless told. */
   readonly lockTimeoutMs?: number;
+  /**
+   * How long a transaction may stand still between two statements before Postgres ends it, which bounds how long a process that is
+   * paused, or whose machine is gone, keeps the others from what it has locked. Twice the time of a statement unless told.
+   */
+  readonly idleInTransactionMs?: number;
   /** How long to wait for a connection, both from the pool and from the server. */
   readonly connectionTimeoutMs: number;
   /** Told of idle connections that broke, such as by a restart of Postgres. The pool replaces them by itself. */
@@ -30,7 +35,7 @@ export function createPool(settings: PoolSettings): pg.Pool {
     max: settings.max,
     statement_timeout: statementTimeoutMs,
     lock_timeout: settings.lockTimeoutMs ?? statementTimeoutMs,
-    idle_in_transaction_session_timeout: 2 * statementTimeoutMs,
+    idle_in_transaction_session_timeout: settings.idleInTransactionMs ?? 2 * statementTimeoutMs,
     query_timeout: statementTimeoutMs + 1_000,
     connectionTimeoutMillis: settings.connectionTimeoutMs,
     keepAlive: true,

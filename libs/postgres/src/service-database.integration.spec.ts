@@ -7,7 +7,7 @@ import pg from 'pg';
 import { MayflyError } from '@mayfly/contracts';
 import { connectionStringFor, inDatabase } from './connection-string.ts';
 import { migrate } from './migrate.ts';
-import { createPool } from './pool.ts';
+import { createPool, type PoolSettings } from './pool.ts';
 import { quoteName } from './quoting.ts';
 import { scramVerifier } from './scram-verifier.ts';
 import { auditorRole, ensureServiceDatabase } from './service-roles.ts';
@@ -38,7 +38,7 @@ async function run(connectionString: string, ...statements: string[]): Promise<u
 
 function poolOf(
   role: string,
-  more: { max?: number; statementTimeoutMs?: number; lockTimeoutMs?: number } = {},
+  more: Partial<Pick<PoolSettings, 'max' | 'statementTimeoutMs' | 'idleInTransactionMs'>> = {},
 ) {
   const lost: Error[] = [];
   const pool = createPool({
@@ -207,6 +207,18 @@ describe('the database of the services', () => {
           async (client) => (await client.query<{ n: number }>('SELECT 7 AS n')).rows,
         ),
       ).toEqual([{ n: 7 }]);
+      await pool.end();
+    });
+
+    it('loses its locks when it stands still for too long, as that of a paused process does', async () => {
+      const { pool } = poolOf(roles.policy, { statementTimeoutMs: 60_000, idleInTransactionMs: 100 });
+      const still = inTransaction(pool, async (client) => {
+        await client.query('SELECT FROM items WHERE id = 10 FOR UPDATE');
+        // Waits for the lock, while this transaction says nothing.
+        await run(asRole(roles.policy), `UPDATE items SET name = 'y' WHERE id = 10`);
+        await client.query('SELECT 1');
+      });
+      await expect(still).rejects.toMatchObject({ code: 'dependency_unavailable' });
       await pool.end();
     });
 

@@ -20,6 +20,12 @@ export { shutdownTelemetry } from './running.ts';
 export { assertSupportedNode } from './supported-node.ts';
 export { createMetrics } from './metrics/registry.ts';
 export { refusedRequests, type RefusalCause } from './metrics/admission.ts';
+export {
+  postgresAvailableConnections,
+  postgresKeptConnections,
+  postgresLeaseConnections,
+  type UpstreamLabel,
+} from './metrics/connections.ts';
 export { issuanceDuration, issuances, unknownCredential, type IssuanceLabel } from './metrics/issuance.ts';
 export {
   dueLag,

@@ -7,7 +7,7 @@ import {
   type DevelopmentStack,
 } from '@mayfly/stack';
 
-/** Added to the development configuration: the same database with one SCRAM iteration, and no limits anywhere. */
+/** Added to the development configuration: the same database with one SCRAM iteration, and limits that nothing here reaches. */
 const additions = {
   integrations: `
   - name: orders-fast
@@ -20,10 +20,12 @@ const additions = {
     roles: [analyst]
     scope: { privileges: [SELECT], schemas: [public] }
     ttl: { default: 50m, max: 1h }
+    limits: { per_session: 1000000, concurrent: 1000000 }
   - name: orders-fast/measured
     roles: [analyst]
     scope: { privileges: [SELECT], schemas: [public] }
     ttl: { default: 50m, max: 1h }
+    limits: { per_session: 1000000, concurrent: 1000000 }
 `,
 };
 

@@ -6,6 +6,7 @@ import type { MayflyEvent } from '@mayfly/contracts';
 import pg, { type Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { migrationsDirectory } from '../audit.module.ts';
+import { findLifecycle } from '../store/lease-lifecycle.ts';
 import { prepareMonths } from '../store/partitions.ts';
 import { findEvents } from '../store/query-events.ts';
 import { WriteEvents } from './write-events.ts';
@@ -116,6 +117,39 @@ describe('the log', () => {
         last_renewed_at: new Date('2030-01-31T12:06:00Z'),
       },
     ]);
+  });
+
+  it('tells of an ended lease whether what it left upstream has been removed', async () => {
+    const lease_id = uuidv7();
+    const lease = { organization: 'acme', lease_id, agent_id: 'spiffe://acme.example/agent/a/b/c' };
+    const told = (type: Parameters<typeof newEvent>[1], at: string, more = {}) =>
+      writers[0]?.execute([
+        newEvent('revocation', type, { ...lease, ...more }, { id: uuidv7(), time: new Date(at) }),
+      ]);
+    const find = async () =>
+      (
+        await pool().query<Record<string, unknown>>(
+          `SELECT how_ended, cleanup, cleanup_failed_at, cleaned_up_at FROM audit.credential_lifecycle WHERE lease_id = $1`,
+          [lease_id],
+        )
+      ).rows;
+    const never = { cleanup_failed_at: null, cleaned_up_at: null };
+    await told('credential.issued', '2030-02-01T12:00:00Z');
+    expect(await find()).toEqual([{ how_ended: null, cleanup: null, ...never }]);
+    await told('credential.expired', '2030-02-01T12:05:00Z', { cleanup: 'pending' });
+    expect(await find()).toEqual([{ how_ended: 'expired', cleanup: 'pending', ...never }]);
+    await told('credential.cleanup_failed', '2030-02-01T12:05:01Z', { cleanup: 'pending' });
+    await told('credential.cleaned_up', '2030-02-01T12:09:00Z', { cleanup: 'done' });
+    expect(await find()).toEqual([
+      {
+        how_ended: 'expired',
+        cleanup: 'done',
+        cleanup_failed_at: new Date('2030-02-01T12:05:01Z'),
+        cleaned_up_at: new Date('2030-02-01T12:09:00Z'),
+      },
+    ]);
+    const lifecycle = await findLifecycle(pool(), 'acme', lease_id);
+    expect(lifecycle).toMatchObject({ cleanup: 'done', cleaned_up_at: '2030-02-01T12:09:00.000Z' });
   });
 
   it('has an event once, however often and with whatever else it is delivered', async () => {

@@ -5,7 +5,7 @@ import type { Pool } from 'pg';
 const ofLease = `
   SELECT lease_id, organization, agent_id, agent_role, "user", task, credential, provider, scope,
          requested_at, issued_at, expires_at, last_used_at, ended_at, how_ended, uses::int AS uses,
-         renewals, last_renewed_at, predecessor_id, successor_id, trace_id
+         renewals, last_renewed_at, predecessor_id, successor_id, cleanup, cleanup_failed_at, cleaned_up_at, trace_id
   FROM audit.credential_lifecycle WHERE lease_id = $1 AND organization = $2`;
 
 /** Undefined for an unknown lease and for another organization's alike (I5). */

@@ -19,7 +19,7 @@ export function registerLeases(program: Command, context: CommandContext): void 
     .command('leases')
     .description('list leases that live')
     .addOption(new Option('--all', 'those that have ended too').conflicts('failing'))
-    .option('--failing', 'those whose end or clean-up failed or is overdue; tried for ever')
+    .option('--failing', 'those whose end, or the clean-up after it, failed or is overdue; tried for ever')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -28,7 +28,13 @@ Examples:
   mayfly leases
   mayfly leases --all --as administrator
   mayfly leases --failing                     # of the organization, for an administrator
-  mayfly leases --json | jq -r '.leases[].lease_id'`,
+  mayfly leases --json | jq -r '.leases[].lease_id'
+  mayfly leases --failing --json | jq '.leases[] | select(.cleanup == "pending")'
+
+What --failing says under ACCESS:
+  may still work    its end fails, or is overdue
+  ended             it can do nothing any more; what it left upstream (cleanup "pending") is still being removed
+  never released    its mint came to nothing and nobody has it; what may be left of it is being removed`,
     )
     .action(async ({ all = false, failing = false, json = false }: LeasesOptions, command: Command) => {
       const session = await context.openSession(failing ? 'failingLeases' : 'leases', command);
@@ -46,6 +52,7 @@ Examples:
             ? 'There are no leases.'
             : 'There are no live leases.';
         context.printer.table(failing ? failingHeader : header, rows, none);
+        if (failing && rows.length > 0) context.printer.note(summaryOf(answer.leases));
       }
       if (answer.next !== undefined)
         context.printer.note(`only the newest ${answer.leases.length} are listed`);
@@ -70,6 +77,7 @@ const failingHeader = [
   'LEASE',
   'CREDENTIAL',
   'STATE',
+  'ACCESS',
   'EXPIRY',
   'ATTEMPTS',
   'LAST ERROR',
@@ -82,10 +90,43 @@ function failingRowOf(lease: LeaseView, now: Date): string[] {
     lease.lease_id,
     lease.credential,
     lease.state,
+    accessOf(lease),
     relativeTime(lease.expires_at, now),
     String(lease.failing?.attempts ?? 0),
     lease.failing?.last_error ?? '-',
     relativeTime(lease.failing?.next_attempt_at, now),
     lease.agent_id,
   ];
+}
+
+type Access = 'may still work' | 'ended' | 'never released';
+
+/** What anybody can still do with a lease of which something fails: the first thing to know in an incident. */
+function accessOf({ state }: LeaseView): Access {
+  switch (state) {
+    case 'active':
+    case 'revoking':
+    case 'revocation_failed':
+      return 'may still work';
+    case 'expired':
+    case 'revoked':
+      return 'ended';
+    case 'intended':
+    case 'failed':
+    case 'orphaned':
+      return 'never released';
+  }
+}
+
+function summaryOf(leases: readonly LeaseView[]): string {
+  const count = (access: Access) => leases.filter((lease) => accessOf(lease) === access).length;
+  const parts = [
+    [count('may still work'), 'cannot be ended so far and may still work'],
+    [count('ended'), 'ended: nothing works, what was left upstream is being removed'],
+    [count('never released'), 'never released'],
+  ] as const;
+  return parts
+    .filter(([leases]) => leases > 0)
+    .map(([leases, what]) => `${leases} ${what}`)
+    .join('; ');
 }

@@ -111,6 +111,41 @@ describe('mayfly leases', () => {
     expect(gateway.called(listLeases).map(({ input }) => input['state'])).toEqual(['live', 'all']);
   });
 
+  it('tells which of those that fail may still work, and which have only left something behind', async () => {
+    const failing = { attempts: 7, last_error: 'provider_rejected', next_attempt_at: lease.expires_at };
+    const leases = [
+      { ...lease, state: 'revocation_failed', failing },
+      { ...lease, state: 'expired', cleanup: 'pending', failing },
+      { ...lease, state: 'revoked', cleanup: 'pending', failing },
+      { ...lease, state: 'orphaned', failing },
+      { ...lease, state: 'failed', cleanup: 'pending', failing },
+    ];
+    gateway.handlers.set(listLeases.name, () => ({ leases }));
+    const { stdout, stderr } = await line.run('leases', '--failing');
+    const rows = stdout
+      .trim()
+      .split('\n')
+      .map((text) => text.split(/ {2,}/).slice(2, 4));
+    expect(rows).toEqual([
+      ['STATE', 'ACCESS'],
+      ['revocation_failed', 'may still work'],
+      ['expired', 'ended'],
+      ['revoked', 'ended'],
+      ['orphaned', 'never released'],
+      ['failed', 'never released'],
+    ]);
+    expect(stderr).toBe(
+      'mayfly: 1 cannot be ended so far and may still work; 2 ended: nothing works, what was left upstream is being removed; 2 never released\n',
+    );
+    expect((await line.run('leases')).stdout).not.toContain('ACCESS');
+    expect((await line.run('leases')).stderr).toBe('');
+    const json = await line.run('leases', '--failing', '--json');
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      leases: leases.map(({ state }) => ({ state })),
+    });
+    expect(json.stderr).toBe('');
+  });
+
   it('says that there are none, beside the result', async () => {
     const failing = { attempts: 7, last_error: 'provider_unavailable', next_attempt_at: lease.expires_at };
     gateway.handlers.set(listLeases.name, () => ({ leases: [{ ...lease, failing }] }));

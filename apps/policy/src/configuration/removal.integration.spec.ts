@@ -149,7 +149,7 @@ describe('a document that removes a credential with live leases', () => {
     try {
       await granting.query('BEGIN');
       await granting.query(
-        `SELECT policy.reserve_lease($1, $2, 'acme', 'tool/read', NULL, NULL, 30, 90, NULL, NULL, 1)`,
+        `SELECT policy.reserve_lease($1, $2, 'acme', 'tool/read', NULL, NULL, 30, 90, NULL, NULL, 1, NULL, NULL, NULL)`,
         [randomUUID(), sessionId],
       );
       const applied = apply(false).then(

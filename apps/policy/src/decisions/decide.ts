@@ -18,6 +18,7 @@ import type { Session } from '../sessions/session.ts';
 import { reserveLease, type GrantedTerms, type ReservationOutcome } from '../store/reservations.ts';
 import { decideRequest, deny, type CredentialRequest, type Decision, type Denial } from './decide-request.ts';
 import { blockedDenial } from './blocked.ts';
+import { cleanUpLimitFor, tooManyFailingCleanUps } from './clean-up-limit.ts';
 import { grantClaims } from './grant-claims.ts';
 import { newLeaseId } from './lease-id.ts';
 import { byNewestConfiguration, outdated, type Outdated } from './newest-configuration.ts';
@@ -41,6 +42,8 @@ export interface DecideParts {
   readonly grantSeconds: number;
   /** How long a reservation outlives its grant when nothing is heard of the lease, in seconds. */
   readonly holdSeconds: number;
+  /** At this many failing clean-ups of its leases at an integration an orchestration gets no more there. */
+  readonly mostFailingCleanUps: number;
 }
 
 export class Decide {
@@ -65,6 +68,7 @@ export class Decide {
     }
 
     const { credential } = decision;
+    const cleanUpLimit = cleanUpLimitFor(decision, session, this.parts.mostFailingCleanUps);
     const leaseId = newLeaseId(this.parts.installation, session.organization, credential.integration.name);
     failpoint('policy.decision.before');
     const reservation = await reserveLease(this.parts.pool, {
@@ -74,6 +78,7 @@ export class Decide {
       credential: credential.name,
       configVersion: running.version,
       limits: credential.limits,
+      cleanUpLimit,
       grantSeconds: this.parts.grantSeconds,
       holdSeconds: this.parts.holdSeconds,
       ...(input.idempotency === undefined
@@ -100,6 +105,8 @@ export class Decide {
         throw new MayflyError('conflict', 'The first request with this Idempotency-Key is still under way.');
       case 'other_body':
         throw new MayflyError('conflict', 'This Idempotency-Key was used for another request.');
+      case 'limit_cleanups':
+        return this.#refuse(tooManyFailingCleanUps(decision, cleanUpLimit), request, session, running);
       case 'limit_per_session':
       case 'limit_concurrent':
         return this.#refuse(limitReached(decision, reservation.outcome), request, session, running);

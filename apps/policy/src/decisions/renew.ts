@@ -25,6 +25,8 @@ import {
   type AllowedRenewal,
 } from './decide-renewal-request.ts';
 import { blockedDenial } from './blocked.ts';
+import { cleanUpLimitFor, tooManyFailingCleanUps } from './clean-up-limit.ts';
+import type { Denial } from './decide-request.ts';
 import { grantClaims } from './grant-claims.ts';
 import { newLeaseId } from './lease-id.ts';
 import { byNewestConfiguration, outdated, type Outdated } from './newest-configuration.ts';
@@ -42,6 +44,7 @@ export interface RenewParts {
   /** As of `Decide`. */
   readonly grantSeconds: number;
   readonly holdSeconds: number;
+  readonly mostFailingCleanUps: number;
   readonly signals: SignalReporter;
   readonly pool: Pool;
   /** UUID of this installation of Mayfly. */
@@ -91,15 +94,11 @@ export class Renew {
     const { lease } = found;
     const request = renewalRequest(lease, asked, session, running);
     const decision = decideRenewalRequest(request, lease, session, running, found);
-    if (decision.decision === 'deny') {
-      return refuse(signals, decision, request, session, running, lease.leaseId);
-    }
-    if (found.blocked) {
-      const denial = await blockedDenial(pool, decision.allowed, session);
-      return refuse(signals, denial, request, session, running, lease.leaseId);
-    }
+    const refused = (denial: Denial) => refuse(signals, denial, request, session, running, lease.leaseId);
+    if (decision.decision === 'deny') return refused(decision);
+    if (found.blocked) return refused(await blockedDenial(pool, decision.allowed, session));
     if (decision.renewal.kind === 'rotation') {
-      return this.#rotate(decision, lease, input, session, running, found);
+      return this.#rotate(decision, lease, input, session, running, found, refused);
     }
     return this.#extend(decision, lease, input, session, running, found);
   }
@@ -112,6 +111,7 @@ export class Renew {
     session: Session,
     running: RunningVersion,
     { now, sessionId, sessionExpiresAt }: { now: Date; sessionId: string; sessionExpiresAt: Date },
+    refused: (denial: Denial) => Promise<Output>,
   ): Promise<Output> {
     // Its secret is sealed to the key of the session that asks, so it is that session's lease.
     if (sessionId !== session.id) {
@@ -121,6 +121,7 @@ export class Renew {
       );
     }
     const { grants, assertions, pool, grantSeconds, holdSeconds, installation } = this.parts;
+    const cleanUpLimit = cleanUpLimitFor(allowed, session, this.parts.mostFailingCleanUps);
     const leaseId = newLeaseId(installation, session.organization, allowed.credential.integration.name);
     const outcome = await reserveSuccessor(pool, {
       leaseId,
@@ -130,11 +131,13 @@ export class Renew {
       decidedAt: now,
       grantSeconds,
       holdSeconds,
+      cleanUpLimit,
     });
     if (outcome === 'lease_ended') throw new MayflyError('lease_ended', 'The lease has ended.');
     if (outcome === 'rotated') {
       throw new MayflyError('conflict', 'The lease has a successor, or one is being minted; renew that one.');
     }
+    if (outcome === 'limit_cleanups') return refused(tooManyFailingCleanUps(allowed, cleanUpLimit));
     failpoint('policy.succession.reserved');
     const renewals = lease.renewals + 1;
     const asked = {

@@ -1,5 +1,6 @@
 /** What a renewal starts from. */
 import type { JsonObject } from '@mayfly/contracts';
+import { cleanUpLimitValues, type CleanUpLimit } from './failing-clean-ups.ts';
 import type { GrantedTerms } from './reservations.ts';
 import { rowsOf, type Database } from './statement.ts';
 
@@ -92,6 +93,8 @@ export async function findRenewableLease(
   };
 }
 
+type SuccessorOutcome = 'reserved' | 'lease_ended' | 'limit_cleanups' | 'rotated';
+
 /** Reserves the lease that takes the place of another; `rotated` while one that was granted before may live. */
 export async function reserveSuccessor(
   database: Database,
@@ -103,11 +106,12 @@ export async function reserveSuccessor(
     readonly decidedAt: Date;
     readonly grantSeconds: number;
     readonly holdSeconds: number;
+    readonly cleanUpLimit?: CleanUpLimit;
   },
-): Promise<'reserved' | 'lease_ended' | 'rotated'> {
-  const [row] = await rowsOf<{ outcome: 'reserved' | 'lease_ended' | 'rotated' }>(database, {
+): Promise<SuccessorOutcome> {
+  const [row] = await rowsOf<{ outcome: SuccessorOutcome }>(database, {
     name: 'reserve-successor',
-    text: 'SELECT outcome FROM policy.reserve_successor($1, $2, $3, $4, $5, $6, $7)',
+    text: 'SELECT outcome FROM policy.reserve_successor($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
     values: [
       successor.leaseId,
       successor.predecessorId,
@@ -116,6 +120,7 @@ export async function reserveSuccessor(
       successor.decidedAt,
       successor.grantSeconds,
       successor.holdSeconds,
+      ...cleanUpLimitValues(successor.cleanUpLimit),
     ],
   });
   if (row === undefined) throw new Error('policy.reserve_successor gave no row');

@@ -1,5 +1,6 @@
 /** What counts against limits. The rules are in `migrations/0006_reservations.sql`. */
 import type { JsonObject } from '@mayfly/contracts';
+import { cleanUpLimitValues, type CleanUpLimit } from './failing-clean-ups.ts';
 import { rowsOf, type Database } from './statement.ts';
 
 export interface LeaseReservation {
@@ -10,6 +11,7 @@ export interface LeaseReservation {
   /** The version of the configuration that the decision was made by. */
   readonly configVersion: number;
   readonly limits: { readonly perSession?: number; readonly concurrent?: number };
+  readonly cleanUpLimit?: CleanUpLimit;
   /** How long the grant may be redeemed. */
   readonly grantSeconds: number;
   /** How much longer the reservation counts when no event tells what became of it. */
@@ -42,6 +44,8 @@ export type ReservationOutcome =
         | 'outdated_configuration'
         /** An administrator has blocked who asks, or what is asked for. */
         | 'blocked'
+        /** Too much of what earlier leases of the same orchestration left at the integration can't be removed so far. */
+        | 'limit_cleanups'
         | 'limit_per_session'
         | 'limit_concurrent'
         /** The first request with the same Idempotency-Key is still under way. */
@@ -52,18 +56,18 @@ export type ReservationOutcome =
 
 const reserving = {
   name: 'reserve-lease',
-  text: 'SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)',
+  text: 'SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)',
 };
 
 const reservingRenewable = {
   name: 'reserve-renewable-lease',
   text: `WITH reserved AS MATERIALIZED (
-           SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+           SELECT * FROM policy.reserve_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ),
          kept AS (
            INSERT INTO policy.renewable_leases
              (lease_id, started_at, ttl_seconds, scope, claimed_task, justification)
-           SELECT $1, reserved.decided_at, $12, $13, $14, $15 FROM reserved WHERE reserved.outcome = 'reserved'
+           SELECT $1, reserved.decided_at, $15, $16, $17, $18 FROM reserved WHERE reserved.outcome = 'reserved'
          )
          SELECT * FROM reserved`,
 };
@@ -88,6 +92,7 @@ export async function reserveLease(
       reservation.idempotency?.key ?? null,
       reservation.idempotency?.bodySha256 ?? null,
       reservation.configVersion,
+      ...cleanUpLimitValues(reservation.cleanUpLimit),
       ...(renewable === undefined
         ? []
         : [

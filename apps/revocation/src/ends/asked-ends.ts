@@ -10,6 +10,7 @@ import { currentTraceparent, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { notFound, type Askers } from '../asking/asker.ts';
+import type { Presence } from '../replicas/presence.ts';
 import { startEnd } from '../store/ends.ts';
 import { endSessionLeases, fenceSubject, type MovePlace } from '../store/revocations.ts';
 import type { Ender } from './ender.ts';
@@ -21,7 +22,8 @@ export interface AskedEndsOptions {
   readonly ender: Pick<Ender, 'endNow'>;
   readonly due: Nudgeable;
   readonly logger: Pick<Logger, 'error'>;
-  readonly claimMs: number;
+  /** Who claims what is to be tried at once. */
+  readonly presence: Pick<Presence, 'replicaId' | 'doubt'>;
   /** How long an asker is kept waiting for ends that can be immediate. */
   readonly answerMs: number;
 }
@@ -37,7 +39,7 @@ export class AskedEnds {
 
   /** Gives one lease back. Throws `not_found` for what is not the asker's, or not here. */
   async endLease(assertion: string): Promise<EndOutcome> {
-    const { pool, askers, ender, claimMs, answerMs, logger } = this.options;
+    const { pool, askers, ender, presence, answerMs, logger } = this.options;
     const { organization, onlyAgent, act } = await askers.identify(assertion, 'end_lease');
     const start = await startEnd(pool, {
       organization,
@@ -45,14 +47,19 @@ export class AskedEnds {
       onlyAgent,
       reason: act.reason,
       causeTraceparent: currentTraceparent(),
-      claimMs,
+      replicaId: presence.replicaId,
       fenceUnknown: mayBeUnderWay(act.lease_id, Date.now()),
+    }).catch((error: unknown) => {
+      // It may have been claimed all the same.
+      presence.doubt();
+      throw error;
     });
     failpoint('revocation.end-asked.committed');
     if (start.outcome === 'not_found') throw notFound();
     if (start.outcome !== 'claimed') return { lease_id: act.lease_id, outcome: start.outcome };
     const { lease } = start;
     const end = ender.endNow(lease).catch((error: unknown) => {
+      presence.doubt();
       logger.error(
         { err: error, lease_id: lease.leaseId },
         'an end could not be recorded; it will be repeated',

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MayflyError } from '@mayfly/contracts';
-import { grantClaims, openWorld, traceparent, until, type World } from '../register-fixtures.ts';
+import { agentId, grantClaims, openWorld, traceparent, until, type World } from '../register-fixtures.ts';
 import { registerSize } from '../store/reading.ts';
 
 const quick = {
@@ -42,7 +42,7 @@ describe('clean-ups after ends', () => {
     expect(row?.['handle']).not.toBeNull();
     expect(await registerSize(world.database.pool)).toMatchObject({
       pendingCleanUps: 1,
-      failing: { end: 0 },
+      failing: { end: 0, cleanup: 1 },
       dueLagSeconds: 0,
     });
     isInTheWay = false;
@@ -51,9 +51,88 @@ describe('clean-ups after ends', () => {
     expect(await world.eventsOf(leaseId)).toEqual([
       'credential.issued',
       'credential.expired',
+      'credential.cleanup_failed',
       'credential.cleaned_up',
     ]);
     expect(world.bus.revoked).toEqual([leaseId]);
+  });
+
+  it('are told to fail once, when they are refused, and not while upstream or minting is away', async () => {
+    const register = world.replica({ ...quick, MAYFLY_BREAKER_FAILURES: '1000' });
+    world.bus.onRevoke = () => Promise.resolve('access_ended');
+    let answer: 'provider_unavailable' | 'dependency_unavailable' | 'provider_rejected' =
+      'provider_unavailable';
+    world.bus.onCleanUp = () => Promise.reject(new MayflyError(answer, 'not now'));
+    const leaseId = await world.issue(register);
+    await makeDue();
+    register.start();
+    const attempts = async (code: typeof answer) => {
+      answer = code;
+      const before = world.bus.cleanedUp.length;
+      await until(() => world.bus.cleanedUp.length > before + 3);
+    };
+    const failures = async () =>
+      (await world.outbox()).filter(({ type }) => type === 'dev.mayfly.credential.cleanup_failed.v1');
+    await attempts('provider_unavailable');
+    await attempts('dependency_unavailable');
+    expect(await failures()).toEqual([]);
+    await attempts('provider_rejected');
+    // Neither another kind of failure in between nor the next refusal makes it another one.
+    await attempts('provider_unavailable');
+    await attempts('provider_rejected');
+    const [failure, ...more] = await failures();
+    expect(more).toEqual([]);
+    expect(failure).toMatchObject({
+      subject: leaseId,
+      data: {
+        lease_id: leaseId,
+        organization: 'acme',
+        integration: 'orders-db',
+        agent_id: agentId('one'),
+        reason: 'provider_rejected',
+        outcome: 'cleanup_failed',
+        cleanup: 'pending',
+      },
+    });
+    expect((await world.row(leaseId))?.['cleanup_failed_at']).not.toBeNull();
+  });
+
+  it('of what a mint without activation left are not told to fail: nobody held it', async () => {
+    const register = world.replica(quick);
+    const claims = grantClaims();
+    world.bus.reconcileOutcome = 'access_ended';
+    world.bus.onCleanUp = refused;
+    await register.activations.abandon({
+      grant: await world.sign(claims),
+      issuance_traceparent: traceparent(),
+      reason: 'provider_unavailable',
+      cleanup: 'pending',
+      mint_id: randomUUID(),
+    });
+    register.start();
+    await until(() => world.bus.cleanedUp.length > 3);
+    expect(await world.eventsOf(claims.jti)).toEqual(['credential.failed']);
+    expect(await register.leases.pendingCleanUps({ lease_ids: [claims.jti] })).toEqual({
+      pending: [claims.jti],
+    });
+  });
+
+  it('are pending for policy until they are done', async () => {
+    const register = world.replica(quick);
+    let isInTheWay = true;
+    world.bus.onRevoke = () => Promise.resolve('access_ended');
+    world.bus.onCleanUp = () => (isInTheWay ? refused() : Promise.resolve());
+    const [left, unknown] = [await world.issue(register), randomUUID()];
+    const pending = async () =>
+      (await register.leases.pendingCleanUps({ lease_ids: [left, unknown] })).pending;
+    expect(await pending()).toEqual([]);
+    await makeDue();
+    register.start();
+    await until(() => world.bus.cleanedUp.length > 1);
+    expect(await pending()).toEqual([left]);
+    isInTheWay = false;
+    await until(async () => (await world.row(left))?.['cleanup'] === 'done');
+    expect(await pending()).toEqual([]);
   });
 
   it('that fail open no breaker and take no place of an end', async () => {
@@ -87,19 +166,21 @@ describe('clean-ups after ends', () => {
     const register = world.replica({ ...quick, MAYFLY_BREAKER_FAILURES: '1' });
     world.bus.onRevoke = () => Promise.resolve('access_ended');
     world.bus.onCleanUp = () => Promise.reject(new MayflyError('provider_unavailable', 'away'));
-    const first = await world.issue(register);
+    await world.issue(register);
     await makeDue();
     register.start();
-    await until(() => world.bus.cleanedUp.length === 1);
-    await until(() => register.upstreams.open === 1);
-    // An answer of the upstream would close the breaker.
+    await until(() => world.bus.cleanedUp.length > 3);
+    // A clean-up opens no breaker, however it fails.
+    expect(register.upstreams.open).toBe(0);
     world.bus.onRevoke = () => Promise.reject(new MayflyError('provider_unavailable', 'away'));
     const second = await world.issue(register);
     await makeDue();
     register.due.nudge();
-    await until(() => world.bus.revoked.filter((id) => id === second).length > 2);
-    expect(await world.row(first)).toMatchObject({ attempts: 1 });
-    expect(world.bus.cleanedUp).toHaveLength(1);
+    const tried = () => world.bus.revoked.filter((id) => id === second).length;
+    await until(() => tried() > 2 && register.upstreams.open === 1);
+    const before = { cleanUps: world.bus.cleanedUp.length, ends: tried() };
+    await until(() => tried() > before.ends + 3);
+    expect(world.bus.cleanedUp).toHaveLength(before.cleanUps);
   });
 
   it('of what a mint without activation left go on by the handle that minting then gives', async () => {

@@ -3,14 +3,14 @@
  * of its own, obeys the circuit breaker, and what fails is tried again ever more seldom. How long it takes, and whether it
  * succeeds, is in the hands of whoever held the lease.
  */
-import { bus, MayflyError } from '@mayfly/contracts';
+import { bus, MayflyError, type ErrorCode } from '@mayfly/contracts';
 import { withoutDeadline, type BusClient } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import { inTrace, SpanAttribute, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
-import { completeCleanup, postpone, putOff } from '../store/due.ts';
+import { completeCleanup, declareCleanUpFailing, postpone, putOff } from '../store/due.ts';
 import { laneOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
 import type { Claims } from './claims.ts';
@@ -63,16 +63,16 @@ export class Cleaner {
       await this.#tryLater(lease, error);
       return;
     }
-    // Of a mint that failed nobody was told that something is left.
-    const isEnd = lease.state === 'expired' || lease.state === 'revoked';
-    const event = isEnd ? leaseEvent('credential.cleaned_up', lease, { cleanup: 'done' }) : undefined;
+    const event = isAfterEnd(lease)
+      ? leaseEvent('credential.cleaned_up', lease, { cleanup: 'done' })
+      : undefined;
     await completeCleanup(pool, lease, 'done', event);
     failpoint('revocation.cleanup.committed');
     relay.nudge();
   }
 
   async #tryLater(lease: Lease, error: unknown): Promise<void> {
-    const { pool, logger, backoff, upstreams } = this.options;
+    const { pool, logger, backoff, upstreams, relay } = this.options;
     if (error instanceof LeftAlone)
       return putOff(pool, lease, upstreams.waitOutMs(lease, backoff), error.code);
     const code = error instanceof MayflyError ? error.code : 'internal';
@@ -91,6 +91,26 @@ export class Cleaner {
       'what a lease left upstream could not be removed; its access has ended, and this is tried again',
     );
     if (code === 'dependency_unavailable') return putOff(pool, lease, waitMs, code);
-    await postpone(pool, lease, waitMs, code);
+    if (!isTold(lease, code)) return postpone(pool, lease, waitMs, code);
+    const event = leaseEvent('credential.cleanup_failed', lease, {
+      reason: code,
+      outcome: 'cleanup_failed',
+      cleanup: 'pending',
+    });
+    if (await declareCleanUpFailing(pool, lease, waitMs, code, event)) relay.nudge();
   }
+}
+
+/** Of a mint that failed nobody was told that something is left. */
+function isAfterEnd({ state }: Lease): boolean {
+  return state === 'expired' || state === 'revoked';
+}
+
+/**
+ * Whether a failed attempt is told, from which on the lease counts against its orchestration. It must be this lease's doing: so the
+ * upstream, or minting, being away is no reason. Nor is it that the short clean-up which goes along with the end did not succeed:
+ * other leases can bring that about, by locks on this one's role, and the clean-up here cuts their sessions.
+ */
+function isTold(lease: Lease, code: ErrorCode): boolean {
+  return isAfterEnd(lease) && code === 'provider_rejected' && lease.cleanupFailedAt === undefined;
 }

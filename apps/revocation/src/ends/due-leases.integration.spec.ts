@@ -14,7 +14,7 @@ import {
   type World,
   type GrantChanges,
 } from '../register-fixtures.ts';
-import { claimDueLeases, completeEnds, declareFailing, postpone, renewClaims } from '../store/due.ts';
+import { completeEnds } from '../store/due.ts';
 import type { Register } from '../register.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import { registerSize } from '../store/reading.ts';
@@ -24,7 +24,6 @@ const quick = {
   MAYFLY_DUE_POLL_MS: '100',
   MAYFLY_RETRY_FIRST_MS: '10',
   MAYFLY_RETRY_LONGEST_MS: '40',
-  MAYFLY_CLAIM_MS: '5000',
   MAYFLY_BREAKER_FAILURES: '1000',
 };
 
@@ -455,89 +454,6 @@ describe('due leases', () => {
       [endedAt],
     );
     expect(rowCount).toBeGreaterThan(1_000);
-  });
-
-  it('of a replica that died are taken over when its claim has run out, and it can do no harm when it wakes', async () => {
-    const register = world.replica({ ...quick, MAYFLY_CLAIM_MS: '400' });
-    const leaseId = await world.issue(register);
-    await makeDue();
-    const claim = {
-      limit: 1,
-      claimMs: 400,
-      perIntegration: 1,
-      room: new Map<string, number>(),
-      isWide: true,
-    };
-    const [dead] = await claimDueLeases(world.database.pool, claim);
-    if (dead === undefined) throw new Error('nothing was due');
-    register.start();
-    await inState(leaseId, 'expired');
-    const row = await world.row(leaseId);
-    expect((row?.['ended_at'] as Date).getTime() - (row?.['expires_at'] as Date).getTime()).toBeLessThan(
-      1_400,
-    );
-    expect(world.bus.revoked).toEqual([leaseId]);
-    const event = leaseEvent('credential.expired', dead);
-    expect(await completeEnds(world.database.pool, [{ ...dead, state: 'expired', event }])).toEqual(
-      new Set(),
-    );
-    expect(await world.eventsOf(leaseId)).toEqual(['credential.issued', 'credential.expired']);
-  });
-
-  it('stay with the replica that works on them, for longer than a claim lasts', async () => {
-    let finish: () => void = () => undefined;
-    world.bus.onRevoke = () => new Promise((resolve) => (finish = () => resolve('revoked')));
-    const settings = { ...quick, MAYFLY_CLAIM_MS: '300' };
-    const first = world.replica(settings);
-    const leaseId = await world.issue(first);
-    await makeDue();
-    first.start();
-    await until(() => world.bus.running === 1);
-    const claimedAt = (await world.row(leaseId))?.['claimed_until'] as Date;
-    const idle = new FakeBus();
-    world.replica(settings, idle).start();
-    // Three claims later it is still the first one's, under the same number.
-    await until(async () => {
-      const until = (await world.row(leaseId))?.['claimed_until'] as Date;
-      return until.getTime() > claimedAt.getTime() + 900;
-    });
-    expect(idle.revoked).toEqual([]);
-    expect(await world.row(leaseId)).toMatchObject({ claims: 1, attempts: 1 });
-    finish();
-    await inState(leaseId, 'expired');
-    expect(world.bus.revoked).toEqual([leaseId]);
-  });
-
-  it('are written by the one that holds the claim, and by nobody that held it before', async () => {
-    const register = world.replica();
-    const leaseId = await world.issue(register);
-    await makeDue();
-    const claim = {
-      limit: 1,
-      claimMs: 60_000,
-      perIntegration: 1,
-      room: new Map<string, number>(),
-      isWide: true,
-    };
-    const [before] = await claimDueLeases(world.database.pool, claim);
-    if (before === undefined) throw new Error('nothing was due');
-    await world.database.pool.query(`UPDATE revocation.leases SET claimed_until = now()`);
-    const [after] = await claimDueLeases(world.database.pool, claim);
-    if (after === undefined) throw new Error('the claim did not run out');
-    const ended = (lease: typeof after) => ({
-      leaseId,
-      claims: lease.claims,
-      state: 'expired' as const,
-      event: leaseEvent('credential.expired', lease),
-    });
-    await renewClaims(world.database.pool, [before], 0);
-    await postpone(world.database.pool, before, 3_600_000, 'internal');
-    expect(await declareFailing(world.database.pool, before, 0, 'internal', ended(before).event)).toBe(false);
-    expect(await completeEnds(world.database.pool, [ended(before)])).toEqual(new Set());
-    const row = await world.row(leaseId);
-    expect(row).toMatchObject({ state: 'revoking', last_error: null });
-    expect((row?.['claimed_until'] as Date).getTime()).toBeGreaterThan(Date.now() + 30_000);
-    expect(await completeEnds(world.database.pool, [ended(after)])).toEqual(new Set([leaseId]));
   });
 
   it('of a service that stops are finished, those that somebody asked for as well', async () => {

@@ -9,6 +9,7 @@ import { claimDueLeases, timeToNextDue } from '../store/due.ts';
 import { isCleanUpLane, laneOf, type Lease } from '../store/lease.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Ender } from './ender.ts';
+import type { Presence } from '../replicas/presence.ts';
 import type { ProviderSlots } from './provider-slots.ts';
 import type { Reconciler } from './reconciler.ts';
 import { mintingProbeMs, type Upstreams } from './upstreams.ts';
@@ -25,7 +26,8 @@ export interface DueLeasesOptions {
   readonly cleaner: Pick<Cleaner, 'cleanUp'>;
   readonly upstreams: Pick<Upstreams, 'isMintingAway' | 'waitingForMinting' | 'mayProbeMinting'>;
   readonly logger: Pick<Logger, 'error'>;
-  readonly claimMs: number;
+  /** Who claims. */
+  readonly presence: Pick<Presence, 'replicaId' | 'doubt'>;
   readonly pollMs: number;
 }
 
@@ -65,20 +67,24 @@ export class DueLeases {
   }
 
   async #pass(): Promise<number | undefined> {
-    const { pool, slots, cleanUpSlots, upstreams, claimMs, pollMs } = this.options;
+    const { pool, slots, cleanUpSlots, upstreams, presence, pollMs } = this.options;
     this.#behind = true;
     const isWide = performance.now() - this.#lookedWideAt >= wideLookMs;
     if (isWide) this.#lookedWideAt = performance.now();
     const limit = Math.min(slots.free, 64);
     failpoint('revocation.claim.before');
     const leases = await claimDueLeases(pool, {
+      replicaId: presence.replicaId,
       limit,
-      claimMs,
       perIntegration: slots.roomForNew,
       cleanUpsPerIntegration: cleanUpSlots.roomForNew,
       // One of each that waits for minting, because some have nothing due.
       room: this.#room(upstreams.isMintingAway && upstreams.mayProbeMinting() ? 1 : 0),
       isWide,
+    }).catch((error: unknown) => {
+      // It may have claimed some all the same.
+      presence.doubt();
+      throw error;
     });
     if (leases.length > 0) failpoint('revocation.claim.committed');
     for (const lease of leases) this.#take(lease);
@@ -103,12 +109,13 @@ export class DueLeases {
   }
 
   #take(lease: Lease): void {
-    const { logger } = this.options;
+    const { presence, logger } = this.options;
     this.#work(lease)
       .then(
         () => undefined,
         (error: unknown) => {
-          // The register could not be written. The claim runs out and the lease is claimed again.
+          // The register could not be written. It is claimed again, by anyone.
+          presence.doubt();
           logger.error(
             { err: error, lease_id: lease.leaseId },
             'an end could not be recorded; it will be repeated',

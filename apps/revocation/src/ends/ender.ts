@@ -39,7 +39,7 @@ export class Ender {
     this.#completions = new Completions((ends) => completeEnds(options.pool, ends));
   }
 
-  /** Never rejects for what an upstream does; rejects when the register can't be written: the claim then runs out. */
+  /** Never rejects for what an upstream does; rejects when the register can't be written. */
   end(lease: Lease): Promise<EndResult> {
     const { slots, claims } = this.options;
     // Goes on after whoever asked for it has had the answer.

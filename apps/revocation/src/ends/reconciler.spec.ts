@@ -37,7 +37,7 @@ describe('Reconciler', () => {
   const reconcilerCalling = (call: BusClient['call']) =>
     new Reconciler({
       pool,
-      claims: new Claims({ pool, logger: { error: nothing }, claimMs: 1_000 }),
+      claims: new Claims(),
       client: { call },
       slots: new ProviderSlots({ overall: 1, perIntegration: 1, perSecond: 10_000 }),
       relay: { nudge: nothing },

@@ -140,12 +140,18 @@ export class Upstreams {
     return this.#learnFrom(lease, () => this.#waitFor(lease, call));
   }
 
-  /** The same for cleaning up, which can wait: throws `LeftAlone` at once while its upstream is left alone. */
-  cleanUp<Answer extends { readonly outcome: string }>(
+  /**
+   * The same for cleaning up, which can wait: throws `LeftAlone` at once while its upstream is left alone. That it fails says nothing
+   * of the upstream, however it fails: how long it takes is in the hands of whoever held the lease.
+   */
+  async cleanUp<Answer extends { readonly outcome: string }>(
     lease: Place & Pick<Lease, 'state'>,
     call: Call<Answer>,
   ): Promise<Answer> {
-    return this.#attempt(lease, () => this.#waitFor(lease, call));
+    if (!this.#breakers.mayTry(upstreamOf(lease), performance.now())) throw new LeftAlone();
+    const answer = await this.#waitFor(lease, call);
+    await this.#answered(lease);
+    return answer;
   }
 
   async #waitFor<Answer extends { readonly outcome: string }>(

@@ -29,6 +29,11 @@ export class LeasesHandler {
     return this.leases.ended(input);
   }
 
+  @Handles(bus.revocation.pendingCleanUps)
+  pendingCleanUps(@Payload() input: InputOf<typeof bus.revocation.pendingCleanUps>) {
+    return this.leases.pendingCleanUps(input);
+  }
+
   @Handles(bus.revocation.reportUse)
   reportUse(@Payload() input: InputOf<typeof bus.revocation.reportUse>) {
     return this.leases.reportUse(input);

@@ -6,7 +6,7 @@ import type { Pool } from 'pg';
 import { notFound, type Askers } from '../asking/asker.ts';
 import { leaseEvent } from '../lease-event.ts';
 import type { Lease } from '../store/lease.ts';
-import { findLease, findEnded, isLive, listLeases } from '../store/reading.ts';
+import { findLease, findEnded, findPendingCleanUps, isLive, listLeases } from '../store/reading.ts';
 
 export interface LeasesOptions {
   readonly pool: Pool;
@@ -62,6 +62,15 @@ export class Leases {
     lease_ids,
   }: InputOf<typeof bus.revocation.endedLeases>): Promise<OutputOf<typeof bus.revocation.endedLeases>> {
     return { ended: await findEnded(this.options.pool, lease_ids) };
+  }
+
+  /** For policy, which counts failing clean-ups until it hears that they are done: those of the leases whose clean-up is not. */
+  async pendingCleanUps({
+    lease_ids,
+  }: InputOf<typeof bus.revocation.pendingCleanUps>): Promise<
+    OutputOf<typeof bus.revocation.pendingCleanUps>
+  > {
+    return { pending: await findPendingCleanUps(this.options.pool, lease_ids) };
   }
 
   /** Throws `not_found` for a lease that is not the asker's own, `lease_ended` for one that does not live any more. */

@@ -5,11 +5,13 @@
 import type { ErrorCode, MayflyEvent } from '@mayfly/contracts';
 import type { Pool } from 'pg';
 import { laneSql, leaseColumns, toLease, type Lease } from './lease.ts';
+import { isFree, livingReplicas, longestClaim, type Claim } from './replicas.ts';
 
 export interface ClaimOptions {
+  /** Who claims. One that is not among the living gets nothing, because its claims would be void. */
+  readonly replicaId: string;
   /** Most leases to claim. */
   readonly limit: number;
-  readonly claimMs: number;
   /** Most ends of one upstream account. */
   readonly perIntegration: number;
   /** Most clean-ups after ends there. Default 1. */
@@ -25,7 +27,7 @@ const widestLook = 5_000;
 
 /**
  * Claims due leases, the most overdue first, and moves those that are active to `revoking`. What another replica is
- * claiming at this moment is skipped; what it claimed longer ago than its claim lasts is taken over.
+ * claiming at this moment is skipped; what was claimed by one that does not live any more is taken over.
  *
  * Looks at more than it takes, so that an upstream with much due work does not hide the others. That is not enough where it is
  * quick and has a long backlog: it always has some room, and all that is looked at is its own. No index leads from one upstream
@@ -35,7 +37,7 @@ const widestLook = 5_000;
  */
 export async function claimDueLeases(
   pool: Pool,
-  { limit, claimMs, perIntegration, cleanUpsPerIntegration = 1, room, isWide }: ClaimOptions,
+  { replicaId, limit, perIntegration, cleanUpsPerIntegration = 1, room, isWide }: ClaimOptions,
 ): Promise<Lease[]> {
   const { rows } = await pool.query({
     name: 'claim_due_leases',
@@ -43,29 +45,33 @@ export async function claimDueLeases(
     text: `
       WITH busy AS (SELECT * FROM unnest($3::text[], $4::integer[]) AS b (upstream, room)),
       oldest AS MATERIALIZED (
-        SELECT l.lease_id, ${laneSql} AS upstream, l.access_ended_at IS NOT NULL AS is_cleanup, l.due_at
+        SELECT l.lease_id, l.claimed_by, ${laneSql} AS upstream, l.access_ended_at IS NOT NULL AS is_cleanup, l.due_at
         FROM revocation.leases l
-        WHERE l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
+        WHERE $2::uuid = ANY (${livingReplicas}) AND l.due_at <= now() AND ${isFree('l')}
           AND ${laneSql} <> ALL (SELECT b.upstream FROM busy b WHERE b.room <= 0)
         ORDER BY l.due_at LIMIT $1 * 4),
       hidden AS (
-        SELECT n.lease_id, n.upstream, n.is_cleanup, n.due_at FROM (
-          SELECT l.lease_id, ${laneSql} AS upstream, l.access_ended_at IS NOT NULL AS is_cleanup, l.due_at
+        SELECT n.lease_id, n.claimed_by, n.upstream, n.is_cleanup, n.due_at FROM (
+          SELECT l.lease_id, l.claimed_by, ${laneSql} AS upstream, l.access_ended_at IS NOT NULL AS is_cleanup, l.due_at
           FROM revocation.leases l
-          WHERE l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
+          WHERE $2::uuid = ANY (${livingReplicas}) AND l.due_at <= now() AND ${isFree('l')}
           ORDER BY l.due_at DESC LIMIT $6) n
         WHERE n.upstream <> ALL (ARRAY(SELECT DISTINCT o.upstream FROM oldest o))
           AND n.upstream <> ALL (SELECT b.upstream FROM busy b WHERE b.room <= 0)),
       allowed AS (
-        SELECT r.lease_id, r.is_hidden FROM (
-          SELECT s.lease_id, s.upstream, s.is_cleanup, s.is_hidden, row_number() OVER (PARTITION BY s.upstream ORDER BY s.due_at) AS place
+        SELECT r.lease_id, r.claimed_by, r.is_hidden FROM (
+          SELECT s.lease_id, s.claimed_by, s.upstream, s.is_cleanup, s.is_hidden,
+            row_number() OVER (PARTITION BY s.upstream ORDER BY s.due_at) AS place
           FROM (SELECT *, false AS is_hidden FROM oldest UNION ALL SELECT *, true FROM hidden) s) r
         LEFT JOIN busy b ON b.upstream = r.upstream
         WHERE r.place <= coalesce(b.room, CASE WHEN r.is_cleanup THEN $7::integer ELSE $5::integer END)),
       due AS MATERIALIZED (
         SELECT l.lease_id FROM revocation.leases l
-        WHERE l.lease_id = ANY (ARRAY(SELECT a.lease_id FROM allowed a))
-          AND l.due_at <= now() AND (l.claimed_until IS NULL OR l.claimed_until <= now())
+        WHERE l.lease_id = ANY (ARRAY(SELECT a.lease_id FROM allowed a)) AND l.due_at <= now()
+          -- It may have been claimed since, by a replica that has joined since and so is not known here: only those are dead that were
+          -- when it was looked at.
+          AND (l.claimed_until IS NULL OR l.claimed_until <= now() OR l.claimed_by = ANY (ARRAY(
+            SELECT DISTINCT a.claimed_by FROM allowed a WHERE a.claimed_by <> ALL (${livingReplicas}))))
         -- First what was hidden: there is room for all of it only where the backlog leaves some.
         ORDER BY l.lease_id <> ALL (ARRAY(SELECT a.lease_id FROM allowed a WHERE a.is_hidden)), l.due_at LIMIT $1
         FOR NO KEY UPDATE SKIP LOCKED)
@@ -75,12 +81,13 @@ export async function claimDueLeases(
         end_reason = CASE WHEN l.state = 'active' AND l.successor_id IS NOT NULL THEN 'rotated' ELSE l.end_reason END,
         attempts = l.attempts + 1,
         claims = l.claims + 1,
-        claimed_until = now() + $2::double precision * interval '1 millisecond'
+        claimed_by = $2,
+        claimed_until = now() + ${longestClaim}
       WHERE l.lease_id = ANY (ARRAY(SELECT due.lease_id FROM due))
       RETURNING ${leaseColumns('l')}`,
     values: [
       limit,
-      claimMs,
+      replicaId,
       [...room.keys()],
       [...room.values()],
       perIntegration,
@@ -101,32 +108,12 @@ export async function timeToNextDue(pool: Pool, without: readonly string[]): Pro
     text: `
       SELECT greatest(0, extract(epoch FROM due_at - now()) * 1000)::double precision AS wait
       FROM revocation.leases l
-      WHERE due_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= now())
+      WHERE due_at IS NOT NULL AND ${isFree('l')}
         AND ${laneSql} <> ALL ($1::text[])
       ORDER BY due_at LIMIT 1`,
     values: [without],
   });
   return rows[0]?.wait;
-}
-
-/** A lease and the number of the claim under which it is worked on. */
-export type Claim = Pick<Lease, 'leaseId' | 'claims'>;
-
-/** Prolongs claims, all in one statement, to `claimMs` from now; one that another has taken since stays lost. */
-export async function renewClaims(pool: Pool, claims: readonly Claim[], claimMs: number): Promise<void> {
-  await pool.query({
-    name: 'renew_claims',
-    text: `
-      WITH told AS (SELECT * FROM unnest($1::uuid[], $2::integer[]) AS t (lease_id, claims)),
-      -- Locked in one order everywhere, so that two who write many leases never deadlock.
-      held AS MATERIALIZED (
-        SELECT l.lease_id FROM told t JOIN revocation.leases l ON l.lease_id = t.lease_id
-        WHERE l.claims = t.claims AND l.claimed_until IS NOT NULL
-        ORDER BY l.lease_id FOR NO KEY UPDATE OF l)
-      UPDATE revocation.leases l SET claimed_until = now() + $3::double precision * interval '1 millisecond'
-      FROM held WHERE l.lease_id = held.lease_id`,
-    values: [claims.map(({ leaseId }) => leaseId), claims.map((claim) => claim.claims), claimMs],
-  });
 }
 
 export interface Ended extends Claim {
@@ -223,6 +210,29 @@ export async function declareFailing(
           state = 'revocation_failed',
           due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL, last_error = $7
         WHERE lease_id = $1 AND claims = $2 AND state = 'revoking'
+        RETURNING lease_id)
+      INSERT INTO revocation.outbox (event_id, message_id, event) SELECT $4::uuid, $5, $6 FROM failing`,
+    values: [lease.leaseId, lease.claims, waitMs, event.id, event.id, JSON.stringify(event), code],
+  });
+  return rowCount === 1;
+}
+
+/** As `postpone`, and tells with its event that the clean-up after an end has failed. False when the claim was lost meanwhile. */
+export async function declareCleanUpFailing(
+  pool: Pool,
+  lease: Claim,
+  waitMs: number,
+  code: ErrorCode,
+  event: MayflyEvent,
+): Promise<boolean> {
+  const { rowCount } = await pool.query({
+    name: 'declare_clean_up_failing',
+    text: `
+      WITH failing AS (
+        UPDATE revocation.leases SET
+          cleanup_failed_at = now(),
+          due_at = now() + $3::double precision * interval '1 millisecond', claimed_until = NULL, last_error = $7
+        WHERE lease_id = $1 AND claims = $2 AND cleanup = 'pending' AND cleanup_failed_at IS NULL
         RETURNING lease_id)
       INSERT INTO revocation.outbox (event_id, message_id, event) SELECT $4::uuid, $5, $6 FROM failing`,
     values: [lease.leaseId, lease.claims, waitMs, event.id, event.id, JSON.stringify(event), code],

@@ -2,6 +2,7 @@
 import { asDependencyError } from '@mayfly/postgres';
 import type { Pool } from 'pg';
 import { leaseColumns, toLease, type Lease } from './lease.ts';
+import { longestClaim } from './replicas.ts';
 
 export interface EndRequest {
   readonly organization: string;
@@ -10,8 +11,8 @@ export interface EndRequest {
   readonly onlyAgent: string | undefined;
   readonly reason: string;
   readonly causeTraceparent: string | undefined;
-  /** How long the caller keeps the lease to itself, to try at once. */
-  readonly claimMs: number;
+  /** Who claims the lease, to try at once. */
+  readonly replicaId: string;
   /** Whether to fence a lease that is not known here. */
   readonly fenceUnknown: boolean;
 }
@@ -27,14 +28,14 @@ export async function startEnd(pool: Pool, request: EndRequest): Promise<EndStar
       name: 'start_end',
       text: `
         SELECT e.outcome, ${leaseColumns('(e.lease)')}
-        FROM revocation.end_lease($1, $2, $3, $4, $5, $6::double precision * interval '1 millisecond', $7) AS e`,
+        FROM revocation.end_lease($1, $2, $3, $4, $5, $6, ${longestClaim}, $7) AS e`,
       values: [
         request.organization,
         request.leaseId,
         request.onlyAgent,
         request.reason,
         request.causeTraceparent,
-        request.claimMs,
+        request.replicaId,
         request.fenceUnknown,
       ],
     })

@@ -50,6 +50,8 @@ export interface Lease extends LeaseFacts {
   readonly cleanup?: 'pending' | 'done' | 'unreachable';
   /** No login and no session is left: what is still to be cleaned up can do nothing. */
   readonly accessEndedAt?: Date;
+  /** When its clean-up was refused for the first time. */
+  readonly cleanupFailedAt?: Date;
   /** How often its end or clean-up was tried, the current claim included. */
   readonly attempts: number;
   /** Tells one claim from the next: what it writes counts only while this is the row's. */
@@ -125,6 +127,7 @@ const columnOf = {
   useKeys: 'use_keys',
   cleanup: 'cleanup',
   accessEndedAt: 'access_ended_at',
+  cleanupFailedAt: 'cleanup_failed_at',
   attempts: 'attempts',
   claims: 'claims',
   lastError: 'last_error',

@@ -60,6 +60,18 @@ export async function findEnded(pool: Pool, leaseIds: readonly string[]): Promis
   return rows.map((row) => row['lease_id'] as string);
 }
 
+/** Those of the leases that have ended and have left something upstream that is still to be removed. */
+export async function findPendingCleanUps(pool: Pool, leaseIds: readonly string[]): Promise<string[]> {
+  const rows = await query(
+    pool,
+    'find_pending_clean_ups',
+    `SELECT l.lease_id FROM revocation.leases l
+     WHERE l.lease_id = ANY ($1::uuid[]) AND l.cleanup = 'pending' AND l.access_ended_at IS NOT NULL`,
+    [leaseIds],
+  );
+  return rows.map((row) => row['lease_id'] as string);
+}
+
 export interface ListQuery {
   readonly organization: string;
   readonly onlyAgent: string | undefined;

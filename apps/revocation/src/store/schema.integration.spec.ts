@@ -10,6 +10,7 @@ import { testDatabase, type TestDatabase } from '../register-fixtures.ts';
 import { migrationsDirectory, schema } from '../revocation.module.ts';
 import { claimDueLeases, timeToNextDue } from './due.ts';
 import { listLeases, registerSize } from './reading.ts';
+import { joinReplicas } from './replicas.ts';
 import { pruneLeases } from './retention.ts';
 
 /** What the constraints ask of a row in this state. */
@@ -121,12 +122,17 @@ describe('the schema', () => {
         return Number(rows[0]?.seq_scan);
       };
       const before = await scans();
+      const replicaId = uuidv7();
+      await one.query(
+        'INSERT INTO revocation.replicas (replica_id, backend_pid, backend_start) VALUES ($1, 1, now())',
+        [replicaId],
+      );
       const begun = performance.now();
       // Often enough for a plan that is made for any value.
       for (let round = 0; round < 7; round++) {
         const due = await claimDueLeases(one, {
+          replicaId,
           limit: 1,
-          claimMs: 60_000,
           perIntegration: 8,
           room: new Map(),
           isWide: round % 2 === 0,
@@ -164,6 +170,38 @@ describe('the schema', () => {
       await one.end();
     }
   }, 180_000);
+
+  it('has claims change a lease in place, without touching an index', async () => {
+    await database.pool.query('TRUNCATE revocation.leases');
+    for (let count = 0; count < 3; count++) await insert('active');
+    const one = new pg.Pool({ connectionString: database.url, max: 1 });
+    const updates = async () => {
+      await one.query('SELECT pg_stat_force_next_flush()');
+      const { rows } = await one.query<{ all: number; hot: number }>(
+        `SELECT n_tup_upd::int AS all, n_tup_hot_upd::int AS hot FROM pg_stat_user_tables
+         WHERE schemaname = 'revocation' AND relname = 'leases'`,
+      );
+      return rows[0] ?? { all: 0, hot: 0 };
+    };
+    try {
+      const before = await updates();
+      const replicaId = uuidv7();
+      await joinReplicas(one, { replicaId, previousId: replicaId, inHand: [] });
+      const options = {
+        replicaId,
+        limit: 3,
+        perIntegration: 3,
+        room: new Map<string, number>(),
+        isWide: true,
+      };
+      const inHand = await claimDueLeases(one, options);
+      await joinReplicas(one, { replicaId: uuidv7(), previousId: replicaId, inHand });
+      const after = await updates();
+      expect({ all: after.all - before.all, hot: after.hot - before.hot }).toEqual({ all: 6, hot: 6 });
+    } finally {
+      await one.end();
+    }
+  });
 
   it('forgets leases that ended long ago and nothing else', async () => {
     await database.pool.query('TRUNCATE revocation.leases');

@@ -99,6 +99,9 @@ export const IntegrationBlock = z.strictObject({
   provider: Name,
 });
 
+/** As one of `limits:`, lifts it. The highest number that can be written there. */
+export const noLimit = 1_000_000;
+
 /** What every credential has; the rest of the block belongs to the provider. */
 export const CredentialBlock = z.strictObject({
   name: CredentialName,
@@ -111,8 +114,8 @@ export const CredentialBlock = z.strictObject({
     .optional(),
   limits: z
     .strictObject({
-      per_session: z.int().min(1).max(1_000_000).optional(),
-      concurrent: z.int().min(1).max(1_000_000).optional(),
+      per_session: z.int().min(1).max(noLimit).optional(),
+      concurrent: z.int().min(1).max(noLimit).optional(),
     })
     .optional(),
   /** Without it a lease can't be renewed. */

@@ -65,6 +65,10 @@ export const LeaseLifecycle = z.strictObject({
   ended_at: Instant.optional(),
   /** `expired`, `revoked`, `failed`, `orphaned`; absent while it lives. */
   how_ended: z.string().optional(),
+  /** `pending` while something that it left upstream is still to be removed; absent when its end left nothing. */
+  cleanup: z.enum(['pending', 'done']).optional(),
+  cleanup_failed_at: Instant.optional(),
+  cleaned_up_at: Instant.optional(),
   uses: z.int(),
   /** With those of its predecessors. */
   renewals: z.int(),

@@ -188,6 +188,18 @@ export const endedLeases = defineOperation({
   errors: [],
 });
 
+export const pendingCleanUps = defineOperation({
+  name: 'revocation.pending-cleanups',
+  summary:
+    'Of which of these leases something is still to be removed, for when the events that told of it were lost.',
+  bus: { service: 'revocation', operation: 'pending-cleanups', callers: ['policy'], timeoutMs: 5_000 },
+  /** Leases whose clean-up has failed: one that is not known here any more has been cleaned up after. */
+  input: z.strictObject({ lease_ids: z.array(Uuid).min(1).max(mostAskedLeases) }),
+  /** Some of those asked for; tells nothing else. */
+  output: z.strictObject({ pending: z.array(Uuid).max(mostAskedLeases) }),
+  errors: [],
+});
+
 /** What an end asked for means for one lease, told honestly. */
 export const EndOutcome = z.strictObject({
   lease_id: Uuid,

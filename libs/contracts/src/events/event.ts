@@ -36,6 +36,11 @@ export const eventTypes = [
   'credential.expired',
   'credential.revoked',
   'credential.revocation_failed',
+  /**
+   * What an ended lease has left upstream could not be removed, for a reason that lies in what it left or in the rights of the
+   * integration: its clean-up has been refused for the first time. Told once for each lease; its access has ended all the same.
+   */
+  'credential.cleanup_failed',
   /** What an ended lease had left upstream has been removed; only for leases whose end said `cleanup: pending`. */
   'credential.cleaned_up',
   'credential.leaked',

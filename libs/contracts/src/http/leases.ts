@@ -130,6 +130,7 @@ export const renewLease = defineOperation({
     'policy_denied',
     'scope_exceeded',
     'ttl_exceeded',
+    'limit_exceeded',
     'lease_ended',
     'conflict',
     'provider_rejected',

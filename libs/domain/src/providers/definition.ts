@@ -68,4 +68,17 @@ export interface ProviderDefinition<
   readonly renewal: 'in_place' | 'rotation';
   /** The shortest life that the upstream gives by itself, in seconds, where it has one. */
   readonly nativeMinimumSeconds?: number;
+  /**
+   * Whether minting holds a connection at the upstream for as long as leases live there, for their ends alone. Each replica of
+   * minting is then reminded of the upstreams at which leases live, also after a restart.
+   */
+  readonly keepsConnection?: boolean;
+  /** What `limits:` of a credential are when the document does not say. Absent: none. */
+  defaultLimits?(settings: CredentialSettings): DefaultLimits;
+}
+
+/** Live leases of one credential at most: those that one session may hold, and those in the whole organization. */
+export interface DefaultLimits {
+  readonly perSession: number;
+  readonly concurrent: number;
 }

@@ -2,7 +2,13 @@
 import { text, type JsonObject } from '@mayfly/contracts';
 import { z } from 'zod';
 import { SecretReference } from '../secret-reference.ts';
-import type { CarriedOver, NarrowResult, ProviderDefinition, UnsafeRight } from './definition.ts';
+import type {
+  CarriedOver,
+  DefaultLimits,
+  NarrowResult,
+  ProviderDefinition,
+  UnsafeRight,
+} from './definition.ts';
 import { channelBindings, sslModes, targetSessionAttributes } from './postgres/connection.ts';
 import { parseConnectionUrl } from './postgres/connection-url.ts';
 import { describeRequestProblem, isSubset, uniqueItems } from './scope-parts.ts';
@@ -78,6 +84,18 @@ export const PostgresIntegrationSettings = z.strictObject({
 });
 export type PostgresIntegrationSettings = z.infer<typeof PostgresIntegrationSettings>;
 
+/** Simultaneous connections of one lease when the document does not say. */
+export const defaultConnectionLimit = 5;
+
+/**
+ * Connections that all leases of one credential may take together when the document does not limit them: three quarters of
+ * PostgreSQL's own default of 100 (`max_connections`), so that one credential does not use up a server that nobody has tuned.
+ */
+const defaultConnections = 75;
+
+/** Leases of one credential that a session may hold when the document does not say. */
+const defaultPerSession = 5;
+
 export const PostgresCredentialSettings = z.strictObject({
   /** Simultaneous connections of one lease (`CONNECTION LIMIT`). Default 5. */
   connection_limit: z.int().min(1).max(1000).optional(),
@@ -142,6 +160,14 @@ function narrow(requested: unknown, bounds: PostgresScope): NarrowResult<Postgre
   return { outcome: 'narrowed', scope: { privileges, schemas, tables } };
 }
 
+/** By what a lease may take: 15 leases with 5 connections each, 75 with one. At least one. */
+function defaultLimits({
+  connection_limit: each = defaultConnectionLimit,
+}: PostgresCredentialSettings): DefaultLimits {
+  const concurrent = Math.max(1, Math.floor(defaultConnections / each));
+  return { perSession: Math.min(defaultPerSession, concurrent), concurrent };
+}
+
 function unsafeRights({ privileges }: PostgresScope): UnsafeRight[] {
   return privileges.flatMap((name, index) => {
     const why = unsafePrivileges.get(name);
@@ -182,4 +208,6 @@ export const postgresDefinition: ProviderDefinition<
   writes: (scope) => scope.privileges.some((privilege) => privilege !== 'SELECT'),
   revocability: () => ({ kind: 'immediate' }),
   renewal: 'in_place',
+  keepsConnection: true,
+  defaultLimits,
 };

@@ -1,14 +1,14 @@
 /** Every provider that the configuration may name. A new one is added here and in minting's `providers/registry.ts`. */
 import type { JsonObject, Revocability } from '@mayfly/contracts';
 import type { z } from 'zod';
-import type { NarrowResult, ProviderDefinition, UnsafeRight } from './definition.ts';
+import type { DefaultLimits, NarrowResult, ProviderDefinition, UnsafeRight } from './definition.ts';
 import { jwtDefinition } from './jwt.ts';
 import { postgresDefinition } from './postgres.ts';
 
 /** A definition whose types have been forgotten: it takes plain JSON and its schemas restore the types at run time. */
 export interface AnyProviderDefinition extends Pick<
   ProviderDefinition,
-  'name' | 'secret' | 'secretProblem' | 'renewal' | 'nativeMinimumSeconds' | 'carryOver'
+  'name' | 'secret' | 'secretProblem' | 'renewal' | 'nativeMinimumSeconds' | 'keepsConnection' | 'carryOver'
 > {
   readonly integrationSettings: z.ZodType<object>;
   readonly credentialSettings: z.ZodType<object>;
@@ -18,6 +18,8 @@ export interface AnyProviderDefinition extends Pick<
   unsafeRights(scope: JsonObject): readonly UnsafeRight[];
   revocability(settings: { integration: JsonObject; credential: JsonObject }): Revocability;
   secretReferences(settings: JsonObject): readonly string[];
+  /** Undefined where leases of a credential are not limited unless the document says so. */
+  defaultLimits(settings: JsonObject): DefaultLimits | undefined;
 }
 
 /** Parses before it calls, so that a definition never sees what its schemas have not seen. */
@@ -38,6 +40,7 @@ function erase<I extends object, C extends object, S extends object>(
       }),
     secretReferences: (settings) =>
       definition.secretReferences(definition.integrationSettings.parse(settings)),
+    defaultLimits: (settings) => definition.defaultLimits?.(definition.credentialSettings.parse(settings)),
   };
 }
 

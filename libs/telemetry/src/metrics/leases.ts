@@ -48,7 +48,10 @@ export function foundUpstream(registry: Registry): Counter<'provider' | 'found'>
   });
 }
 
-/** `mayfly_failing_leases{work}`: leases whose end (`end`) or clean-up (`cleanup`) has failed and is tried again. */
+/**
+ * `mayfly_failing_leases{work}`: leases whose end (`end`) or clean-up (`cleanup`) has failed and is tried again. Those of `end` may still
+ * work. Those of `cleanup` don't: their access has ended, or they are what mints left that came to nothing.
+ */
 export function failingLeases(registry: Registry, collect?: Collect<'work'>): Gauge<'work'> {
   return new Gauge({
     name: 'mayfly_failing_leases',

@@ -1,6 +1,11 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { Registry } from 'prom-client';
 import { refusedRequests } from './admission.ts';
+import {
+  postgresAvailableConnections,
+  postgresKeptConnections,
+  postgresLeaseConnections,
+} from './connections.ts';
 import { issuanceDuration, issuances } from './issuance.ts';
 import { dueLag, liveLeases, oldestOpenRevocation, openRevocations, revocationFailures } from './leases.ts';
 import { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './messages.ts';
@@ -27,6 +32,10 @@ describe('createMetrics', () => {
     outboxPending(registry).set(4);
     refusedRequests(registry).inc({ cause: 'source_rate' });
     ready(registry).set({ check: 'postgres' }, 0);
+    const at = { organization: 'acme', integration: 'orders-db' };
+    postgresLeaseConnections(registry).set(at, 75);
+    postgresAvailableConnections(registry).set(at, 97);
+    postgresKeptConnections(registry).set(at, 1);
     ungrantedTables(registry).set(
       { organization: 'acme', integration: 'orders-db', cause: 'no_grant_option' },
       2,
@@ -48,6 +57,9 @@ describe('createMetrics', () => {
       'mayfly_outbox_pending{service="revocation"} 4',
       'mayfly_refused_requests_total{cause="source_rate",service="revocation"} 1',
       'mayfly_ready{check="postgres",service="revocation"} 0',
+      'mayfly_postgres_lease_connections{organization="acme",integration="orders-db",service="revocation"} 75',
+      'mayfly_postgres_available_connections{organization="acme",integration="orders-db",service="revocation"} 97',
+      'mayfly_postgres_kept_connections{organization="acme",integration="orders-db",service="revocation"} 1',
       'mayfly_postgres_ungranted_tables{organization="acme",integration="orders-db",cause="no_grant_option",service="revocation"} 2',
     ]) {
       expect(text).toContain(series);

@@ -81,7 +81,7 @@ export function checkHabitsTakeHold(lessees: readonly HostileLessee[]): Check {
   };
 }
 
-/** The configuration has no limits: honest agents reach one only through what hostile ones do to the clean-ups of others. */
+/** The configuration's limits are out of reach: honest agents reach one only through what hostile ones do to the clean-ups of others. */
 export function checkHonestNotLimited(failures: ReadonlyMap<string, number>): Check {
   const times = failures.get('limit_exceeded') ?? 0;
   return {

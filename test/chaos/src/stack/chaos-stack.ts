@@ -158,7 +158,6 @@ function serviceEnvironment(
           MAYFLY_ORPHAN_AFTER_MS: String(timers.orphanAfterMs),
           MAYFLY_RETRY_FIRST_MS: '200',
           MAYFLY_RETRY_LONGEST_MS: '2000',
-          MAYFLY_CLAIM_MS: '3000',
         }
       : {},
     minting: short

@@ -88,6 +88,7 @@ export class AdminDatabase {
   readonly #turns: Turns;
   readonly #kept: KeptConnection;
   #keeps = false;
+  #isClosed = false;
   readonly #reached = new WeakMap<pg.ClientBase, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
 
@@ -163,9 +164,17 @@ export class AdminDatabase {
     await this.#run(prepare, deadline, { ...options, ownTransactions: true, isCustom: true });
   }
 
-  /** Keeps a connection for ends from the next answer of the server on, until it is closed. Made in the background. */
+  /**
+   * Keeps a connection for ends from the next answer of the server on, also one that it has none to give, until it is closed. Made
+   * in the background.
+   */
   keepConnection(): void {
     this.#keeps = true;
+  }
+
+  /** Whether it is there. */
+  get hasKeptConnection(): boolean {
+    return this.#kept.isHeld;
   }
 
   /**
@@ -214,6 +223,7 @@ export class AdminDatabase {
     } catch (error) {
       // The server has no connection to give, or no lock. The connection that is kept is for this.
       const state = sqlStateOf((error as Error).cause);
+      if (state === tooManyConnections && this.#keeps) this.#kept.hold();
       if (!deadline.isVital || (state !== tooManyConnections && state !== outOfMemory)) throw error;
       const used = this.#runOnKept(prepare, deadline, options, state === outOfMemory);
       if (used === undefined) throw error;
@@ -309,7 +319,13 @@ export class AdminDatabase {
     return server;
   }
 
+  /** Whether it has been let go. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.all([this.#kept.close(), this.#connections.end()]);
   }
 

@@ -27,4 +27,82 @@ describe('AdminDatabases', () => {
     databases.open(url, filesOf(makeCertificate({ name: 'admin' })));
     expect(() => databases.open(url)).toThrow(/sslcert and sslkey of the admin URL/);
   });
+
+  describe('where leases live', () => {
+    const minute = 60_000;
+    const plain = 'postgres://admin:old@db/shop';
+    const rotated = 'postgres://admin:new@db/shop';
+    const shop = { organization: 'acme', integration: 'shop-db', admin: 'env:SHOP' };
+    let now: number;
+    let kept: AdminDatabases;
+    beforeEach(() => {
+      now = 0;
+      kept = new AdminDatabases(
+        { maxConnections: 1, statementTimeoutMs: 1_000, connectTimeoutMs: 1_000 },
+        () => now,
+      );
+    });
+    afterEach(() => kept.close());
+
+    /** Lets time pass, and somebody ask for another database. */
+    const pass = (milliseconds: number) => {
+      now += milliseconds;
+      kept.open('postgres://admin@elsewhere/x');
+    };
+
+    it('is kept until the last of them has ended, and ten minutes more', () => {
+      const database = kept.open(plain, {}, shop);
+      kept.expectLease(shop, 60 * minute);
+      kept.expectLease(shop, 5 * minute);
+      pass(59 * minute);
+      expect(kept.withLeases()).toEqual([{ at: shop, database }]);
+      pass(10 * minute);
+      expect(kept.withLeases()).toEqual([]);
+      expect(database.isClosed).toBe(false);
+      pass(2 * minute);
+      expect(database.isClosed).toBe(true);
+      expect(kept.open(plain, {}, shop)).not.toBe(database);
+    });
+
+    it('is let go after ten minutes where none is known of', () => {
+      const database = kept.open(plain, {}, shop);
+      pass(9 * minute);
+      expect(database.isClosed).toBe(false);
+      pass(2 * minute);
+      expect(database.isClosed).toBe(true);
+    });
+
+    it('is where the reference leads to now: what a password opened that was rotated goes', () => {
+      const before = kept.open(plain, {}, shop);
+      kept.expectLease(shop, 60 * minute);
+      const after = kept.open(rotated, {}, shop);
+      expect(kept.withLeases()).toEqual([{ at: shop, database: after }]);
+      pass(11 * minute);
+      expect(before.isClosed).toBe(true);
+      expect(kept.withLeases()).toEqual([{ at: shop, database: after }]);
+    });
+
+    it('is kept for one integration when another that used it has moved', () => {
+      const other = { ...shop, integration: 'shop-reports' };
+      const database = kept.open(plain, {}, shop);
+      kept.open(plain, {}, other);
+      for (const at of [shop, other]) kept.expectLease(at, 60 * minute);
+      const moved = kept.open(rotated, {}, other);
+      expect(kept.withLeases()).toEqual([
+        { at: shop, database },
+        { at: other, database: moved },
+      ]);
+      pass(11 * minute);
+      expect(database.isClosed).toBe(false);
+    });
+
+    it('is kept however many others there are, of which only so many are', () => {
+      const database = kept.open(plain, {}, shop);
+      kept.expectLease(shop, 60 * minute);
+      const first = kept.open('postgres://admin@db0/x');
+      for (let index = 1; index <= 256; index++) kept.open(`postgres://admin@db${index}/x`);
+      expect(database.isClosed).toBe(false);
+      expect(first.isClosed).toBe(true);
+    });
+  });
 });

@@ -2,15 +2,20 @@
  * One connection that is held as long as leases live at a server, for their ends alone: the holders of leases may take every other
  * connection that the server has, and an end that cannot log in cannot end them. It is made again whenever it is lost.
  *
+ * Where the server has none to give, it is tried for without a break, because others wait for the next one too. Once it is had,
+ * whoever reconnects in a loop cannot take it away.
+ *
  * It also holds a few locks that it lets go when the server has none left to give. Any login may take all that a server has room for
  * (by `pg_advisory_lock`), and from then on no statement that needs another one succeeds, those that would end that login
  * among them.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { ProviderRejected } from '../provider-error.ts';
 import type { AdminConnections } from './connecting/admin-connections.ts';
+import { sqlStateOf, tooManyConnections } from './upstream-error.ts';
 
-/** Between two attempts to make it, in milliseconds: short at first, because a place that becomes free is soon taken. */
+/** Between two attempts to make it, in milliseconds. It stays at the first while the server is there and full. */
 const firstPauseMs = 100;
 const longestPauseMs = 2_000;
 
@@ -84,7 +89,10 @@ export class KeptConnection {
         client.once('end', () => this.#lose(client));
         await client.query(takeReserve).catch(() => undefined);
         return;
-      } catch {
+      } catch (error) {
+        // The server does not let it in. Whoever is let in next asks for it again.
+        if (error instanceof ProviderRejected) return;
+        if (sqlStateOf((error as Error).cause) === tooManyConnections) pauseMs = firstPauseMs;
         await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
       }
     }

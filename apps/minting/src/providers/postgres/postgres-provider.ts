@@ -3,6 +3,7 @@
  * privileges. PostgreSQL 13 to 18; the privileged role is a superuser or has CREATEROLE and may grant what scopes name.
  */
 import {
+  defaultConnectionLimit,
   PostgresCredentialSettings,
   PostgresIntegrationSettings,
   postgresDefinition,
@@ -27,9 +28,11 @@ import type {
   RevokeOutcome,
 } from '../provider.ts';
 import type { AdminDatabase, AdminDatabaseLimits } from './admin-database.ts';
-import { AdminDatabases } from './admin-databases.ts';
+import { AdminDatabases, type IntegrationAt } from './admin-databases.ts';
+import { Capacities } from './capacity.ts';
 import { adminConnection } from './connecting/admin-url.ts';
 import { readTlsFiles } from './connecting/tls-files.ts';
+import type { ConnectionObserver, ServerConnections } from './connection-observer.ts';
 import { leaseSecret } from './lease-secret.ts';
 import {
   cameTooLate,
@@ -56,6 +59,7 @@ import { placeholdersOf, renderStatement } from './statement-template.ts';
 export interface PostgresProviderOptions extends AdminDatabaseLimits {
   /** How long a scope's group role is taken for complete, in milliseconds. */
   readonly groupFreshMs: number;
+  readonly connectionObserver?: ConnectionObserver;
   readonly groupObserver?: GroupObserver;
 }
 
@@ -71,12 +75,16 @@ const Handle = z.object({
 });
 type Handle = z.infer<typeof Handle>;
 
-const defaultConnectionLimit = 5;
+/** How long a lease is taken to live that was inspected: longer than the register takes to have another one inspected. Milliseconds. */
+const inspectedForMs = 300_000;
 
 /** How often a mint is tried whose group vanishes, or by a clock that has been set since it was read. */
 const maxAttempts = 3;
 
 type Mint = MintContext<PostgresIntegrationSettings, PostgresCredentialSettings, PostgresScope>;
+
+/** Of every call, whether it is about one lease or not. */
+type AnyContext = Omit<LeaseContext<PostgresIntegrationSettings>, 'leaseId'>;
 
 /** Where a login role goes, and what its password is verified with. */
 interface Target {
@@ -100,9 +108,12 @@ export class PostgresProvider implements Provider<
   readonly definition = postgresDefinition;
   readonly #databases: AdminDatabases;
   readonly #groups: ScopeGroups;
+  readonly #capacities: Capacities;
 
   constructor(options: PostgresProviderOptions) {
     this.#databases = new AdminDatabases(options);
+    this.#capacities = new Capacities(options.connectionObserver);
+    options.connectionObserver?.watch(() => this.#connections());
     const deadlineMs = 2 * options.statementTimeoutMs;
     this.#groups = new ScopeGroups({
       freshMs: options.groupFreshMs,
@@ -122,6 +133,7 @@ export class PostgresProvider implements Provider<
       scramVerifier(password, iterations),
     ]);
     const made = await this.#create(context, { database, place: placeOf(context, database), verifier });
+    this.#databases.expectLease(integrationAt(context), context.ttlSeconds * 1000);
     const handle = {
       revocation_statements: context.credentialSettings.revocation_statements ?? [],
       narrowed: made.group?.startsWith('mayfly_narrow_') ?? false,
@@ -166,7 +178,10 @@ export class PostgresProvider implements Provider<
     const database = await this.#open(context);
     const name = loginRoleName(leaseId);
     const expiresAt = await prolongLoginRole(database, { name, ttlSeconds, notAfter }, deadline);
-    if (expiresAt !== undefined) return { nativeExpiresAt: expiresAt };
+    if (expiresAt !== undefined) {
+      this.#databases.expectLease(integrationAt(context), ttlSeconds * 1000);
+      return { nativeExpiresAt: expiresAt };
+    }
     // Refuses where another server answers: there nobody can say that it is gone.
     await isGone(database, name, server, deadline);
     return 'gone';
@@ -201,12 +216,12 @@ export class PostgresProvider implements Provider<
 
   async inspect(context: RevokeContext<PostgresIntegrationSettings>): Promise<InspectOutcome> {
     const { server: madeAt } = Handle.parse(context.handle);
+    const { deadline } = context;
     const database = await this.#open(context);
-    const { exists, server } = await findLoginRole(
-      database,
-      loginRoleName(context.leaseId),
-      context.deadline,
-    );
+    // Before anything is asked, so that a server that cannot be asked is one where leases are known to live.
+    this.#databases.expectLease(integrationAt(context), inspectedForMs);
+    const { exists, server } = await findLoginRole(database, loginRoleName(context.leaseId), deadline);
+    await this.#capacities.ask(database, integrationAt(context), deadline);
     if (exists) return 'present';
     return mayBeAnother(madeAt, server) ? 'unknown' : 'absent';
   }
@@ -217,18 +232,26 @@ export class PostgresProvider implements Provider<
   }
 
   /** The admin URL and the files that it names are resolved for each use, so a rotated password or key works at once. */
-  async #open({
-    secrets,
-    integrationSettings,
-  }: Pick<
-    LeaseContext<PostgresIntegrationSettings>,
-    'secrets' | 'integrationSettings'
-  >): Promise<AdminDatabase> {
+  async #open(context: AnyContext): Promise<AdminDatabase> {
+    const { secrets, integrationSettings } = context;
     const url = (await secrets(integrationSettings.admin)).reveal();
-    const database = this.#databases.open(url, await readTlsFiles(adminConnection(url), secrets));
+    const files = await readTlsFiles(adminConnection(url), secrets);
+    const database = this.#databases.open(url, files, integrationAt(context));
     // Whatever is asked of it, leases live there, or will.
     database.keepConnection();
     return database;
+  }
+
+  #connections(): ServerConnections[] {
+    return this.#databases.withLeases().map(({ at, database }) => {
+      const capacity = this.#capacities.of(database);
+      return {
+        organization: at.organization,
+        integration: at.integration,
+        isKept: database.hasKeptConnection,
+        ...(capacity !== undefined && { capacity }),
+      };
+    });
   }
 
   /**
@@ -292,6 +315,10 @@ export class PostgresProvider implements Provider<
       openOther: this.#openerOfOthers(database),
     };
   }
+}
+
+function integrationAt({ organization, integration, integrationSettings }: AnyContext): IntegrationAt {
+  return { organization, integration, admin: integrationSettings.admin };
 }
 
 function placeOf(
