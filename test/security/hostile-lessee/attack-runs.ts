@@ -103,10 +103,12 @@ class AttackRuns {
   async #run(entry: Entry): Promise<Outcome> {
     try {
       const upstream = await this.#upstreamFor(entry);
+      const begun = performance.now();
       const outcome = await runAttack(upstream, entry.attack);
+      const tookMs = performance.now() - begun;
       if (outcome.findings.length > 0) await upstream.close();
       else this.#idleOf(entry).push(upstream);
-      report(entry, outcome);
+      report(entry, outcome, tookMs);
       return outcome;
     } catch (error) {
       return { findings: [`there is no upstream: ${String(error)}`], ends: [] };
@@ -134,9 +136,9 @@ function keyOf({ major, adminKind }: Entry): string {
 }
 
 /** One line of JSON for each, in the file that MAYFLY_HOSTILE_REPORT names: for whoever wants the milliseconds. */
-function report({ major, adminKind, attack }: Entry, { findings, ends }: Outcome): void {
+function report({ major, adminKind, attack }: Entry, { findings, ends }: Outcome, tookMs: number): void {
   const file = process.env['MAYFLY_HOSTILE_REPORT'];
   if (file === undefined) return;
-  const line = { major, admin: adminKind, attack: attack.name, findings, ends };
+  const line = { major, admin: adminKind, attack: attack.name, tookMs, findings, ends };
   appendFileSync(file, `${JSON.stringify(line)}\n`);
 }

@@ -51,12 +51,9 @@ export class Lessee {
   keep(work: () => Promise<unknown>): void {
     const loop = async (): Promise<void> => {
       while (!this.#stopped) {
-        try {
-          await work();
-        } catch {
-          // Gives way to the others here: a refusal that comes at once would starve the whole process.
-          await new Promise((resolve) => setTimeout(resolve, 5));
-        }
+        await work().catch(() => undefined);
+        // Gives way to the others here: what comes at once would starve the whole process.
+        await new Promise((resolve) => setTimeout(resolve, 3));
       }
     };
     this.#loops.push(loop());

@@ -136,7 +136,8 @@ export class Broker {
       leaseId,
       organization: 'acme',
       integration: this.integration,
-      integrationSettings: { admin: 'env:ADMIN' },
+      // Few iterations: an attacker logs in a thousand times, and it is not the password that is attacked.
+      integrationSettings: { admin: 'env:ADMIN', scram_iterations: 1 },
       secrets: () => Promise.resolve(new Secret(this.adminUrl)),
       deadline: {
         isVital: true,

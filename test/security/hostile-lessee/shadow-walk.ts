@@ -41,7 +41,7 @@ export async function walkAmongShadows(server: Server, adminKind: AdminKind): Pr
   const other = `${upstream.database}_other`;
   const databases = [upstream.database, other].map((name) => connectionTo(server.superuserUrl, name));
   const hits = async () => [...new Set((await Promise.all(databases.map(hitsIn))).flat())].sort();
-  await runOnce(connectionTo(server.superuserUrl), `CREATE DATABASE ${other}`);
+  await runOnce(connectionTo(server.superuserUrl), `CREATE DATABASE ${other} TEMPLATE template0`);
   try {
     await logStatements(upstream);
     // Without shadows first, to learn what is sent.

@@ -44,7 +44,8 @@ export class Upstream {
     const admin = `admin_${randomBytes(6).toString('hex')}`;
     await runOnce(
       connectionTo(server.superuserUrl),
-      `CREATE DATABASE ${database}`,
+      // An attacker who is in template1 keeps it from being copied.
+      `CREATE DATABASE ${database} TEMPLATE template0`,
       `CREATE ROLE ${admin} LOGIN ${adminKind === 'superuser' ? 'SUPERUSER' : 'CREATEROLE'} PASSWORD 'admin-pw'`,
       `GRANT CREATE ON DATABASE ${database} TO ${admin}`,
     );

@@ -6,7 +6,7 @@ import type { Upstream } from '../upstream.ts';
 import { touchOwnRole } from './own-role-statements.ts';
 
 /** PostgreSQL looks at interrupts between rows and calls, not within one expression: several seconds, and as many as one likes. */
-const uninterruptible = `SELECT ${Array.from({ length: 300 }, () => 'many = many').join(' AND ')}
+const uninterruptible = `SELECT ${Array.from({ length: 150 }, () => 'many = many').join(' AND ')}
   FROM (SELECT array_fill(1, ARRAY[1000000]) AS many OFFSET 0) AS a`;
 
 /** Logs in, works and leaves, several times at once. */
