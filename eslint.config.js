@@ -8,7 +8,7 @@ import importX, { createNodeResolver } from 'eslint-plugin-import-x';
 import tseslint from 'typescript-eslint';
 
 const typescriptFiles = ['**/*.ts'];
-const testFiles = ['**/*.spec.ts', 'test/**/*.ts'];
+const testFiles = ['**/*.spec.ts', '**/*.fixture.ts', 'test/**/*.ts'];
 
 const onlyDependOn = (sourceTag, ...tags) => ({
   sourceTag: `type:${sourceTag}`,

@@ -102,9 +102,8 @@ export class Broker {
 
   /** Removes what a mint without activation left. */
   async reconcile({ leaseId }: Lease, settings: PostgresCredentialSettings = {}): Promise<string> {
-    return String(
-      await this.#provider.reconcile({ ...this.#context(leaseId), credentialSettings: settings }),
-    );
+    const context = { ...this.#context(leaseId), credentialSettings: settings };
+    return (await this.#provider.reconcile(context)).outcome;
   }
 
   async renew(lease: Lease): Promise<'renewed' | 'gone'> {
