@@ -6,7 +6,7 @@
  * whoever reconnects in a loop cannot take it away.
  *
  * It also holds a few locks that it lets go when the server has none left to give. Any login may take all that a server has room for
- * (by `pg_advisory_lock`), and from then on no statement that needs another one succeeds, those that would end that login
+ * (by advisory locks), and from then on no statement that needs another one succeeds, those that would end that login
  * among them.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
