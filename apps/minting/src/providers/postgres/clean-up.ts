@@ -11,6 +11,7 @@ import { actAsCreatorOf, grantMembership } from './creator-roles.ts';
 import type { EndedRole } from './end-access.ts';
 import { rollBackPrepared } from './prepared-transactions.ts';
 import { withCustomersPath } from './session-setup.ts';
+import { dependentObjects, sqlStateOf } from './upstream-error.ts';
 import { loginRolePattern } from './role-names.ts';
 
 /** Where nothing is in the way, the clean-up goes along with the end; it may take that no longer than so. Milliseconds. */
@@ -54,12 +55,15 @@ export function shortCleanUp(
   ];
 }
 
-/** Up to PostgreSQL 15 a lease may act as its group and make things as such, which would reach the next lease. */
+/**
+ * Up to PostgreSQL 15 a lease may act as its group and make things as such, which would reach the next lease; later it may still set
+ * default privileges for it.
+ */
 function refuseLeftOfGroup({ group }: EndedRole, { version }: ServerFacts): string[] {
-  if (group === undefined || version >= 160_000) return [];
+  if (group === undefined) return [];
   return [
     `DO $mayfly$ BEGIN
-       IF EXISTS (${ownedByGroup(group)}) THEN
+       IF EXISTS (${version < 160_000 ? ownedByGroup(group) : defaultsOfGroup(group)}) THEN
          RAISE EXCEPTION 'the group owns something' USING ERRCODE = 'dependent_objects_still_exist';
        END IF;
      END $mayfly$`,
@@ -71,6 +75,11 @@ function ownedByGroup(group: string): string {
   return `SELECT FROM pg_catalog.pg_shdepend s
            WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o'
              AND s.refobjid = pg_catalog.to_regrole(${pg.escapeLiteral(pg.escapeIdentifier(group))})`;
+}
+
+function defaultsOfGroup(group: string): string {
+  return `SELECT FROM pg_catalog.pg_default_acl d
+           WHERE d.defaclrole = pg_catalog.to_regrole(${pg.escapeLiteral(pg.escapeIdentifier(group))})`;
 }
 
 function ownedBy(role: string): string {
@@ -101,10 +110,38 @@ export async function cleanUpStepByStep(
     await takeOverFromGroup(there, role, parts);
     await removeInBatches(there, role.name, run);
     await becomeMemberOfOwners(there, role.name, parts);
-    await run(there, [`DROP OWNED BY ${quoted}`]);
+    await dropOwned(there, role.name, parts);
   }
   await cutWhoeverLocks(database, role.name, parts);
   await run(database, [...actAsCreatorOf(role.name, facts, 'transaction'), `DROP ROLE ${quoted}`]);
+}
+
+/**
+ * Drops what the role owns here. Where things of other leases depend on it whose access has ended too, theirs go along: each would
+ * wait for the other for ever. Things of a lease that lives are left to its end.
+ */
+async function dropOwned(there: AdminDatabase, name: string, parts: Parts): Promise<void> {
+  const { run, facts, deadline } = parts;
+  try {
+    await run(there, [`DROP OWNED BY ${pg.escapeIdentifier(name)}`]);
+  } catch (error) {
+    if (sqlStateOf((error as Error).cause) !== dependentObjects) throw error;
+    const [rows = []] = await there.run(
+      `SELECT DISTINCT r.rolname::text AS name FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
+        WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o'
+          AND s.dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+          AND r.rolname ~ '${loginRolePattern}' AND NOT r.rolcanlogin AND r.rolname <> $1
+        LIMIT 100`,
+      deadline,
+      { values: [name] },
+    );
+    const others = rows.map((row) => String(row['name']));
+    if (others.length === 0) throw error;
+    for (const other of others) await run(there, becomeMember(other, facts));
+    await run(there, [
+      `DROP OWNED BY ${[name, ...others].map((role) => pg.escapeIdentifier(role)).join(', ')}`,
+    ]);
+  }
 }
 
 /** Runs statements as one transaction and answers with the rows of each of them. */
@@ -180,7 +217,7 @@ export async function isGroupSpoilt(
   group: string | undefined,
   deadline: Deadline,
 ): Promise<boolean> {
-  if (group === undefined || (await database.facts(deadline)).version >= 160_000) return false;
+  if (group === undefined) return false;
   const owned = await database.run(`${ownedBy(pg.escapeLiteral(group))} LIMIT 1`, deadline);
   return (owned.at(-1)?.length ?? 0) > 0;
 }

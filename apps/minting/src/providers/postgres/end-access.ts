@@ -32,6 +32,9 @@ const sessionsTimeoutMs = 500;
 /** How long what is starting up and may not be cut is looked at again. A stranger can have every end wait for so long. Milliseconds. */
 const unsureForMs = 40;
 
+/** How long the lock of the role's row is queued for while those who hold it are being cut. Milliseconds. */
+const queueMs = 400;
+
 /** Between two tries, in milliseconds. */
 const pauseMs = 10;
 
@@ -50,13 +53,17 @@ function ownersOf({ name, group }: Pick<EndedRole, 'name' | 'group'>): string[] 
 }
 
 /** Locks the role out, as statements. With the rights that cutting its sessions takes. */
-export function lockOut({ name, hasStandbys }: EndedRole, facts: ServerFacts): string[] {
+export function lockOut(
+  { name, hasStandbys }: EndedRole,
+  facts: ServerFacts,
+  waitMs = lockTimeoutMs,
+): string[] {
   const role = pg.escapeIdentifier(name);
   return [
     'BEGIN',
     // `local`: it waits for our own disk and for no standby, which may be away.
     `SET LOCAL synchronous_commit = ${hasStandbys ? 'local' : 'off'}`,
-    `SET LOCAL lock_timeout = ${lockTimeoutMs}`,
+    `SET LOCAL lock_timeout = ${waitMs}`,
     `SET LOCAL statement_timeout = ${statementTimeoutMs}`,
     ...actAsCreatorOf(name, facts, 'session'),
     `ALTER ROLE ${role} NOLOGIN`,
@@ -68,8 +75,8 @@ export function lockOut({ name, hasStandbys }: EndedRole, facts: ServerFacts): s
 }
 
 /**
- * Up to PostgreSQL 14 a lease may have made another lease a member of itself, whose sessions may be acting as it: without its own
- * memberships it has nothing to act with.
+ * Takes its own memberships from a role. Views and functions that it owns act in its name for whoever may use them, until the
+ * clean-up removes them; and up to PostgreSQL 14 it may have made another lease a member of itself.
  */
 function leaveGroups(name: string): string {
   return `DO $mayfly$ DECLARE groups name; BEGIN
@@ -206,22 +213,24 @@ export async function endAccessStepByStep(
   let last: unknown;
   try {
     while (deadline.remainingMs() > statementTimeoutMs && !deadline.signal.aborted) {
-      const steps = [
-        () => way.prepare(),
-        () => way.run(lockOut(role, facts)),
-        () => way.run(facts.version < 160_000 ? [leaveGroups(role.name)] : []),
-        () => way.run([cutSessions(role, facts)]),
-        () => way.rollBackPrepared(openOther),
-      ];
       const failures: unknown[] = [];
-      for (const step of steps) {
+      const attempt = async (step: () => Promise<void>) => {
         try {
           await step();
         } catch (error) {
           if (!isOfTheLease(error)) throw error;
           failures.push(error);
         }
-      }
+      };
+      await attempt(() => way.prepare());
+      await attempt(() => way.run([leaveGroups(role.name)]));
+      // Side by side: who waits for the lock of the role's row has it before whoever comes later, as soon as those that hold it are cut.
+      await Promise.all([
+        attempt(() => way.run(lockOut(role, facts, queueMs))),
+        attempt(() => way.run([cutSessions(role, facts)])).then(() =>
+          attempt(() => way.rollBackPrepared(openOther)),
+        ),
+      ]);
       if (failures.length === 0) return;
       last = failures.at(-1);
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
