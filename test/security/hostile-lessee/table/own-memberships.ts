@@ -1,5 +1,5 @@
 /**
- * Up to PostgreSQL 15 a role administers itself: it may make others members of it. It may also become its group. From 16 on
+ * Up to PostgreSQL 14 a role administers itself: it may make others members of it. Up to 15 it may also become its group. From 16 on
  * neither is possible, which is the last entry.
  */
 import { refused, type Attack } from '../attack.ts';
@@ -9,7 +9,7 @@ import { gid, grantLargeObjectTo } from './own-role-statements.ts';
 export const ownMemberships: readonly Attack[] = [
   {
     name: 'grants its role to the admin, and does not commit',
-    to: 15,
+    to: 14,
     admin: 'createrole',
     attack: async ({ lessee, upstream }) => {
       await lessee.having(`BEGIN; GRANT ${lessee.role} TO ${upstream.admin}`);
@@ -17,7 +17,7 @@ export const ownMemberships: readonly Attack[] = [
   },
   {
     name: 'grants its role to the admin, and prepares that',
-    to: 15,
+    to: 14,
     attack: async ({ lessee, upstream }) => {
       await lessee.having(
         `BEGIN; GRANT ${lessee.role} TO ${upstream.admin}; PREPARE TRANSACTION '${gid(lessee)}'`,
@@ -26,7 +26,7 @@ export const ownMemberships: readonly Attack[] = [
   },
   {
     name: 'grants its role to the admin and takes it back, in a loop',
-    to: 15,
+    to: 14,
     attack: async ({ lessee, upstream }) => {
       const session = await lessee.having(`GRANT ${lessee.role} TO ${upstream.admin}`);
       lessee.keep(async () => {
@@ -37,7 +37,7 @@ export const ownMemberships: readonly Attack[] = [
   },
   {
     name: 'has an accomplice take its role from the admin, in a loop',
-    to: 15,
+    to: 14,
     attack: async ({ lessee, accomplices: [accomplice = lessee], upstream }) => {
       await lessee.having(`GRANT ${lessee.role} TO ${accomplice.role} WITH ADMIN OPTION`);
       const session = await accomplice.session();
@@ -46,7 +46,7 @@ export const ownMemberships: readonly Attack[] = [
   },
   {
     name: 'grants its role to other leases, and does not commit',
-    to: 15,
+    to: 14,
     attack: async ({ lessee, accomplices: [accomplice = lessee], neighbours }) => {
       await accomplice.having(`BEGIN; GRANT ${accomplice.role} TO ${lessee.role}`);
       await lessee.having(`BEGIN; GRANT ${lessee.role} TO ${neighbours.join(', ')}`);
@@ -54,7 +54,7 @@ export const ownMemberships: readonly Attack[] = [
   },
   {
     name: 'lends its role to another lease, which goes on as it',
-    to: 15,
+    to: 14,
     leases: [{}, { scope: { privileges: ['SELECT'], schemas: ['shop'] } }],
     attack: async ({ lessee, accomplices: [accomplice = lessee] }) => {
       await lessee.having(`GRANT ${lessee.role} TO ${accomplice.role}`);
@@ -64,7 +64,7 @@ export const ownMemberships: readonly Attack[] = [
   },
   {
     name: 'lends its role to another lease, which holds up its clean-up and goes on as it',
-    to: 15,
+    to: 14,
     leases: [{}, { scope: { privileges: ['SELECT'], schemas: ['shop'] } }],
     cleanUpWaitsFor: 'accomplices',
     attack: async ({ lessee, accomplices: [accomplice = lessee] }) => {
