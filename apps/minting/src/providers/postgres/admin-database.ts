@@ -56,6 +56,11 @@ interface StatementOptions {
   /** Statements of the customer's own are among them, which may leave anything in the session: it is put back in any case. */
   readonly isCustom?: boolean;
   readonly values?: readonly unknown[];
+  /**
+   * How much there is to do is up to the holder of a lease. It never goes to the connection that is kept for ends, which are all to have
+   * their turn there, and is told nothing of the locks in reserve: the server may have enough for everybody else. Default false.
+   */
+  readonly isUpToLease?: boolean;
   /** `statement_timeout` that the text sets for itself, when it is shorter than the connection's. Milliseconds. */
   readonly statementTimeoutMs?: number;
 }
@@ -199,15 +204,16 @@ export class AdminDatabase {
     deadline: Deadline,
     options: StatementOptions,
   ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
+    const mayUseKept = deadline.isVital && options.isUpToLease !== true;
     const waitMs = deadline.isVital ? longestVitalWaitMs : Infinity;
     const giveBack = await this.#turns.take(Math.min(this.limits.connectTimeoutMs, waitMs), deadline);
     if (giveBack === undefined) {
-      const used = deadline.isVital ? this.#runOnKept(prepare, deadline, options) : undefined;
+      const used = mayUseKept ? this.#runOnKept(prepare, deadline, options) : undefined;
       if (used !== undefined) return used;
       throw new ProviderBusy('too much is waiting for the database');
     }
     try {
-      return await this.#runNow(prepare, deadline, options);
+      return await this.#runNow(prepare, deadline, options, mayUseKept);
     } finally {
       giveBack();
     }
@@ -217,6 +223,7 @@ export class AdminDatabase {
     prepare: Prepare<Server>,
     deadline: Deadline,
     options: StatementOptions,
+    mayUseKept: boolean,
   ): Promise<{ readonly rows: Rows[]; readonly server: Server }> {
     try {
       return await this.#runOn(await this.#connect(), prepare, deadline, options);
@@ -224,7 +231,7 @@ export class AdminDatabase {
       // The server has no connection to give, or no lock. The connection that is kept is for this.
       const state = sqlStateOf((error as Error).cause);
       if (state === tooManyConnections && this.#keeps) this.#kept.hold();
-      if (!deadline.isVital || (state !== tooManyConnections && state !== outOfMemory)) throw error;
+      if (!mayUseKept || (state !== tooManyConnections && state !== outOfMemory)) throw error;
       const used = this.#runOnKept(prepare, deadline, options, state === outOfMemory);
       if (used === undefined) throw error;
       return used;

@@ -52,11 +52,14 @@ function ownersOf({ name, group }: Pick<EndedRole, 'name' | 'group'>): string[] 
   return [name, group].filter((owner) => owner !== undefined);
 }
 
-/** Locks the role out, as statements. With the rights that cutting its sessions takes. */
+/**
+ * Locks the role out, as statements. With the rights that cutting its sessions takes, unless the privileged role has them
+ * (`mayActAsRole`).
+ */
 export function lockOut(
   { name, hasStandbys }: EndedRole,
   facts: ServerFacts,
-  waitMs = lockTimeoutMs,
+  { waitMs = lockTimeoutMs, mayActAsRole = false } = {},
 ): string[] {
   const role = pg.escapeIdentifier(name);
   return [
@@ -67,7 +70,7 @@ export function lockOut(
     `SET LOCAL statement_timeout = ${statementTimeoutMs}`,
     ...actAsCreatorOf(name, facts, 'session'),
     `ALTER ROLE ${role} NOLOGIN`,
-    ...grantMembership('CURRENT_USER', role, facts),
+    ...(mayActAsRole ? [] : grantMembership('CURRENT_USER', role, facts)),
     // On a standby that shows the one, the other is done.
     ...(hasStandbys && facts.version < 160_000 ? [leaveGroups(name)] : []),
     'COMMIT',
@@ -226,7 +229,7 @@ export async function endAccessStepByStep(
       await attempt(() => way.run([leaveGroups(role.name)]));
       // Side by side: who waits for the lock of the role's row has it before whoever comes later, as soon as those that hold it are cut.
       await Promise.all([
-        attempt(() => way.run(lockOut(role, facts, queueMs))),
+        attempt(() => way.run(lockOut(role, facts, { waitMs: queueMs, mayActAsRole: way.isMade }))),
         attempt(() => way.run([cutSessions(role, facts)])).then(() =>
           attempt(() => way.rollBackPrepared(openOther)),
         ),
@@ -259,6 +262,11 @@ class WayIn {
     this.#oneOff = isNeeded ? `${oneOffPrefix}${randomBytes(8).toString('hex')}` : undefined;
   }
 
+  /** Whether the privileged role may act as the lease's, in a way that the lease cannot stand in. */
+  get isMade(): boolean {
+    return this.#isMade;
+  }
+
   /** Makes the privileged role a member of the lease's role, where it may not act as it anyway. Once. */
   async prepare(): Promise<void> {
     if (this.facts.superuser || this.#isMade) return;
@@ -278,15 +286,14 @@ class WayIn {
     this.#isMade = true;
   }
 
-  /** Runs statements of `lockOut` or `cutSessions`. With a way in of its own they need no other grant. */
+  /** Runs statements of `lockOut` or `cutSessions`. */
   async run(statements: readonly string[]): Promise<void> {
     if (statements.length === 0) return;
-    const own = this.#isMade ? statements.filter((statement) => !statement.startsWith('GRANT ')) : statements;
     const asCreator = actAsCreatorOf(this.role.name, this.facts, 'session');
-    const needsCreator = asCreator.length > 0 && !own.includes(asCreator[0] ?? '');
+    const needsCreator = asCreator.length > 0 && !statements.includes(asCreator[0] ?? '');
     await this.#send([
       ...(needsCreator ? asCreator : []),
-      ...own,
+      ...statements,
       ...(asCreator.length > 0 ? ['RESET ROLE'] : []),
     ]);
   }

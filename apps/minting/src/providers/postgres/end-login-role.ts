@@ -4,7 +4,7 @@
  */
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
-import { asProviderFailure, ProviderRejected } from '../provider-error.ts';
+import { asProviderFailure, ProviderBusy, ProviderRejected } from '../provider-error.ts';
 import type { AdminDatabase } from './admin-database.ts';
 import { actAsCreatorOf, grantMembership } from './creator-roles.ts';
 import { cleanUpFailed, cleanUpStepByStep, shortCleanUp } from './clean-up.ts';
@@ -13,7 +13,7 @@ import { endOnStandbys, type Standby } from './end-on-standbys.ts';
 import { isGone } from './login-role.ts';
 import { findMissingGrant } from './missing-grant.ts';
 import type { ServerIdentity } from './server-identity.ts';
-import { insufficientPrivilege, isOfTheLease, sqlStateOf, undefinedObject } from './upstream-error.ts';
+import { insufficientPrivilege, isOfTheLease, sqlStateOf, tooManyConnections, undefinedObject } from './upstream-error.ts';
 
 export interface EndingRole extends EndedRole {
   /** Where it was made: that it is gone is believed of this server alone, where it is known. */
@@ -47,7 +47,11 @@ export async function endLoginRole(
   const isCustom = revocationStatements.length > 0;
   const cleanUp = shortCleanUp(role, revocationStatements, facts);
   const run = (statements: readonly string[]) =>
-    database.run(statements.join('\n;\n'), deadline, { ownTransactions: true, isCustom });
+    database.run(statements.join('\n;\n'), deadline, {
+      ownTransactions: true,
+      isCustom,
+      isUpToLease: true,
+    });
   let isEnded = false;
   try {
     await run([...endAccessScript(role, facts), ...(role.hasStandbys ? [] : cleanUp)]);
@@ -56,7 +60,7 @@ export async function endLoginRole(
   } catch (error) {
     if (await hasGone(error, database, role, deadline)) return goneFromPrimary();
     // What may come of the customer's own statements, or of what the lease made, is looked at step by step.
-    if (!isAnswer(error)) throw error;
+    if (!isAnswer(error) && !isForWantOfConnection(error)) throw error;
   }
   try {
     if (!isEnded) await endAccessStepByStep(database, role, openOther, deadline);
@@ -107,6 +111,11 @@ async function hasGone(
 /** The server answered, if only to refuse: a refusal for want of the server itself (no connection, a shutdown) is none. */
 function isAnswer(error: unknown): boolean {
   return asProviderFailure(error) instanceof ProviderRejected || isOfTheLease(error);
+}
+
+/** No connection was to be had: the end of access by itself may use the one that is kept for it. */
+function isForWantOfConnection(error: unknown): boolean {
+  return error instanceof ProviderBusy || sqlStateOf(causeOf(error)) === tooManyConnections;
 }
 
 /** What one lease brings about says nothing of the server: no circuit breaker may count it. */
