@@ -13,6 +13,7 @@ import { adminConnection, type AdminConnection } from './connecting/admin-url.ts
 import type { TlsFiles } from './connecting/tls-files.ts';
 import { arrivedLate, clockMs, isFresh, type ClockReading } from './server-clock.ts';
 import { KeptConnection } from './kept-connection.ts';
+import { cutLockHogs } from './lock-hogs.ts';
 import { askIdentityAnd, identityIn, type ServerIdentity } from './server-identity.ts';
 import { sessionReset } from './session-setup.ts';
 import {
@@ -96,6 +97,8 @@ export class AdminDatabase {
   #isClosed = false;
   readonly #reached = new WeakMap<pg.ClientBase, ReachedServer>();
   #facts: Promise<ServerFacts> | undefined;
+  /** The same, once they have been had. */
+  #known: ServerFacts | undefined;
 
   /**
    * `tlsFiles` are the files that the URL names. Throws ProviderRejected when `url` is no connection URL or the files are of no use.
@@ -140,7 +143,7 @@ export class AdminDatabase {
               coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false) AS superuser,
               current_user::text AS role`,
       deadline,
-    ).then(([rows]) => rows?.[0] as unknown as ServerFacts);
+    ).then(([rows]) => (this.#known = rows?.[0] as unknown as ServerFacts));
     this.#facts.catch(() => (this.#facts = undefined));
     return this.#facts;
   }
@@ -232,10 +235,22 @@ export class AdminDatabase {
       const state = sqlStateOf((error as Error).cause);
       if (state === tooManyConnections && this.#keeps) this.#kept.hold();
       if (!mayUseKept || (state !== tooManyConnections && state !== outOfMemory)) throw error;
-      const used = this.#runOnKept(prepare, deadline, options, state === outOfMemory);
+      const used = this.#runOnKept(
+        prepare,
+        deadline,
+        options,
+        state === outOfMemory ? this.#makeRoom() : undefined,
+      );
       if (used === undefined) throw error;
       return used;
     }
+  }
+
+  /** For a server that has no lock left, as SQL. */
+  #makeRoom(): string {
+    return this.#known === undefined
+      ? 'SELECT pg_catalog.pg_advisory_unlock_all()'
+      : cutLockHogs(this.#known);
   }
 
   /** Undefined while there is none. */
@@ -243,17 +258,14 @@ export class AdminDatabase {
     prepare: Prepare<Server>,
     deadline: Deadline,
     options: StatementOptions,
-    withReserve = false,
+    makeRoom?: string,
   ) {
-    return this.#kept.use(
-      (client) => {
-        const release = (failed?: Error) => {
-          if (failed !== undefined) this.#kept.replace(client);
-        };
-        return this.#runOn({ client, release }, prepare, deadline, options);
-      },
-      { withReserve },
-    );
+    return this.#kept.use((client) => {
+      const release = (failed?: Error) => {
+        if (failed !== undefined) this.#kept.replace(client);
+      };
+      return this.#runOn({ client, release }, prepare, deadline, options);
+    }, makeRoom);
   }
 
   async #runOn<Server>(

@@ -72,6 +72,18 @@ export function forgetCreatorRoles(database: AdminDatabase): void {
   made.delete(database);
 }
 
+/** The name of the creator role that a login role was made by where nothing was in the way, as an SQL expression that reads no table. */
+export function firstCreatorOf(loginRole: string, facts: ServerFacts): string | undefined {
+  const prefix = firstPrefix(facts);
+  if (prefix === undefined) return undefined;
+  const bucket = `pg_catalog.get_byte(pg_catalog.sha256(pg_catalog.convert_to(${loginRole}, 'UTF8')), 0) % ${creators}`;
+  return `${pg.escapeLiteral(prefix)} || '_' || pg_catalog.lpad((${bucket})::text, 2, '0')`;
+}
+
+function firstPrefix(facts: ServerFacts): string | undefined {
+  return creatorRoles(facts)?.parent.replace('mayfly_creators_', creatorPrefix);
+}
+
 /** Lets the creator roles grant a group, as a statement of PL/pgSQL; `group` is an expression for its name. */
 export function grantableByCreators(group: string, { parent }: CreatorRoles): string {
   return `IF NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members
@@ -131,9 +143,7 @@ function makeScript(facts: ServerFacts): string {
     const parent = pg.escapeLiteral(creatorRoles(facts, index + 1)?.parent ?? '');
     return `(${index + 1}, ${parent}, ${pg.escapeLiteral(suffix)})`;
   });
-  const prefix = pg.escapeLiteral(
-    creatorRoles(facts)?.parent.replace('mayfly_creators_', creatorPrefix) ?? '',
-  );
+  const prefix = pg.escapeLiteral(firstPrefix(facts) ?? '');
   return `DECLARE
     generation int;
     parent text;

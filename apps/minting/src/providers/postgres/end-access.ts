@@ -14,11 +14,11 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
-import { ProviderRejected } from '../provider-error.ts';
+import { asProviderFailure, ProviderRejected } from '../provider-error.ts';
 import type { AdminDatabase, ServerFacts } from './admin-database.ts';
 import { actAsCreatorOf, grantMembership } from './creator-roles.ts';
 import { rollBackPrepared } from './prepared-transactions.ts';
-import { isOfTheLease, sessionsLeft } from './upstream-error.ts';
+import { insufficientPrivilege, isOfTheLease, sessionsLeft, sqlStateOf } from './upstream-error.ts';
 
 /** How long the end of a lease waits for a lock. Short, because whoever holds it may be the lease itself. Milliseconds. */
 export const lockTimeoutMs = 20;
@@ -54,12 +54,12 @@ function ownersOf({ name, group }: Pick<EndedRole, 'name' | 'group'>): string[] 
 
 /**
  * Locks the role out, as statements. With the rights that cutting its sessions takes, unless the privileged role has them
- * (`mayActAsRole`).
+ * (`mayActAsRole`); with the memberships that the role has (`leaves`).
  */
 export function lockOut(
   { name, hasStandbys }: EndedRole,
   facts: ServerFacts,
-  { waitMs = lockTimeoutMs, mayActAsRole = false } = {},
+  { waitMs = lockTimeoutMs, mayActAsRole = false, leaves = hasStandbys && facts.version < 160_000 } = {},
 ): string[] {
   const role = pg.escapeIdentifier(name);
   return [
@@ -72,7 +72,7 @@ export function lockOut(
     `ALTER ROLE ${role} NOLOGIN`,
     ...(mayActAsRole ? [] : grantMembership('CURRENT_USER', role, facts)),
     // On a standby that shows the one, the other is done.
-    ...(hasStandbys && facts.version < 160_000 ? [leaveGroups(name)] : []),
+    ...(leaves ? [leaveGroups(name)] : []),
     'COMMIT',
   ];
 }
@@ -193,11 +193,15 @@ const notListed = `starting := NULL;
         END LOOP;`;
 
 /**
- * What ends access where nobody resists: one text for one round trip. The clean-up follows in the same, and takes the role's own
- * memberships along.
+ * What ends access where nobody resists: one text for one round trip. Where a clean-up follows in the same, that takes the role's own
+ * memberships along; by itself it has to (`leaves`).
  */
-export function endAccessScript(role: EndedRole, facts: ServerFacts): string[] {
-  return [...lockOut(role, facts), cutSessions(role, facts)];
+export function endAccessScript(
+  role: EndedRole,
+  facts: ServerFacts,
+  options: { readonly leaves?: boolean } = {},
+): string[] {
+  return [...lockOut(role, facts, options), cutSessions(role, facts)];
 }
 
 /**
@@ -221,7 +225,8 @@ export async function endAccessStepByStep(
         try {
           await step();
         } catch (error) {
-          if (!isOfTheLease(error)) throw error;
+          // Without its way in, what is missing may be a right that the next round gets.
+          if (!isOfTheLease(error) && !(way.isShut && isForWantOfRight(error))) throw error;
           failures.push(error);
         }
       };
@@ -251,6 +256,7 @@ class WayIn {
   /** Up to PostgreSQL 15: the role that stands between the privileged role and the lease's. */
   readonly #oneOff: string | undefined;
   #isMade = false;
+  #isShut = false;
 
   constructor(
     private readonly database: AdminDatabase,
@@ -265,6 +271,11 @@ class WayIn {
   /** Whether the privileged role may act as the lease's, in a way that the lease cannot stand in. */
   get isMade(): boolean {
     return this.#isMade;
+  }
+
+  /** Whether making it has failed so far, for what the lease may have done. */
+  get isShut(): boolean {
+    return this.#isShut;
   }
 
   /** Makes the privileged role a member of the lease's role, where it may not act as it anyway. Once. */
@@ -282,7 +293,11 @@ class WayIn {
           ]
         : throughOneOff(pg.escapeIdentifier(this.#oneOff), this.role)),
       'COMMIT',
-    ]);
+    ]).catch((error: unknown) => {
+      this.#isShut = isOfTheLease(error);
+      throw error;
+    });
+    this.#isShut = false;
     this.#isMade = true;
   }
 
@@ -315,6 +330,10 @@ class WayIn {
       statementTimeoutMs,
     });
   }
+}
+
+function isForWantOfRight(error: unknown): boolean {
+  return sqlStateOf(asProviderFailure(error).cause) === insufficientPrivilege;
 }
 
 function throughOneOff(oneOff: string, { name, group }: EndedRole): string[] {

@@ -13,7 +13,13 @@ import { endOnStandbys, type Standby } from './end-on-standbys.ts';
 import { isGone } from './login-role.ts';
 import { findMissingGrant } from './missing-grant.ts';
 import type { ServerIdentity } from './server-identity.ts';
-import { insufficientPrivilege, isOfTheLease, sqlStateOf, tooManyConnections, undefinedObject } from './upstream-error.ts';
+import {
+  insufficientPrivilege,
+  isOfTheLease,
+  sqlStateOf,
+  tooManyConnections,
+  undefinedObject,
+} from './upstream-error.ts';
 
 export interface EndingRole extends EndedRole {
   /** Where it was made: that it is gone is believed of this server alone, where it is known. */
@@ -44,36 +50,36 @@ export async function endLoginRole(
   };
   const facts = await database.facts(deadline);
   const { revocationStatements } = role;
-  const isCustom = revocationStatements.length > 0;
   const cleanUp = shortCleanUp(role, revocationStatements, facts);
-  const run = (statements: readonly string[]) =>
-    database.run(statements.join('\n;\n'), deadline, {
-      ownTransactions: true,
-      isCustom,
-      isUpToLease: true,
-    });
-  let isEnded = false;
-  try {
-    await run([...endAccessScript(role, facts), ...(role.hasStandbys ? [] : cleanUp)]);
-    if (!role.hasStandbys) return 'revoked';
-    isEnded = true;
-  } catch (error) {
-    if (await hasGone(error, database, role, deadline)) return goneFromPrimary();
-    // What may come of the customer's own statements, or of what the lease made, is looked at step by step.
-    if (!isAnswer(error) && !isForWantOfConnection(error)) throw error;
-  }
-  try {
-    if (!isEnded) await endAccessStepByStep(database, role, openOther, deadline);
-  } catch (error) {
-    if (await hasGone(error, database, role, deadline)) return goneFromPrimary();
-    throw await withMissingGrant(asEvidenceOfNothing(error), database, role, deadline);
+  const run = (statements: readonly string[], options: { isCustom?: boolean; isUpToLease?: boolean } = {}) =>
+    database.run(statements.join('\n;\n'), deadline, { ownTransactions: true, ...options });
+  const runCleanUp = (before: readonly string[]) =>
+    run([...before, ...cleanUp], { isCustom: revocationStatements.length > 0, isUpToLease: true });
+  // From what goes wrong least to what goes on longest.
+  const ways = [
+    ...(role.hasStandbys
+      ? []
+      : [() => runCleanUp(endAccessScript(role, facts)).then(() => 'revoked' as const)]),
+    // In one message, because a lease that takes every lock leaves no time for a second one.
+    () => run(endAccessScript(role, facts, { leaves: true })),
+    () => endAccessStepByStep(database, role, openOther, deadline),
+  ];
+  for (const [index, way] of ways.entries()) {
+    try {
+      if ((await way()) === 'revoked') return 'revoked';
+      break;
+    } catch (error) {
+      if (await hasGone(error, database, role, deadline)) return goneFromPrimary();
+      if (index === ways.length - 1)
+        throw await withMissingGrant(asEvidenceOfNothing(error), database, role, deadline);
+      if (!isAnswer(error) && !isForWantOfConnection(error)) throw error;
+    }
   }
   await endOnStandbys(standbys, database, role, deadline);
   try {
-    await run([
+    await runCleanUp([
       ...actAsCreatorOf(role.name, facts, 'session'),
       ...grantMembership('CURRENT_USER', pg.escapeIdentifier(role.name), facts),
-      ...cleanUp,
     ]);
     return 'revoked';
   } catch {

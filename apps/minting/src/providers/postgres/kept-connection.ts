@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { ProviderRejected } from '../provider-error.ts';
 import type { AdminConnections } from './connecting/admin-connections.ts';
-import { loginRolePattern } from './role-names.ts';
+import { prepareToCut } from './lock-hogs.ts';
 import { sqlStateOf, tooManyConnections } from './upstream-error.ts';
 
 /** Between two attempts to make it, in milliseconds. It stays at the first while the server is there and full. */
@@ -22,18 +22,7 @@ const longestPauseMs = 2_000;
 
 /** More than the end of a lease takes; a server has room for 6,400 by default. By chance, so that nobody else has them. */
 const takeReserve = `SELECT pg_catalog.pg_try_advisory_lock(
-    (pg_catalog.random() * 9000000000000000000)::pg_catalog.int8) FROM pg_catalog.generate_series(1, 64)`;
-/** More than any honest lease has, and far less than a server has room for. */
-const hogsLocks = 500;
-/**
- * Lets the reserve go and, with that, cuts the sessions of leases that have taken the locks of the server: all in one message, because
- * they take what becomes free. Only a superuser may cut them without being a member; for others it is tried in vain.
- */
-const freeReserve = `SELECT pg_catalog.pg_advisory_unlock_all();
-  SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_get_activity(NULL) AS a
-   WHERE a.pid IN (SELECT l.pid FROM pg_catalog.pg_lock_status() AS l GROUP BY l.pid HAVING pg_catalog.count(*) > ${hogsLocks})
-     AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid AND r.rolname ~ '${loginRolePattern}')`;
-
+    (pg_catalog.random() * 9000000000000000000)::pg_catalog.int8) FROM pg_catalog.generate_series(1, 256)`;
 export class KeptConnection {
   #client: pg.PoolClient | undefined;
   #connecting: Promise<void> | undefined;
@@ -55,15 +44,15 @@ export class KeptConnection {
   }
 
   /**
-   * Runs `work` with the connection, after whoever has it now; undefined when there is none. With the reserve, the locks that are held
-   * back are free when it begins.
+   * Runs `work` with the connection, after whoever has it now; undefined when there is none. Where locks are lacking, `makeRoom` is a
+   * statement that changes that. It is run first, and lets the locks go that are held back (the session's advisory locks).
    */
-  use<T>(work: (client: pg.ClientBase) => Promise<T>, { withReserve = false } = {}): Promise<T> | undefined {
+  use<T>(work: (client: pg.ClientBase) => Promise<T>, makeRoom?: string): Promise<T> | undefined {
     if (this.#client === undefined) return undefined;
     const mine = this.#turn.then(async () => {
       const client = this.#client;
       if (client === undefined) throw new Error('the connection kept for ends was lost');
-      if (withReserve) await client.query(freeReserve).catch(() => undefined);
+      if (makeRoom !== undefined) await client.query(makeRoom).catch(() => undefined);
       return work(client);
     });
     this.#turn = mine
@@ -97,7 +86,7 @@ export class KeptConnection {
         client.on('error', ignore);
         // The server, or somebody at it, has ended it.
         client.once('end', () => this.#lose(client));
-        await client.query(takeReserve).catch(() => undefined);
+        for (const text of [prepareToCut, takeReserve]) await client.query(text).catch(() => undefined);
         return;
       } catch (error) {
         // The server does not let it in. Whoever is let in next asks for it again.

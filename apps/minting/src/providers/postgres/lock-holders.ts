@@ -68,16 +68,13 @@ function body(mark: string, tables: readonly number[], facts: ServerFacts): stri
         SELECT l.pid, l.usename FROM chain JOIN pg_catalog.pg_stat_activity l ON l.pid = chain.pid
          WHERE l.usename ~ '${loginRolePattern}' AND pg_catalog.pg_blocking_pids(chain.pid) = '{}' AND NOT ${isLockedAsAWhole}
       LOOP
-        BEGIN
-          ${becomeMember('holder.usename', facts)}
-          IF pg_catalog.pg_terminate_backend(holder.pid) THEN
-            -- The signal is sent; the membership that it took goes with this block.
-            RAISE EXCEPTION USING ERRCODE = '${sent}';
-          END IF;
-        EXCEPTION
-          WHEN SQLSTATE '${sent}' THEN ended := ended || pg_catalog.to_jsonb(holder.usename::text);
-          WHEN OTHERS THEN NULL;
-        END;
+        ${asMember(
+          'holder.usename',
+          facts,
+          `IF pg_catalog.pg_terminate_backend(holder.pid) THEN
+             ended := ended || pg_catalog.to_jsonb(holder.usename::text);
+           END IF;`,
+        )}
       END LOOP;
       seen := seen OR EXISTS (
         SELECT FROM pg_catalog.pg_stat_activity w WHERE ${waiting} AND pg_catalog.pg_blocking_pids(w.pid) <> '{}');
@@ -91,7 +88,21 @@ function body(mark: string, tables: readonly number[], facts: ServerFacts): stri
 }
 
 /** Leaves a block. No class of PostgreSQL's. */
-const sent = 'MF005';
+const done = 'MF005';
+
+/**
+ * Does something with the rights of a member of the role, as PL/pgSQL, and goes on where it may not; `role` is an expression for its name.
+ * The membership goes with the block.
+ */
+export function asMember(role: string, facts: ServerFacts, statements: string): string {
+  if (facts.superuser) return statements;
+  return `BEGIN
+      ${becomeMember(role, facts)}
+      ${statements}
+      RAISE EXCEPTION USING ERRCODE = '${done}';
+    EXCEPTION WHEN OTHERS THEN NULL;
+    END;`;
+}
 
 /** Who ends another's session is a member of its role, or superuser. As PL/pgSQL; `role` is an expression for its name. */
 function becomeMember(role: string, { superuser, version }: ServerFacts): string {

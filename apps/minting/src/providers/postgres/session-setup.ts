@@ -14,6 +14,9 @@ export const sessionSetup = [
   'SET standard_conforming_strings = on',
   // Warnings are not read; GRANTs are looked at by what they did.
   'SET client_min_messages = error',
+  // Who makes a role may then end its sessions, without a grant that takes locks when there may be none left (PostgreSQL 16).
+  `SELECT pg_catalog.set_config('createrole_self_grant', 'set, inherit', false)
+    WHERE pg_catalog.current_setting('server_version_num')::int >= 160000`,
 ].join(';\n');
 
 /** Puts a session back to how it was set up, whatever was run in it: each a message of its own, because DISCARD ALL must be. */
