@@ -16,10 +16,13 @@ CREATE TABLE policy.reservations (
   idempotency_key text,
   idempotency_body text,
   replaced_by uuid,
+  predecessor_id uuid,
+  successor_id uuid,
+  ends_at timestamptz,
   CHECK ((idempotency_key IS NULL) = (idempotency_body IS NULL))
 );
 
-COMMENT ON TABLE policy.reservations IS 'One row per granted lease. It counts against limits while ended_at is null and held_until is null or ahead. No reference to sessions: a lease that cannot be ended counts for longer than its session is kept.';
+COMMENT ON TABLE policy.reservations IS 'One row per granted lease. It may live while ended_at is null and held_until is null or ahead, and then it counts against limits, unless another link of its chain counts in its place (policy.is_stood_for). No reference to sessions: a lease that cannot be ended counts for longer than its session is kept.';
 COMMENT ON COLUMN policy.reservations.lease_id IS 'jti of the grant';
 COMMENT ON COLUMN policy.reservations.organization IS 'The organization of the session';
 COMMENT ON COLUMN policy.reservations.session_id IS 'The session that asked';
@@ -33,13 +36,42 @@ COMMENT ON COLUMN policy.reservations.ended_at IS 'When any end of the lease was
 COMMENT ON COLUMN policy.reservations.idempotency_key IS 'Idempotency-Key of the request; unique within its session';
 COMMENT ON COLUMN policy.reservations.idempotency_body IS 'SHA-256 of the body of the request, hex';
 COMMENT ON COLUMN policy.reservations.replaced_by IS 'The lease that a repeat of the same key was granted in place of this one';
+COMMENT ON COLUMN policy.reservations.predecessor_id IS 'The lease that it takes the place of by rotation';
+COMMENT ON COLUMN policy.reservations.successor_id IS 'The lease that was last granted to take its place by rotation; null for nearly all';
+COMMENT ON COLUMN policy.reservations.ends_at IS 'When a lease that has a successor ends, at the end of its grace; null for the others and until an event tells';
 
 -- Serves both limits: concurrent by its first two columns, per_session by all three.
 CREATE INDEX reservations_live ON policy.reservations (organization, credential, session_id) WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX reservations_idempotency ON policy.reservations (session_id, idempotency_key)
   WHERE idempotency_key IS NOT NULL AND replaced_by IS NULL;
 CREATE INDEX reservations_lapsing ON policy.reservations (held_until) WHERE ended_at IS NULL AND held_until IS NOT NULL;
+CREATE INDEX reservations_successors ON policy.reservations (predecessor_id) WHERE predecessor_id IS NOT NULL;
 CREATE INDEX reservations_ended ON policy.reservations (ended_at) WHERE ended_at IS NOT NULL;
+
+-- Whether another link of its chain counts in the place of a lease that may live. By rotation a lease gets a successor, and
+-- lease and successor count as one for as long as either may live:
+-- * the successor counts once it has been issued and until it has ended; its predecessor does not count meanwhile;
+-- * before that, and when the successor has ended first, the predecessor counts.
+-- So the end of either frees no place while the other works. Worked out from what was heard of each lease alone, never stored, so
+-- it does not depend on the order in which events come. A successor that has been rotated itself stands for nobody: that happens
+-- only after its predecessor has ended.
+-- superseded: a lease that is about to end for its own replacement and therefore stands for nobody.
+CREATE FUNCTION policy.is_stood_for(r policy.reservations, at timestamptz, superseded uuid)
+RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF r.successor_id IS NOT NULL AND EXISTS (
+       SELECT FROM policy.reservations s
+       WHERE s.predecessor_id = r.lease_id AND s.ended_at IS NULL AND s.issued_at IS NOT NULL AND s.successor_id IS NULL) THEN
+    RETURN true;
+  END IF;
+  RETURN r.predecessor_id IS NOT NULL AND r.issued_at IS NULL AND EXISTS (
+    SELECT FROM policy.reservations p
+    WHERE p.lease_id = r.predecessor_id AND p.lease_id IS DISTINCT FROM superseded
+      AND p.ended_at IS NULL AND (p.held_until IS NULL OR p.held_until > at));
+END
+$$;
+
+COMMENT ON FUNCTION policy.is_stood_for IS 'Whether a lease takes no place of its own within the limits, because its predecessor or its successor counts for both';
 
 -- The whole of an allowed decision that touches tables, in one round trip and one transaction. A function rather than
 -- one statement, because each of its statements sees what was committed while it waited for a lock; the parts of one
@@ -153,6 +185,8 @@ BEGIN
         WHERE r.organization = p_organization AND r.credential = p_credential AND r.session_id = p_session_id
           AND r.ended_at IS NULL AND (r.held_until IS NULL OR r.held_until > decided_at)
           AND r.lease_id IS DISTINCT FROM superseded_lease_id
+          AND (coalesce(r.successor_id, r.predecessor_id) IS NULL
+               OR NOT policy.is_stood_for(r, decided_at, superseded_lease_id))
         LIMIT p_per_session
     ) live;
     IF held >= p_per_session THEN
@@ -166,6 +200,8 @@ BEGIN
         WHERE r.organization = p_organization AND r.credential = p_credential
           AND r.ended_at IS NULL AND (r.held_until IS NULL OR r.held_until > decided_at)
           AND r.lease_id IS DISTINCT FROM superseded_lease_id
+          AND (coalesce(r.successor_id, r.predecessor_id) IS NULL
+               OR NOT policy.is_stood_for(r, decided_at, superseded_lease_id))
         LIMIT p_concurrent
     ) live;
     IF held >= p_concurrent THEN

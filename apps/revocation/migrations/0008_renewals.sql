@@ -68,7 +68,8 @@ BEGIN
   -- Past its expiry it is over, also when nobody has claimed its end yet.
   IF lease.state <> 'active' OR lease.expires_at <= at OR revocation.is_fenced(lease, asker, granted, tolerance) THEN
     outcome := 'ended';
-  ELSIF NOT lease.renewable THEN
+  -- What has a successor is in its grace, and never lives longer.
+  ELSIF NOT lease.renewable OR lease.successor_id IS NOT NULL THEN
     outcome := 'not_renewable';
   ELSIF lease.renewal_granted_at >= granted THEN
     outcome := 'used';

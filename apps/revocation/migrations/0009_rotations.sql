@@ -2,7 +2,8 @@
 
 -- Activates a successor, or nothing at all: the predecessor must be alive, of the same session and not rotated yet. An end that
 -- came first wins, and a fence of the predecessor stops its successor: who ended the lease before its successor was active has
--- ended what was to take its place. Raises MF001 to undo the activation when the predecessor is none.
+-- ended what was to take its place. Nor may the predecessor's own predecessor be alive: of a chain two live at a time at most,
+-- however many are renewed in however short a time. Raises MF001 to undo the activation when the predecessor is none.
 -- event: credential.issued of the successor; renewed: credential.renewed of the predecessor without its new end.
 -- outcome: as of activate
 CREATE FUNCTION revocation.activate_successor(
@@ -42,6 +43,9 @@ BEGIN
     last_renewed_at = at
   WHERE l.lease_id = predecessor AND l.organization = successor.organization AND l.session_id = successor.session_id
     AND l.state = 'active' AND l.expires_at > at AND l.successor_id IS NULL
+    AND NOT EXISTS (
+      SELECT FROM revocation.leases earlier
+      WHERE earlier.lease_id = l.predecessor_id AND earlier.state IN ('active', 'revoking', 'revocation_failed'))
   RETURNING l.expires_at INTO old_expires_at;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is nothing to take the place of' USING ERRCODE = 'MF001';

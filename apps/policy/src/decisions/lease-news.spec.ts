@@ -36,6 +36,19 @@ describe('leaseNewsOf', () => {
     ]);
   });
 
+  it('takes from a rotation when the old lease ends, and no number of renewals', () => {
+    const expires_at = '2026-12-01T10:00:00.000Z';
+    const rotated = newEvent('revocation', 'credential.renewed', {
+      lease_id: a,
+      successor_id: b,
+      renewals: 3,
+      expires_at,
+    });
+    expect(leaseNewsOf([rotated, event('credential.issued', a)])).toEqual([
+      { leaseId: a, issued: true, ended: false, endsAt: expires_at },
+    ]);
+  });
+
   it('takes neither an intent nor a failed revocation for news: such a lease still counts (I10)', () => {
     const events = [
       event('credential.intended', a),

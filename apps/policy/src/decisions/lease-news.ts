@@ -16,21 +16,21 @@ export function leaseNewsOf(events: readonly MayflyEvent[]): LeaseNews[] {
     if (leaseId === undefined) continue;
     const type = shortType(event);
     // What is renewed has been issued, whichever of the two events comes first.
-    // One that was rotated has a successor that counts in its place.
-    const renewed = type === 'credential.renewed' && event.data.successor_id === undefined;
+    const renewed = type === 'credential.renewed';
+    const rotated = renewed && event.data.successor_id !== undefined;
     const issued = type === 'credential.issued' || renewed;
     const ended = endings.includes(type);
     if (!issued && !ended) continue;
     const before = told.get(leaseId);
-    const predecessorId =
-      (type === 'credential.issued' ? event.data.predecessor_id : undefined) ?? before?.predecessorId;
-    const renewals = Math.max(before?.renewals ?? 0, renewed ? (event.data.renewals ?? 0) : 0);
+    // The renewals of a chain go on with its newest link, which was granted with its number.
+    const renewals = Math.max(before?.renewals ?? 0, renewed && !rotated ? (event.data.renewals ?? 0) : 0);
+    const endsAt = (rotated ? event.data.expires_at : undefined) ?? before?.endsAt;
     told.set(leaseId, {
       leaseId,
       issued: issued || (before?.issued ?? false),
       ended: ended || (before?.ended ?? false),
       ...(renewals > 0 && { renewals }),
-      ...(predecessorId !== undefined && { predecessorId }),
+      ...(endsAt !== undefined && { endsAt }),
     });
   }
   return [...told.values()].sort((a, b) => (a.leaseId < b.leaseId ? -1 : 1));

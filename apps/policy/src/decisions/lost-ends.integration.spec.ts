@@ -95,6 +95,23 @@ describe('a place within the limits whose lease must be over', () => {
     expect(asked).toEqual([stuck.leaseId, stuck.leaseId]);
   });
 
+  it('is free as soon when the lease had a successor: its end is known, and holds up the next renewal', async () => {
+    const [over, inGrace] = [await issued(), await issued()];
+    const rotated = ({ leaseId }: { leaseId: string }, endedMsAgo: number) =>
+      policy.get(LeaseRegister).record([
+        newEvent('revocation', 'credential.renewed', {
+          lease_id: leaseId,
+          successor_id: '018f0000-0000-7000-8000-00000000000a',
+          expires_at: new Date(Date.now() - endedMsAgo).toISOString(),
+        }),
+      ]);
+    await rotated(over, 121_000);
+    await rotated(inGrace, 30_000);
+    await policy.get(LostEnds).find();
+    expect(asked).toEqual([over.leaseId]);
+    expect(await Promise.all([over, inGrace].map(({ leaseId }) => counts(leaseId)))).toEqual([false, true]);
+  });
+
   it('is asked about by one replica at a time, and again only after a while', async () => {
     const stuck = await issued();
     await endedAgo(stuck.sessionId, 3_000);

@@ -240,10 +240,30 @@ describe('a renewal by rotation', () => {
     return { ...answer, claims: await policy.readGrant(answer.grant) };
   };
   const tell = (
-    type: 'credential.issued' | 'credential.expired' | 'credential.failed',
+    type: 'credential.issued' | 'credential.renewed' | 'credential.expired' | 'credential.failed',
     lease_id: string,
     more = {},
   ) => policy.get(LeaseRegister).record([newEvent('revocation', type, { lease_id, ...more })]);
+
+  /** Whether the one place of the session is taken. */
+  const full = async () => {
+    const { decision } = await policy.get(Decide).run({
+      token,
+      credential: 'tool/rotating',
+      reply_key: policy.replyKey.publicJwk,
+      source_ip: sourceIp,
+    });
+    return decision === 'deny';
+  };
+  /** As the register tells of a rotation. */
+  const rotated = async (leaseId: string, successorId: string, endsAt: Date) => {
+    await tell('credential.issued', successorId, { predecessor_id: leaseId, renewals: 1 });
+    await tell('credential.renewed', leaseId, {
+      successor_id: successorId,
+      renewals: 1,
+      expires_at: endsAt.toISOString(),
+    });
+  };
 
   it('is a grant for a lease that takes the place of the first', async () => {
     const leaseId = await lease('tool/rotating');
@@ -271,31 +291,92 @@ describe('a renewal by rotation', () => {
   });
 
   it('counts lease and successor as one, before, during and after the grace', async () => {
-    const full = async () => {
-      const { decision } = await policy.get(Decide).run({
-        token,
-        credential: 'tool/rotating',
-        reply_key: policy.replyKey.publicJwk,
-        source_ip: sourceIp,
-      });
-      return decision === 'deny';
-    };
     const leaseId = await lease('tool/rotating');
     await tell('credential.issued', leaseId);
     const { lease_id } = await rotate(leaseId);
     expect(await full()).toBe(true);
     await tell('credential.issued', lease_id, { predecessor_id: leaseId, renewals: 1 });
     expect(await full()).toBe(true);
-    const { rows } = await policy.database.pool.query<{ live: number }>(
-      `SELECT count(*)::int AS live FROM policy.reservations
-       WHERE session_id = $1 AND ended_at IS NULL AND (held_until IS NULL OR held_until > now())`,
-      [sessionId],
-    );
-    expect(rows).toEqual([{ live: 1 }]);
     await tell('credential.expired', leaseId);
     expect(await full()).toBe(true);
     await tell('credential.expired', lease_id);
     expect(await full()).toBe(false);
+  });
+
+  it('keeps its place when the successor is given back first: the old lease still works', async () => {
+    const leaseId = await lease('tool/rotating');
+    await tell('credential.issued', leaseId);
+    const { lease_id } = await rotate(leaseId);
+    await tell('credential.issued', lease_id, { predecessor_id: leaseId, renewals: 1 });
+    await tell('credential.expired', lease_id);
+    expect(await full()).toBe(true);
+    await tell('credential.expired', leaseId);
+    expect(await full()).toBe(false);
+  });
+
+  it('keeps its place when the old lease ends while its successor is being minted', async () => {
+    const leaseId = await lease('tool/rotating');
+    await tell('credential.issued', leaseId);
+    const { lease_id } = await rotate(leaseId);
+    await tell('credential.expired', leaseId);
+    expect(await full()).toBe(true);
+    await tell('credential.failed', lease_id);
+    expect(await full()).toBe(false);
+  });
+
+  it('is refused while the predecessor of the lease itself lives, and says when to ask again', async () => {
+    const first = await lease('tool/rotating');
+    await tell('credential.issued', first);
+    const { lease_id: second } = await rotate(first);
+    const refusal = async () => {
+      const error: unknown = await renew(second, 60).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      if (!(error instanceof MayflyError)) throw new Error('it was granted');
+      return [error.code, error.reason];
+    };
+    const sentence = (when: string) => [
+      'conflict',
+      `The lease that this one took the place of is still alive. Renew again ${when}, or give that one back first.`,
+    ];
+    // Before any event tells more than the configuration does.
+    expect(await refusal()).toEqual(sentence('in at most 10 seconds, when it has ended'));
+    await rotated(first, second, new Date(Date.now() + 7_500));
+    const [code, reason] = await refusal();
+    expect(code).toBe('conflict');
+    expect(reason).toMatch(/ Renew again in [78] seconds, when it has ended, or /);
+    await rotated(first, second, new Date(Date.now() - 1_000));
+    expect(await refusal()).toEqual(sentence('as soon as it has ended'));
+    await tell('credential.expired', first);
+    expect((await rotate(second)).renewals).toBe(2);
+  });
+
+  it('is refused for a lease that a repeat of its Idempotency-Key has replaced', async () => {
+    const ask = () =>
+      policy.get(Decide).run({
+        token,
+        credential: 'tool/rotating',
+        idempotency: { key: 'k', body_sha256: 'a'.repeat(64) },
+        reply_key: policy.replyKey.publicJwk,
+        source_ip: sourceIp,
+      });
+    const first = await ask();
+    if (first.decision !== 'allow') throw new Error('not allowed');
+    await tell('credential.issued', first.lease_id);
+    expect(await ask()).toMatchObject({ decision: 'allow', supersedes: { lease_id: first.lease_id } });
+    expect(await codeOf(renew(first.lease_id))).toBe('lease_ended');
+  });
+
+  it('is refused for a lease of which nothing was heard in time: its place may be taken', async () => {
+    const leaseId = await lease('tool/rotating');
+    await policy.database.pool.query(
+      `UPDATE policy.reservations SET held_until = now() - interval '1 second' WHERE lease_id = $1`,
+      [leaseId],
+    );
+    expect(await codeOf(renew(leaseId))).toBe('conflict');
+    await tell('credential.issued', leaseId);
+    await rotate(leaseId);
   });
 
   it('gives a lease one successor, and another only when that one came to nothing', async () => {
@@ -307,10 +388,12 @@ describe('a renewal by rotation', () => {
     expect(second.claims.predecessor?.renewals).toBe(1);
     await tell('credential.issued', second.lease_id, { predecessor_id: leaseId, renewals: 1 });
     expect(await codeOf(renew(leaseId))).toBe('conflict');
+    await tell('credential.expired', leaseId);
     // The chain goes on from the successor, and counts from its beginning.
     const third = await rotate(second.lease_id);
     expect(third.renewals).toBe(2);
     await tell('credential.issued', third.lease_id, { predecessor_id: second.lease_id, renewals: 2 });
+    await tell('credential.expired', second.lease_id);
     expect(await renew(third.lease_id)).toMatchObject({ decision: 'deny', code: 'policy_denied' });
   });
 
@@ -328,6 +411,7 @@ describe('a renewal by rotation', () => {
       expect(ttl_adjusted).toMatchObject({ reason: 'it reaches its maximum life before' });
       expect(Date.parse(claims.granted_at) + claims.ttl_seconds * 1000).toBeLessThanOrEqual(end);
       await tell('credential.issued', lease_id, { predecessor_id: last, renewals });
+      await tell('credential.expired', last);
       last = lease_id;
     }
     // More would be allowed by number, nothing by time.

@@ -105,7 +105,7 @@ export class Renew {
 
   /** The successor is minted by the normal path; its grant says whose place it takes. */
   async #rotate(
-    { allowed, granted }: AllowedRenewal,
+    { allowed, renewal, granted }: AllowedRenewal,
     lease: RenewableLease,
     input: Input,
     session: Session,
@@ -123,7 +123,7 @@ export class Renew {
     const { grants, assertions, pool, grantSeconds, holdSeconds, installation } = this.parts;
     const cleanUpLimit = cleanUpLimitFor(allowed, session, this.parts.mostFailingCleanUps);
     const leaseId = newLeaseId(installation, session.organization, allowed.credential.integration.name);
-    const outcome = await reserveSuccessor(pool, {
+    const reserved = await reserveSuccessor(pool, {
       leaseId,
       predecessorId: lease.leaseId,
       organization: session.organization,
@@ -133,11 +133,25 @@ export class Renew {
       holdSeconds,
       cleanUpLimit,
     });
-    if (outcome === 'lease_ended') throw new MayflyError('lease_ended', 'The lease has ended.');
-    if (outcome === 'rotated') {
-      throw new MayflyError('conflict', 'The lease has a successor, or one is being minted; renew that one.');
+    switch (reserved.outcome) {
+      case 'limit_cleanups':
+        return refused(tooManyFailingCleanUps(allowed, cleanUpLimit));
+      case 'lease_ended':
+        throw new MayflyError('lease_ended', 'The lease has ended.');
+      case 'rotated':
+        throw new MayflyError(
+          'conflict',
+          'The lease has a successor, or one is being minted; renew that one.',
+        );
+      case 'place_lost':
+        throw new MayflyError(
+          'conflict',
+          'Nothing was heard of this lease in time; ask for a new one instead.',
+        );
+      case 'predecessor_lives':
+        throw predecessorLives(reserved.endsAt, renewal.graceSeconds, now);
+      case 'reserved':
     }
-    if (outcome === 'limit_cleanups') return refused(tooManyFailingCleanUps(allowed, cleanUpLimit));
     failpoint('policy.succession.reserved');
     const renewals = lease.renewals + 1;
     const asked = {
@@ -204,6 +218,21 @@ export class Renew {
       ...adjustment(granted),
     };
   }
+}
+
+/**
+ * The refusal while the lease that this one took the place of goes on: a chain has two living links at most.
+ * @param endsAt When that one ends, where an event has told.
+ */
+function predecessorLives(endsAt: Date | undefined, graceSeconds: number, now: Date): MayflyError {
+  const first = 'The lease that this one took the place of is still alive.';
+  const seconds = endsAt === undefined ? graceSeconds : Math.ceil((endsAt.getTime() - now.getTime()) / 1000);
+  // Past its end, it is ending, or can't be ended so far.
+  const when =
+    seconds < 1
+      ? 'Renew again as soon as it has ended'
+      : `Renew again in ${endsAt === undefined ? 'at most ' : ''}${seconds} seconds, when it has ended`;
+  return new MayflyError('conflict', `${first} ${when}, or give that one back first.`);
 }
 
 function adjustment({ adjusted }: AllowedRenewal['granted']) {

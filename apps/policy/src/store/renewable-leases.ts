@@ -93,9 +93,21 @@ export async function findRenewableLease(
   };
 }
 
-type SuccessorOutcome = 'reserved' | 'lease_ended' | 'limit_cleanups' | 'rotated';
+export type SuccessorOutcome =
+  | {
+      readonly outcome:
+        | 'reserved'
+        | 'lease_ended'
+        | 'limit_cleanups'
+        /** It has had a successor, or one that was granted before may still be minted. */
+        | 'rotated'
+        /** No event has told in time that the lease was issued, so its place within the limits may be another's by now. */
+        | 'place_lost';
+    }
+  /** The lease's own predecessor may still live; until when, if an event has told. */
+  | { readonly outcome: 'predecessor_lives'; readonly endsAt?: Date };
 
-/** Reserves the lease that takes the place of another; `rotated` while one that was granted before may live. */
+/** Reserves the lease that takes the place of another. */
 export async function reserveSuccessor(
   database: Database,
   successor: {
@@ -109,9 +121,12 @@ export async function reserveSuccessor(
     readonly cleanUpLimit?: CleanUpLimit;
   },
 ): Promise<SuccessorOutcome> {
-  const [row] = await rowsOf<{ outcome: SuccessorOutcome }>(database, {
+  const [row] = await rowsOf<{
+    outcome: SuccessorOutcome['outcome'];
+    predecessor_ends_at: Date | null;
+  }>(database, {
     name: 'reserve-successor',
-    text: 'SELECT outcome FROM policy.reserve_successor($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+    text: 'SELECT outcome, predecessor_ends_at FROM policy.reserve_successor($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
     values: [
       successor.leaseId,
       successor.predecessorId,
@@ -124,7 +139,9 @@ export async function reserveSuccessor(
     ],
   });
   if (row === undefined) throw new Error('policy.reserve_successor gave no row');
-  return row.outcome;
+  const { outcome, predecessor_ends_at: endsAt } = row;
+  if (outcome !== 'predecessor_lives') return { outcome };
+  return { outcome, ...(endsAt === null ? {} : { endsAt }) };
 }
 
 /** Of left joins: without a reservation all is null but `now`, without a renewable lease all from `started_at` on. */

@@ -114,8 +114,8 @@ export async function reserveLease(
 }
 
 /**
- * How many leases of each credential may still work or be under way; credentials without any are left out. A lease that has
- * given its place within the limits to a successor may still work, so it counts here. Exact under the lock of
+ * How many leases of each credential may still work or be under way; credentials without any are left out. Lease and successor
+ * take one place within the limits, but both may work, so both count here. Exact under the lock of
  * `storeConfigVersion`: no decision can reserve meanwhile.
  */
 export async function countLiveReservations(
@@ -154,8 +154,8 @@ export interface LeaseNews {
   readonly ended: boolean;
   /** How often it has been renewed, where an event tells. */
   readonly renewals?: number;
-  /** The lease whose place it has taken, where an event tells. */
-  readonly predecessorId?: string;
+  /** When it ends for its successor, where an event tells. ISO 8601. */
+  readonly endsAt?: string;
 }
 
 /**
@@ -165,31 +165,20 @@ export interface LeaseNews {
 export async function recordLeaseNews(database: Database, news: readonly LeaseNews[]): Promise<void> {
   await rowsOf(database, {
     name: 'record-lease-news',
-    // Of a lease whose successor has been issued, old news may come again: it stays uncounted.
     text: `UPDATE policy.reservations r SET
              issued_at = CASE WHEN told.issued THEN coalesce(r.issued_at, now()) ELSE r.issued_at END,
-             held_until = CASE WHEN EXISTS (
-               SELECT FROM policy.renewable_leases l JOIN policy.reservations successor ON successor.lease_id = l.successor_id
-               WHERE l.lease_id = r.lease_id AND successor.issued_at IS NOT NULL) THEN least(r.held_until, now()) END,
-             ended_at = CASE WHEN told.ended THEN now() END
-           FROM unnest($1::uuid[], $2::boolean[], $3::boolean[]) AS told (lease_id, issued, ended)
+             held_until = CASE WHEN told.issued THEN NULL ELSE r.held_until END,
+             ended_at = CASE WHEN told.ended THEN now() END,
+             ends_at = coalesce(told.ends_at, r.ends_at)
+           FROM unnest($1::uuid[], $2::boolean[], $3::boolean[], $4::timestamptz[]) AS told (lease_id, issued, ended, ends_at)
            WHERE r.lease_id = told.lease_id AND r.ended_at IS NULL AND (told.issued OR told.ended)`,
     values: [
       news.map(({ leaseId }) => leaseId),
       news.map(({ issued }) => issued),
       news.map(({ ended }) => ended),
+      news.map(({ endsAt }) => endsAt ?? null),
     ],
   });
-  const replaced = news.flatMap(({ predecessorId }) => (predecessorId === undefined ? [] : [predecessorId]));
-  if (replaced.length > 0) {
-    await rowsOf(database, {
-      name: 'uncount-predecessors',
-      // Its successor counts in its place from now on.
-      text: `UPDATE policy.reservations SET held_until = now()
-             WHERE lease_id = ANY ($1::uuid[]) AND ended_at IS NULL AND held_until IS NULL`,
-      values: [replaced],
-    });
-  }
   const renewed = news.filter(({ renewals }) => renewals !== undefined);
   if (renewed.length === 0) return;
   await rowsOf(database, {
@@ -203,8 +192,8 @@ export async function recordLeaseNews(database: Database, news: readonly LeaseNe
 
 /**
  * Takes at most `limit` leases that count although their time must be over: the event of their end may have been lost. No lease
- * outlives its session, so its time is over with that; a session that is not known any more lasted an hour at most. None of
- * them is taken again within `everyMs`, by whatever replica; those that were never taken come first.
+ * outlives its session, so its time is over with that; a session that is not known any more lasted an hour at most. A lease
+ * that has a successor is over with its grace, and holds up the successor's renewal until its end is heard of. None of them is taken again within `everyMs`, by whatever replica; those that were never taken come first.
  */
 export async function takeOverdueReservations(
   database: Database,
@@ -216,7 +205,7 @@ export async function takeOverdueReservations(
     text: `UPDATE policy.reservations SET asked_about_at = now() WHERE lease_id IN (
              SELECT r.lease_id FROM policy.reservations r LEFT JOIN policy.sessions s ON s.id = r.session_id
              WHERE r.ended_at IS NULL AND r.issued_at IS NOT NULL AND r.held_until IS NULL
-               AND coalesce(s.ended_at, s.expires_at, r.reserved_at + interval '1 hour') < now() - interval '2 minutes'
+               AND least(coalesce(s.ended_at, s.expires_at, r.reserved_at + interval '1 hour'), r.ends_at) < now() - interval '2 minutes'
                AND (r.asked_about_at IS NULL OR r.asked_about_at <= now() - $1::double precision * interval '1 millisecond')
              ORDER BY r.asked_about_at NULLS FIRST LIMIT $2 FOR NO KEY UPDATE OF r SKIP LOCKED
            )

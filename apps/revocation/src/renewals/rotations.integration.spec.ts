@@ -180,6 +180,24 @@ describe('a renewal by rotation', () => {
     expect(rows).toHaveLength(2);
   });
 
+  it('of a chain lets two live at a time: the third waits for the end of the first', async () => {
+    const first = await issue();
+    const second = await succeed(first, { renewal: { ...renewal, grace_seconds: 300 } });
+    const third = { predecessor: { lease_id: second, renewals: 2 } };
+    await expect(succeed(second, third)).rejects.toMatchObject({ code: 'lease_ended' });
+    expect(await world.row(second)).toMatchObject({ state: 'active', successor_id: null });
+    register.start();
+    await register.ends.endLease(
+      await world.assert(
+        { action: 'end_lease', lease_id: first, reason: 'given back' },
+        { sessionId: session },
+      ),
+    );
+    await until(async () => (await world.row(first))?.['ended_at'] !== null);
+    await succeed(second, third);
+    expect((await world.row(second))?.['successor_id']).not.toBeNull();
+  });
+
   it('I5: takes the place of no lease of another session or agent', async () => {
     const old = await issue();
     session = randomUUID();
