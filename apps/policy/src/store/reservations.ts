@@ -159,8 +159,8 @@ export interface LeaseNews {
 }
 
 /**
- * Notes what became of leases. Safe to repeat and in any order: an end stays an end whatever is told later, and leases
- * that policy does not know (any longer) are passed over.
+ * Notes what became of leases. Safe to repeat and in any order: that a lease was issued and that it has ended are noted apart,
+ * an end stays an end whatever is told later, and leases that policy does not know (any longer) are passed over.
  */
 export async function recordLeaseNews(database: Database, news: readonly LeaseNews[]): Promise<void> {
   await rowsOf(database, {
@@ -168,10 +168,12 @@ export async function recordLeaseNews(database: Database, news: readonly LeaseNe
     text: `UPDATE policy.reservations r SET
              issued_at = CASE WHEN told.issued THEN coalesce(r.issued_at, now()) ELSE r.issued_at END,
              held_until = CASE WHEN told.issued THEN NULL ELSE r.held_until END,
-             ended_at = CASE WHEN told.ended THEN now() END,
+             ended_at = CASE WHEN told.ended THEN coalesce(r.ended_at, now()) ELSE r.ended_at END,
              ends_at = coalesce(told.ends_at, r.ends_at)
            FROM unnest($1::uuid[], $2::boolean[], $3::boolean[], $4::timestamptz[]) AS told (lease_id, issued, ended, ends_at)
-           WHERE r.lease_id = told.lease_id AND r.ended_at IS NULL AND (told.issued OR told.ended)`,
+           WHERE r.lease_id = told.lease_id
+             AND (told.issued AND r.issued_at IS NULL OR told.ended AND r.ended_at IS NULL
+                  OR told.ends_at IS DISTINCT FROM r.ends_at AND told.ends_at IS NOT NULL)`,
     values: [
       news.map(({ leaseId }) => leaseId),
       news.map(({ issued }) => issued),
