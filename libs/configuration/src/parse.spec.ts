@@ -747,6 +747,63 @@ const mistakes: Mistake[] = [
     'brackets inside each other',
   ],
   [
+    'a comment that only looks as if it went on to the end of the line',
+    '// Nobody from the guest network.',
+    '// Nobody from the guest network.\r  permit (principal, action, resource);',
+    '',
+    line('// Nobody'),
+    'carriage return',
+  ],
+  [
+    'a key that only looks like a comment',
+    '    role: { claim',
+    '    # all\r    algorithms: [RS256]\n    role: { claim',
+    '',
+    line('    role: { claim'),
+    'carriage return',
+  ],
+  [
+    'text that is shown in another order than it is read',
+    '// Nobody',
+    '// \u202ENobody',
+    '',
+    line('// Nobody'),
+    'U+202E',
+  ],
+  [
+    'a line end that not everybody takes for one',
+    '// Nobody',
+    '// \u2028Nobody',
+    '',
+    line('// Nobody'),
+    'U+2028',
+  ],
+  ['another', '// Nobody', '// \x85Nobody', '', line('// Nobody'), 'U+0085'],
+  [
+    'an invisible character in a policy',
+    'deployer", action',
+    'dep\u200Bloyer", action',
+    'policies',
+    line('permit (principal in Role'),
+    'U+200B',
+  ],
+  [
+    'a comment in folded policies',
+    'policies: |',
+    'policies: >',
+    'policies',
+    line('policies:'),
+    /folded away.*"policies: \|"/,
+  ],
+  [
+    'policies that are comments only',
+    good.slice(good.indexOf('  @id("guests")')),
+    '  // permit (principal, action, resource);\n',
+    'policies',
+    line('policies:'),
+    'holds no policy',
+  ],
+  [
     'policies that are no text',
     'policies: |',
     'policies: [a]\nx: |',
@@ -811,6 +868,57 @@ describe('a mistake is told with its line and what to do', () => {
           .replace('source_ip', 'sorce_ip'),
       ),
     ).toEqual([[line('policies:'), 11]]);
+  });
+});
+
+describe('policies of which line breaks are folded away', () => {
+  const before = good.slice(0, good.indexOf('policies: |'));
+  const forbid = 'forbid (principal, action, resource);';
+  const problems = (policies: string) => {
+    const parsed = parseConfiguration(before + policies);
+    return parsed.outcome === 'ok' ? [] : parsed.problems.map(({ message }) => message);
+  };
+
+  it.each([
+    ['folded', `policies: >\n  // Nobody.\n  ${forbid}\n`],
+    ['folded, stripped', `policies: >-\n  ${forbid} // Nobody.\n  ${forbid}\n`],
+    ['plain', `policies: ${forbid} // Nobody.\n  ${forbid}\n`],
+    ['between double quotes', `policies: "${forbid} // Nobody.\n  ${forbid}"\n`],
+    ['between single quotes', `policies: '${forbid} // Nobody.\n  ${forbid}'\n`],
+  ])('%s: no comment may stand in them', (_name, policies) => {
+    expect(problems(policies)).toEqual([expect.stringContaining('folded away')]);
+  });
+
+  it('are those of an organization too', () => {
+    const own = good.replace(
+      '    trust_domain: acme.example\n',
+      `    trust_domain: acme.example\n    policies: >\n      // Nobody.\n      ${forbid}\n`,
+    );
+    const parsed = parseConfiguration(own);
+    expect(parsed).toMatchObject({
+      problems: [
+        {
+          path: 'organizations[0].policies',
+          line: 4,
+          message: expect.stringContaining('folded away') as unknown,
+        },
+      ],
+    });
+  });
+
+  it.each([
+    ['folded without a comment', `policies: >\n  ${forbid}\n  ${forbid}\n`],
+    ['quoted on one line, as JSON', `policies: ${JSON.stringify(`// Nobody.\n${forbid}\n`)}\n`],
+    ['a literal block', `policies: |\n  // Nobody.\n  ${forbid}\n`],
+    ['a literal block with CR LF', `policies: |\r\n  // Nobody.\r\n  ${forbid}\r\n`],
+  ])('%s: are right', (_name, policies) => {
+    expect(problems(policies)).toEqual([]);
+  });
+
+  it.each(['""', '" "', '"// none"', '>-\n  \n', '|\n  // none\n'])('hold no policy: %s', (policies) => {
+    expect(problems(`policies: ${policies}\n`)).toEqual([
+      expect.stringMatching(/holds no policy|folded away/),
+    ]);
   });
 });
 

@@ -17,7 +17,12 @@ export const maxSlots = 4096;
 
 export type CedarModule = Pick<
   typeof Cedar,
-  'policyToJson' | 'preparsePolicySet' | 'statefulIsAuthorized' | 'validate' | 'isAuthorized'
+  | 'policySetTextToParts'
+  | 'policyToJson'
+  | 'preparsePolicySet'
+  | 'statefulIsAuthorized'
+  | 'validate'
+  | 'isAuthorized'
 >;
 
 interface Engine {

@@ -2,6 +2,7 @@
 import type { PolicyJson } from '@cedar-policy/cedar-wasm/nodejs';
 import type { CredentialConfig } from '../configuration.ts';
 import { showKey, type Path } from '../document/problems.ts';
+import { unseenInPolicies } from '../document/unseen.ts';
 import type { YamlSource } from '../document/yaml.ts';
 import { withCedar } from './engine.ts';
 import { literalsOf, nameProblem, type KnownNames } from './names.ts';
@@ -57,7 +58,8 @@ export function rolesPermitId(credential: CredentialConfig): string {
 /** Undefined when a problem was found; the problems are in `source.problems`. */
 export function checkPolicies(written: WrittenPolicies, source: YamlSource): CheckedPolicies | undefined {
   const checker = new Checker(source);
-  const general = checker.read(written.general ?? '', ['policies'], 'policies');
+  const general =
+    written.general === undefined ? [] : checker.read(written.general, ['policies'], 'policies');
   const byOrganization = written.byOrganization.map(
     ({ organization, path, text }) =>
       [organization, checker.read(text, path, `${organization}.policies`)] as const,
@@ -87,7 +89,31 @@ class Checker {
 
   read(text: string, path: Path, idPrefix: string): CheckedPolicy[] {
     const checked: CheckedPolicy[] = [];
-    for (const [index, policy] of splitPolicies(text).entries()) {
+    const whole = { path, offset: 0, text };
+    const unseen = unseenInPolicies(text);
+    if (unseen) {
+      this.#report(whole, unseen.offset, unseen.message);
+      return checked;
+    }
+    // Whatever follows the first of them would be no policy but the rest of a comment, a forbid included.
+    if (this.#source.foldsLines(path) && text.includes('//')) {
+      const advice = 'write the policies as a block that keeps them, "policies: |"';
+      this.#report(
+        whole,
+        0,
+        `the line breaks of this text are folded away, so "//" makes a comment of all that follows; ${advice}`,
+      );
+      return checked;
+    }
+    const split = splitPolicies(text);
+    if (split.length === 0) {
+      this.#source.problems.add(
+        path,
+        '"policies" holds no policy, only space or comments; write one, or remove "policies"',
+      );
+      return checked;
+    }
+    for (const [index, policy] of split.entries()) {
       const place = { path, offset: policy.offset, text: policy.text };
       if (this.#places.size >= maxPolicies) {
         this.#report(
@@ -110,7 +136,25 @@ class Checker {
       this.#places.set(id, place);
       checked.push({ id, text: policy.text, json: answer.json });
     }
+    if (checked.length === split.length) this.#compareWithCedar(whole, checked);
     return checked;
+  }
+
+  /** Cedar's own parser reads the whole text, too: it must find these policies, each as often, and no other. */
+  #compareWithCedar(whole: Place, checked: readonly CheckedPolicy[]): void {
+    const answer = withCedar((cedar) => cedar.policySetTextToParts(whole.text));
+    if (answer?.type !== 'success') {
+      this.#reportError(whole, answer?.errors[0]);
+      return;
+    }
+    const found = [...answer.policies, ...answer.policy_templates].toSorted();
+    const ours = checked.map(({ text }) => text).toSorted();
+    if (found.length === ours.length && found.every((text, index) => text === ours[index])) return;
+    this.#report(
+      whole,
+      0,
+      `Cedar finds ${found.length} policies here where ${ours.length} are told apart; put each policy and each comment on lines of its own`,
+    );
   }
 
   /** Strict validation: what is unknown, has the wrong type, may be absent, or can never apply. */

@@ -54,7 +54,7 @@ function documentOf(general: string[], own: string[], lists: string[][]): string
   const organization = (name: string, policies: string[]) => ({
     name,
     trust_domain: `${name}.example`,
-    policies: policies.join('\n'),
+    ...(policies.length > 0 && { policies: policies.join('\n') }),
   });
   const inBoth = <T extends object>(block: T) =>
     ['acme', 'globex'].map((name) => ({ organization: name, ...block }));
@@ -66,7 +66,7 @@ function documentOf(general: string[], own: string[], lists: string[][]): string
     credentials: credentials.flatMap((name, index) =>
       inBoth({ name, roles: lists[index] ?? [], scope: { scopes: ['read:a:b'] } }),
     ),
-    policies: general.join('\n'),
+    ...(general.length > 0 && { policies: general.join('\n') }),
   });
 }
 

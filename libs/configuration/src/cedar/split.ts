@@ -1,4 +1,7 @@
-/** Cedar text to single policies, with where each begins, and the bounds that keep the engine's stack whole. */
+/**
+ * Cedar text to single policies, with where each begins, and the bounds that keep the engine's stack whole. What is in a policy, and
+ * how many there are, is for Cedar's own parser to say: `policies.ts` refuses text of which it says something else.
+ */
 
 export interface WrittenPolicy {
   readonly text: string;
@@ -17,8 +20,8 @@ const maxIfs = 24;
 const maxOperators = 250;
 const maxPolicyLength = 16_384;
 
-/** A comment, a string, an operator, a word, or any other character. Every branch is linear. */
-const token = /\/\/[^\n]*|"(?:[^"\\]|\\[^])*"?|&&|\|\||[=!<>]=|::|[A-Za-z_][A-Za-z0-9_]*|[^]/gy;
+/** A comment, which ends where Cedar ends it (LF or CR), a string, an operator, a word, or any other character. Every branch is linear. */
+const token = /\/\/[^\n\r]*|"(?:[^"\\]|\\[^])*"?|&&|\|\||[=!<>]=|::|[A-Za-z_][A-Za-z0-9_]*|[^]/gy;
 
 const operators = new Set([
   '&&',

@@ -6,6 +6,7 @@
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, Scalar } from 'yaml';
 import type { ErrorCode, Node, YAMLMap } from 'yaml';
 import { Problems, showKey, type Path, type Position } from './problems.ts';
+import { unseenInDocument } from './unseen.ts';
 
 /** The same as `applyConfig` of the contracts allows, so that a document stays below the message size of the bus. */
 export const maxDocumentBytes = 786_432;
@@ -18,6 +19,8 @@ export interface YamlSource {
   readonly problems: Problems;
   /** Where in the document the character at `offset` of a text value stands; exact for block literals (`|`), else where the value begins. */
   positionInText(path: Path, offset: number): Position | undefined;
+  /** Whether line breaks of a text value become spaces, so that a comment in it would go on to its end. */
+  foldsLines(path: Path): boolean;
 }
 
 const sentences: Partial<Record<ErrorCode, string>> = {
@@ -43,7 +46,7 @@ export function readYaml(document: string): YamlSource {
   const unreadable = (message: string, where?: Position): YamlSource => {
     const problems = new Problems(() => undefined);
     problems.add([], message, where);
-    return { value: null, problems, positionInText: () => undefined };
+    return { value: null, problems, positionInText: () => undefined, foldsLines: () => false };
   };
 
   if (Buffer.byteLength(document) > maxDocumentBytes) {
@@ -51,13 +54,10 @@ export function readYaml(document: string): YamlSource {
       `the document is larger than ${maxDocumentBytes / 1024} KiB; split the organization or shorten it`,
     );
   }
-  const control = /[\0-\x08\x0B\x0C\x0E-\x1F\x7F]/.exec(document);
-  if (control) {
-    const before = document.slice(0, control.index).split('\n');
-    return unreadable('a control character stands here; remove it', {
-      line: before.length,
-      column: (before.at(-1)?.length ?? 0) + 1,
-    });
+  const unseen = unseenInDocument(document);
+  if (unseen) {
+    const before = document.slice(0, unseen.offset).split('\n');
+    return unreadable(unseen.message, { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 });
   }
 
   let root: Node | null;
@@ -88,7 +88,8 @@ export function readYaml(document: string): YamlSource {
   } catch {
     return unreadable('the document is not YAML that can be read; check quotes, brackets and indentation');
   }
-  if (problems.any) return { value: null, problems, positionInText: () => undefined };
+  if (problems.any)
+    return { value: null, problems, positionInText: () => undefined, foldsLines: () => false };
 
   const value = toPlain(root, [], { problems, position });
   const positionInText = (path: Path, offset: number): Position | undefined => {
@@ -106,7 +107,14 @@ export function readYaml(document: string): YamlSource {
       column: indent - ownIndent + (before.at(-1)?.length ?? 0) + 1,
     };
   };
-  return { value, problems, positionInText };
+  const foldsLines = (path: Path): boolean => {
+    const node = nodeAt(root, path);
+    if (!isScalar(node) || !node.range) return false;
+    if (node.type === Scalar.BLOCK_FOLDED || node.type === Scalar.PLAIN) return true;
+    // Between quotes on one line, as JSON has it, every line break is written out as an escape.
+    return node.type !== Scalar.BLOCK_LITERAL && document.slice(node.range[0], node.range[1]).includes('\n');
+  };
+  return { value, problems, positionInText, foldsLines };
 }
 
 interface Reading {
