@@ -7,6 +7,7 @@ import { readCredentials, readIntegrations } from './credentials.ts';
 import type { Problems } from './document/problems.ts';
 import { asMap, parsePart } from './document/sentences.ts';
 import { readYaml, type PlainValue } from './document/yaml.ts';
+import { warnOfNeverGranted } from './never-granted.ts';
 import { readOrganizations } from './organizations.ts';
 import type { SecretAt } from './secrets.ts';
 import { readTrust, rolesGiven } from './trust.ts';
@@ -17,6 +18,8 @@ export type ParsedConfiguration =
       readonly configuration: Configuration;
       /** What of a stored document this release gives no longer, place by place. Empty for any other. */
       readonly leftOut: readonly ConfigProblem[];
+      /** What is right and yet hardly meant, place by place: credentials that can never be granted. At most 100. */
+      readonly warnings: readonly ConfigProblem[];
     }
   | { readonly outcome: 'rejected'; readonly problems: ConfigProblem[] };
 
@@ -100,19 +103,18 @@ export function parseConfiguration(
   );
   if (problems.any || !policies) return { outcome: 'rejected', problems: problems.list() };
 
-  return {
-    outcome: 'ok',
-    configuration: {
-      organizations: organizations.all,
-      trust,
-      policies,
-      credential: (organization, name) => credentials.get(organization)?.get(name),
-      credentialsOf: (organization) => credentials.get(organization)?.values() ?? [],
-      integration: (organization, name) => integrations.all.get(organization)?.get(name),
-      integrations: [...integrations.all.values()].flatMap((ofOne) => [...ofOne.values()]),
-    },
-    leftOut: leftOut.list(),
+  const configuration: Configuration = {
+    organizations: organizations.all,
+    trust,
+    policies,
+    credential: (organization, name) => credentials.get(organization)?.get(name),
+    credentialsOf: (organization) => credentials.get(organization)?.values() ?? [],
+    integration: (organization, name) => integrations.all.get(organization)?.get(name),
+    integrations: [...integrations.all.values()].flatMap((ofOne) => [...ofOne.values()]),
   };
+  const warnings = problems.beside();
+  warnOfNeverGranted(credentialBlocks, configuration, warnings);
+  return { outcome: 'ok', configuration, leftOut: leftOut.list(), warnings: warnings.list() };
 }
 
 function blocksOf(

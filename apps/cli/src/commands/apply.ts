@@ -4,6 +4,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { advising, maybeDone, onlyFor, type Advice } from '../advice.ts';
 import type { CommandContext } from '../command-context.ts';
 import { readDocument, reportProblems } from '../output/config-problems.ts';
+import { noteWarnings, warningsOf } from '../output/config-warnings.ts';
 import { secretProblems } from '../secrets/visible-secrets.ts';
 
 interface ApplyOptions {
@@ -62,6 +63,7 @@ Examples:
           );
           noteRevocations(context, answer.revocations, answer.revocations_total);
         }
+        if (answer.outcome === 'applied') noteWarnings(context, file, await warningsOf(document));
       },
     );
 }

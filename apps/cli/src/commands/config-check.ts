@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';
 import { readDocument, reportProblems } from '../output/config-problems.ts';
+import { noteWarnings } from '../output/config-warnings.ts';
 import { visibleSecrets } from '../secrets/visible-secrets.ts';
 
 export function registerConfigCheck(config: Command, context: CommandContext): void {
@@ -13,7 +14,8 @@ export function registerConfigCheck(config: Command, context: CommandContext): v
     .addHelpText(
       'after',
       `
-Exit status 2 and one line per problem, file:line:column: message, when it is wrong. What a secret reference leads to is checked too
+Exit status 2 and one line per problem, file:line:column: message, when it is wrong. Credentials that can never be granted are no
+mistake and told as warnings. What a secret reference leads to is checked too
 where it is seen here: set the variables, or run it where the files are. Its value is never printed.
 
 Examples:
@@ -25,8 +27,14 @@ Examples:
       // Loaded only here: the policy engine in it would slow every other command down.
       const { parseConfiguration } = await import('@mayfly/configuration');
       const parsed = parseConfiguration(document, { secretAt: visibleSecrets(context.io) });
-      if (parsed.outcome === 'rejected') reportProblems(context, file, parsed.problems, json);
-      else if (json) context.printer.json({ outcome: 'ok' });
-      else context.printer.result(`${file} is right`);
+      if (parsed.outcome === 'rejected') {
+        reportProblems(context, file, parsed.problems, json);
+        return;
+      }
+      if (json) context.printer.json({ outcome: 'ok', warnings: parsed.warnings });
+      else {
+        context.printer.result(`${file} is right`);
+        noteWarnings(context, file, parsed.warnings);
+      }
     });
 }

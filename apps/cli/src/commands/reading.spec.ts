@@ -242,6 +242,38 @@ describe('mayfly apply and mayfly config', () => {
     expect(JSON.parse(json.stdout)).toEqual(answer);
   });
 
+  it('warns of credentials that can never be granted, and takes the document all the same', async () => {
+    const document = `organizations: [{ name: acme, trust_domain: acme.example }]
+integrations: [{ name: tool, provider: jwt, audience: https://tool.example }]
+credentials:
+  - name: tool/read
+    scope: { scopes: ['read:a:b'] }
+`;
+    line.write('mayfly.yaml', document);
+    const warning =
+      'mayfly: mayfly.yaml:4:11: warning: "tool/read" can never be granted: no trust rule admits agents of the organization "acme"; add one\n';
+    expect(await line.run('config', 'check')).toEqual({
+      status: 0,
+      stdout: 'mayfly.yaml is right\n',
+      stderr: warning,
+    });
+    const json = await line.run('config', 'check', '--json');
+    expect(JSON.parse(json.stdout)).toMatchObject({ outcome: 'ok', warnings: [{ line: 4, column: 11 }] });
+    const answer = {
+      outcome: 'applied',
+      version: 8,
+      unchanged: false,
+      revocations: [],
+      revocations_total: 0,
+    };
+    gateway.handlers.set(putConfig.name, () => answer);
+    expect(await line.run('apply', '-f', 'mayfly.yaml')).toEqual({
+      status: 0,
+      stdout: 'version 8 is running\n',
+      stderr: warning,
+    });
+  });
+
   describe('whose integration refers to a connection URL that is of no use', () => {
     const document = `organizations:
   - { name: acme, trust_domain: acme.example, secret_references: ['env:ACME_', 'file:FOLDER/', 'file:/dev/'] }

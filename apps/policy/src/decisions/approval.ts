@@ -2,7 +2,7 @@
  * Whether a human must say yes first. The place of approval in a decision: after policy permits, before limits are
  * touched. This version cannot ask anybody, so what needs approval is refused.
  */
-import type { CredentialConfig } from '@mayfly/configuration';
+import { needsNoApproval, type CredentialConfig } from '@mayfly/configuration';
 
 export type ApprovalDecision =
   | { readonly outcome: 'not_needed' }
@@ -10,7 +10,7 @@ export type ApprovalDecision =
   | { readonly outcome: 'refused'; readonly reason: string };
 
 export function decideApproval(credential: Pick<CredentialConfig, 'approval'>): ApprovalDecision {
-  return credential.approval === 'off'
+  return needsNoApproval(credential)
     ? { outcome: 'not_needed' }
     : { outcome: 'refused', reason: 'needs approval, which this version cannot ask for yet' };
 }

@@ -66,7 +66,7 @@ function principalKey({ json: { principal } }: CheckedPolicy): string {
 }
 
 /** The entity of a head constraint `== E`, `in E`, `is T in E`. */
-function entityOf(constraint: object): EntityName | undefined {
+export function entityOf(constraint: object): EntityName | undefined {
   const holder = 'in' in constraint && typeof constraint.in === 'object' ? constraint.in : constraint;
   if (holder === null || !('entity' in holder)) return undefined;
   const entity = holder.entity;
