@@ -14,6 +14,7 @@ import { registerLeases } from './commands/leases.ts';
 import { registerRevocations } from './commands/revocations.ts';
 import { registerRenew } from './commands/renew.ts';
 import { registerRevoke } from './commands/revoke.ts';
+import { registerSessions } from './commands/sessions.ts';
 import { registerVersion } from './commands/version.ts';
 import { defaultGatewayUrl } from './api/gateway-url.ts';
 import { developmentIdentities } from './identity/usual-identity.ts';
@@ -71,6 +72,7 @@ export function buildProgram(context: CommandContext): Command {
   registerBlock(program, context);
   registerUnblock(program, context);
   registerBlocks(program, context);
+  registerSessions(program, context);
   registerAuditVerify(registerAudit(program, context), context);
   registerApply(program, context);
   const config = program

@@ -91,6 +91,24 @@ export class PolicyGate {
     );
   }
 
+  listSessions(
+    caller: Caller,
+    page: SealedCall<typeof bus.policy.listSessions>,
+  ): Promise<OutputOf<typeof bus.policy.listSessions>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.listSessions, { ...page, ...identity }),
+    );
+  }
+
+  closeSession(
+    caller: Caller,
+    request: SealedCall<typeof bus.policy.closeSession>,
+  ): Promise<OutputOf<typeof bus.policy.closeSession>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.closeSession, { ...request, ...identity }),
+    );
+  }
+
   /** Policy's assertion that this caller may do this, for the service that answers. */
   async assertionFor(caller: Caller, act: AskedAct): Promise<string> {
     const { assertion } = await this.#charged(caller, (identity) =>

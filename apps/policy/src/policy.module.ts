@@ -37,6 +37,7 @@ import { LostEnds } from './decisions/lost-ends.ts';
 import { ReleaseReservation } from './decisions/release-reservation.ts';
 import { Renew } from './decisions/renew.ts';
 import { SignalReporter } from './reporting/events.ts';
+import { AdministerSessions } from './sessions/administer-sessions.ts';
 import { EndSession } from './sessions/end-session.ts';
 import { Hearing } from './sessions/hearing.ts';
 import { loseAtReconnects } from './sessions/lose-at-reconnects.ts';
@@ -100,11 +101,12 @@ export class PolicyModule {
     const hearing = new Hearing(performance.now(), settings.MAYFLY_SESSION_SWEEP_MS + latestSweepMs);
     loseAtReconnects(host.connection, hearing);
     const assertions = new TokenSigner(tokenKinds.assertion, keys.assertion);
+    const leases = new SessionLeases({ client: host.client, assertions, logger });
     const sweeper = new Sweeper({
       pool,
       hearing,
       isConnected: () => isConnected(host.connection),
-      leases: new SessionLeases({ client: host.client, assertions, logger }),
+      leases,
     });
     const lost = { client: host.client, pool, everyMs: settings.MAYFLY_RESERVATION_CHECK_MS };
     const lostEnds = new LostEnds(lost);
@@ -155,6 +157,7 @@ export class PolicyModule {
         pool,
         running,
         relay,
+        leases,
         installation: await installationId(pool),
       }),
     ];
@@ -206,12 +209,13 @@ interface Parts {
   readonly pool: Pool;
   readonly running: RunningConfiguration;
   readonly relay: OutboxRelay;
+  readonly leases: SessionLeases;
   readonly installation: string;
 }
 
 /** One key per purpose: session tokens, assertions, and grants with the orders that stand in for them. */
 function useCases(parts: Parts): Provider[] {
-  const { host, settings, keys, assertions, hearing, pool, running, relay, installation } = parts;
+  const { host, settings, keys, assertions, hearing, pool, running, relay, leases, installation } = parts;
   const gate = new SessionGate(
     keys.sealing,
     new TokenVerifier(tokenKinds.sessionToken, keys.sessionToken),
@@ -263,9 +267,10 @@ function useCases(parts: Parts): Provider[] {
       mostFailingCleanUps,
     }),
     new LeaseRegister(pool),
-    new Authorize({ gate, assertions, signals }),
-    new Blocks({ gate, assertions, signals, pool, relay }),
-    new ApplyConfig({ gate, running, signals, pool, relay }),
+    new Authorize({ gate, assertions, signals, running, pool }),
+    new Blocks({ gate, assertions, signals, pool, relay, running, leases }),
+    new AdministerSessions({ gate, assertions, signals, pool, relay }),
+    new ApplyConfig({ gate, running, signals, pool, relay, leases }),
     new GetConfig({ gate, signals, pool }),
     new OrderReconciliation({ running, orders }),
     new OrderSweeps({ running, orders: new TokenSigner(tokenKinds.sweepOrder, keys.grant), installation }),

@@ -51,6 +51,10 @@ interface TrustRuleBase {
   readonly algorithms: readonly TrustAlgorithm[];
   /** At most 3600. The identity that opens a session may be shorter-lived than the session. */
   readonly sessionTtlSeconds: number;
+  /** For how long after it was issued (`iat`) an identity token opens sessions; at most 24 hours. */
+  readonly maxIdentityAgeSeconds: number;
+  /** How many sessions one identity token opens in its life. */
+  readonly maxSessionsPerIdentity: number;
 }
 
 /** Admits agents. */

@@ -11,6 +11,7 @@ import {
   type TtlBounds,
 } from '@mayfly/domain';
 import type { z } from 'zod';
+import { Audiences } from './audiences.ts';
 import type { CredentialConfig, IntegrationConfig, OrganizationConfig, TrustRule } from './configuration.ts';
 import { CredentialBlock, IntegrationBlock, noLimit } from './document/blocks.ts';
 import { showKey, type Path, type Problems } from './document/problems.ts';
@@ -28,6 +29,8 @@ export interface Integrations {
   readonly all: ByOrganization<IntegrationConfig>;
   /** Names written in the document, also of blocks that have problems of their own: what names them is not dangling. */
   readonly written: ReadonlySet<string>;
+  /** `<organization>/<name>` of those that an earlier release took and this one leaves out, with their credentials. */
+  readonly leftOut: ReadonlySet<string>;
 }
 
 /** Reads one after the other; a name is taken once per organization. */
@@ -54,7 +57,8 @@ export function readIntegrations(
 ): Integrations {
   const register = new Register<IntegrationConfig>();
   const written = new Set<string>();
-  const ownAudiences = new Set(trust.map((rule) => rule.audience));
+  const audiences = new Audiences(trust);
+  const left = new Set<string>();
   blocks.forEach((block, index) => {
     const path = ['integrations', index];
     const name = asMap(block)?.['name'];
@@ -72,7 +76,18 @@ export function readIntegrations(
       (leftOut ?? problems).add([...path, wrong.key], `"${wrong.key}" ${wrong.problem}`);
     checkReferences(definition, settings, organization, path, problems);
     checkSecrets(definition, settings, secretAt, path, problems);
-    checkAudience(settings, ownAudiences, path, problems);
+    const { audience } = settings;
+    if (typeof audience === 'string') {
+      const problem = audiences.problemOf(audience);
+      if (problem !== undefined) problems.add([...path, 'audience'], problem);
+      const taken = audiences.take(audience, organization.name);
+      if (taken !== undefined) (leftOut ?? problems).add([...path, 'audience'], taken);
+      // What an earlier release let two organizations share is the first one's.
+      if (taken !== undefined && leftOut) {
+        left.add(`${organization.name}/${parsed.name}`);
+        return;
+      }
+    }
     const integration = {
       organization: organization.name,
       name: parsed.name,
@@ -86,7 +101,7 @@ export function readIntegrations(
       );
     }
   });
-  return { all: register.all, written };
+  return { all: register.all, written, leftOut: left };
 }
 
 /** `leftOut`, for a document that an earlier release applied, takes what this one gives no longer; otherwise that is a problem. */
@@ -279,23 +294,6 @@ function checkReferences(
   }
 }
 
-/** A tool token must never pass for a token that opens a session, or for one of Mayfly's own. */
-function checkAudience(
-  settings: JsonObject,
-  ownAudiences: ReadonlySet<string>,
-  path: Path,
-  problems: Problems,
-): void {
-  const audience = settings['audience'];
-  if (typeof audience !== 'string') return;
-  if (ownAudiences.has(audience) || /^mayfly(?:$|[-:/.])/i.test(audience)) {
-    problems.add(
-      [...path, 'audience'],
-      '"audience" must be the tool’s own, neither Mayfly’s nor that of a trust rule',
-    );
-  }
-}
-
 function integrationOf(
   credential: string,
   organization: OrganizationConfig,
@@ -308,7 +306,7 @@ function integrationOf(
   const found = own?.get(name);
   // Another organization's integration of that name does not count, and is not mentioned.
   const isBroken = integrations.written.has(name) && !existsElsewhere(name, integrations.all);
-  if (!found && !isBroken) {
+  if (!found && !isBroken && !integrations.leftOut.has(`${organization.name}/${name}`)) {
     problems.add(
       [...path, 'name'],
       `the organization "${organization.name}" has no integration "${name}"${didYouMean(name, own?.keys() ?? integrations.written)}`,

@@ -15,6 +15,8 @@ import type { PlainValue } from './document/yaml.ts';
 import type { Organizations } from './organizations.ts';
 
 const defaultSessionTtlSeconds = 3600;
+const defaultIdentityAgeSeconds = 3600;
+const defaultSessionsPerIdentity = 200;
 const defaultAlgorithms = ['EdDSA', 'ES256', 'RS256'] as const;
 
 export function readTrust(
@@ -85,6 +87,8 @@ function readRule(
     require: parsed.require ?? {},
     algorithms: parsed.algorithms ?? defaultAlgorithms,
     sessionTtlSeconds: parsed.session_ttl ?? defaultSessionTtlSeconds,
+    maxIdentityAgeSeconds: parsed.max_identity_age ?? defaultIdentityAgeSeconds,
+    maxSessionsPerIdentity: parsed.max_sessions_per_identity ?? defaultSessionsPerIdentity,
   };
   if (parsed.as === 'person') {
     return {

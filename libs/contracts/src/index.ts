@@ -20,7 +20,15 @@ export * from './tokens/grant.ts';
 export * from './tokens/assertion.ts';
 export * from './tokens/tool-token.ts';
 export * from './tokens/checkpoint.ts';
-export { Block, ConfigProblem, CredentialListing, mostBlocks, RemovalOrder } from './bus/policy.ts';
+export {
+  Block,
+  ConfigProblem,
+  CredentialListing,
+  mostBlocks,
+  mostSessions,
+  RemovalOrder,
+  SessionView,
+} from './bus/policy.ts';
 export { EndOutcome, LeaseView, mostRevokedLeases, RevocationView, RevokedLease } from './bus/revocation.ts';
 export { AuditEvent, LeaseLifecycle } from './bus/audit.ts';
 export { IssuedLease, RenewedLease } from './http/leases.ts';

@@ -3,6 +3,8 @@
  */
 import { z } from 'zod';
 
+export * from './identifiers.ts';
+
 /** Text that has a UTF-8 form (an unpaired surrogate, as JSON can write it, has none). */
 export const WellFormed = z
   .string()
@@ -18,25 +20,6 @@ export function text(maxLength: number) {
     .refine((value) => !/\p{Cc}/u.test(value), { error: 'must not contain control characters' });
 }
 
-/** A UUID in any version; ids that Mayfly makes are UUIDv7 (RFC 9562 §5.7). */
-export const Uuid = z.uuid();
-
-/** Lower-case name as used in `mayfly.yaml` for organizations, integrations and roles. At most 63 characters. */
-export const Name = z.string().regex(/^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$/, {
-  error: 'must be 1 to 63 lower-case letters, digits, "-" or "_", and begin and end with a letter or digit',
-});
-
-/** `<integration>/<name>`, the name an agent asks by. */
-export const CredentialName = z
-  .string()
-  .max(127)
-  .regex(/^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\/[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$/, {
-    error: 'must look like <integration>/<name>, in lower-case letters, digits, "-" and "_"',
-  });
-
-/** `spiffe://<trust domain>/agent/<orchestration>/<task>/<instance>`, or `…/person/<name>` for people (SPIFFE-ID §2). */
-export const AgentId = z.string().max(2048).startsWith('spiffe://');
-
 /** RFC 3339 instant in UTC (`Z`), in a year that any clock of ours may show; Postgres takes every one of them. */
 export const Instant = z.iso
   .datetime()
@@ -47,9 +30,6 @@ export const Seconds = z.int().min(1).max(86_400);
 
 /** W3C `traceparent` header value, version 00. */
 export const Traceparent = z.string().regex(/^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/);
-
-/** 32 lower-case hex digits. */
-export const TraceId = z.string().regex(/^[0-9a-f]{32}$/);
 
 /** A compact JWE: five base64url parts (RFC 7516 §7.1). The type marks what the bus may carry of a secret. */
 export const Sealed = z
@@ -163,30 +143,6 @@ export const SourceIp = z.union([z.ipv4(), z.ipv6()]);
 /** Roles of people, from verified claims. `platform_administrator` may change the whole configuration document. */
 export const PersonRole = z.enum(['administrator', 'auditor', 'platform_administrator']);
 export type PersonRole = z.infer<typeof PersonRole>;
-
-/** What a revocation or block names. Its `id` is a lease id, session id, agent id, user, credential or integration name; for `organization` the organization itself. */
-export const Subject = z.strictObject({
-  kind: z.enum(['lease', 'session', 'agent', 'user', 'credential', 'integration', 'organization']),
-  id: text(2048),
-});
-export type Subject = z.infer<typeof Subject>;
-
-/** What a block names: whoever asks, or what is asked for. Its `id` is as in a subject. */
-export const BlockSubject = z.strictObject({
-  kind: z.enum(['agent', 'user', 'session', 'credential', 'integration']),
-  id: text(2048),
-});
-export type BlockSubject = z.infer<typeof BlockSubject>;
-
-/**
- * Exactly one subject of a revocation. `organization` without an id is the asker's own; `everything` is every organization's
- * and takes a platform administrator.
- */
-export const RevocationSubject = z.union([
-  Subject,
-  z.strictObject({ kind: z.enum(['organization', 'everything']) }),
-]);
-export type RevocationSubject = z.infer<typeof RevocationSubject>;
 
 /** How long a session that asked for it may go unheard, in seconds. */
 export const HeartbeatSeconds = z.int().min(10).max(300);

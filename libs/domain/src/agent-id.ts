@@ -1,10 +1,9 @@
 /** SPIFFE IDs of agents and people (SPIFFE-ID §2). */
 
-/** Characters that a SPIFFE path segment may hold (SPIFFE-ID §2.2); anything else in a claim makes the identity invalid. */
-const segment = /^[A-Za-z0-9._-]{1,128}$/;
+import { spiffeSegmentForm } from '@mayfly/contracts';
 
 function isSegment(value: string): boolean {
-  return segment.test(value) && value !== '.' && value !== '..';
+  return spiffeSegmentForm.test(value);
 }
 
 export interface AgentName {
@@ -35,4 +34,9 @@ export function personId(trustDomain: string, name: string): string | undefined 
   const part = name.replace('@', '.at.');
   const isUnambiguous = part.indexOf('.at.') === name.indexOf('@');
   return isUnambiguous && isSegment(part) ? `spiffe://${trustDomain}/person/${part}` : undefined;
+}
+
+/** The trust domain of a canonical SPIFFE ID: it tells whose agent or person it is. */
+export function trustDomainOf(id: string): string {
+  return /^spiffe:\/\/([^/]+)\//.exec(id)?.[1] ?? '';
 }

@@ -3,6 +3,7 @@ export * from './agent-id.ts';
 export * from './circuit-breaker.ts';
 export * from './lease-mark.ts';
 export * from './lease-states.ts';
+export * from './organization-id.ts';
 export * from './renewal.ts';
 export * from './secret.ts';
 export * from './secret-reference.ts';

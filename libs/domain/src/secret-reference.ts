@@ -1,5 +1,5 @@
 /** Where a secret is, never the secret: `env:NAME` or `file:/absolute/path`. Resolved by minting alone. */
-import { text } from '@mayfly/contracts';
+import { exactText } from '@mayfly/contracts';
 
 const form = /^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:\/[^\0]+)$/;
 
@@ -10,7 +10,7 @@ function isPlain(reference: string): boolean {
   return segments.every((segment) => segment !== '' && segment !== '.' && segment !== '..');
 }
 
-export const SecretReference = text(512)
+export const SecretReference = exactText(512)
   .regex(form, {
     error: 'must be a secret reference such as env:NAME or file:/path, never the secret itself',
   })

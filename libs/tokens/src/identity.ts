@@ -18,6 +18,8 @@ export interface TrustIssuer {
   readonly jwks: IssuerKeySource;
   /** Narrows what is accepted; what is not asymmetric stays refused. Default: all of them. */
   readonly algorithms?: readonly string[];
+  /** Oldest `iat`, in seconds; never more than 24 hours. Default: that. */
+  readonly maxIdentityAgeSeconds?: number;
 }
 
 export interface VerifiedIdentity<Rule extends TrustIssuer = TrustIssuer> {
@@ -30,8 +32,8 @@ export interface VerifiedIdentity<Rule extends TrustIssuer = TrustIssuer> {
 
 /** Longest identity token, in characters. */
 const maxIdentityLength = 16_384;
-/** Oldest `iat`, in seconds: 24 h. */
-const maxIdentityAgeSeconds = 86_400;
+/** Oldest `iat` that any rule may allow, in seconds: 24 h. */
+const longestIdentityAgeSeconds = 86_400;
 const maxClaimsDepth = 16;
 
 /** `none` and the symmetric ones (HS256 …) are not here, so no public key can ever serve as a shared secret. */
@@ -85,7 +87,7 @@ export class IdentityVerifier {
       issuer: rule.issuer,
       audience: rule.audience,
       requiredClaims: ['exp'],
-      maxTokenAge: maxIdentityAgeSeconds,
+      maxTokenAge: Math.min(rule.maxIdentityAgeSeconds ?? longestIdentityAgeSeconds, longestIdentityAgeSeconds),
       clockTolerance: defaultClockToleranceSeconds,
       currentDate: now,
     });

@@ -62,6 +62,10 @@ Examples:
               : `version ${answer.version} is running`,
           );
           noteRevocations(context, answer.revocations, answer.revocations_total);
+          if (answer.sessions_ended > 0) {
+            const sessions = answer.sessions_ended === 1 ? '1 session' : `${answer.sessions_ended} sessions`;
+            context.printer.note(`${sessions} that it no longer admits ended, with their leases`);
+          }
         }
         if (answer.outcome === 'applied') noteWarnings(context, file, await warningsOf(document));
       },

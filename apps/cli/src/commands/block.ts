@@ -26,7 +26,7 @@ export function registerBlock(program: Command, context: CommandContext): void {
   const command = program.command('block').description('grant a subject no new lease until it is unblocked');
   addSubjectOptions(command, {
     agent: 'this agent (a SPIFFE ID)',
-    user: 'whoever acts on behalf of this user',
+    user: 'this user, and whoever acts on behalf of this user',
     session: 'this session',
     credential: 'this credential, for everybody',
     integration: 'every credential of this integration, for everybody',
@@ -46,8 +46,8 @@ export function registerBlock(program: Command, context: CommandContext): void {
     .addHelpText(
       'after',
       `
-Mints that are under way come to nothing, renewals are refused, agents open no session. Leases that there are go on, unless
---revoke ends them. Exit statuses of --wait are those of \`mayfly revoke\`.
+Mints that are under way come to nothing, renewals are refused, agents open no session. A person who is blocked, an administrator
+too, has no session any more and opens none. Leases that there are go on, unless --revoke ends them. Exit statuses of --wait are those of \`mayfly revoke\`.
 
 Examples:
   mayfly block --user ada@example.com --reason 'lost laptop' --revoke --wait

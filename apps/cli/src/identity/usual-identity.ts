@@ -19,6 +19,9 @@ export const usualIdentity = {
   block: 'administrator',
   unblock: 'administrator',
   blocks: 'administrator',
+  sessions: 'administrator',
+  /** `mayfly sessions close`. */
+  closeSession: 'administrator',
   apply: 'administrator',
   configGet: 'administrator',
   audit: 'auditor',

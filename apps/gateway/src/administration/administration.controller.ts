@@ -10,9 +10,11 @@ const {
   listBlocks,
   removeBlock,
   auditLease,
+  closeSession,
   getConfig,
   getRevocation,
   listRevocations,
+  listSessions,
   putConfig,
   queryAudit,
   revoke,
@@ -83,6 +85,25 @@ export class AdministrationController {
     @Input() page: InputOf<typeof listBlocks>,
   ): Promise<OutputOf<typeof listBlocks>> {
     return this.gate.listBlocks(caller, page);
+  }
+
+  @Route(listSessions)
+  listSessions(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() page: InputOf<typeof listSessions>,
+  ): Promise<OutputOf<typeof listSessions>> {
+    return this.gate.listSessions(caller, page);
+  }
+
+  /** Policy has ordered the end of the leases with that of the session; asked for here, it has begun when the caller is answered. */
+  @Route(closeSession)
+  async closeSession(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() request: InputOf<typeof closeSession>,
+  ): Promise<OutputOf<typeof closeSession>> {
+    const { session_id, closed, assertion } = await this.gate.closeSession(caller, request);
+    const { matched } = await this.client.call(bus.revocation.endSession, { assertion });
+    return { session_id, closed, matched };
   }
 
   @Route(putConfig)

@@ -38,7 +38,7 @@ export function authorizeAct(
       if (!holds(session, 'administrator')) return denied('only an administrator may revoke');
       // The same words for every other organization, whether it exists or not (I5).
       return act.subject.kind === 'organization' &&
-        'id' in act.subject &&
+        act.subject.id !== undefined &&
         act.subject.id !== session.organization
         ? denied('only the own organization may be revoked')
         : authorized('mayfly-revocation');

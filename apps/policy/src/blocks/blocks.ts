@@ -1,10 +1,10 @@
 /** Blocking and unblocking, by administrators. What a block stops is decided in `decisions/` and `trust/`. */
 import {
   MayflyError,
-  Uuid,
   type Act,
   type AssertionClaims,
   type Block,
+  type BlockSubject,
   type bus,
   type EventData,
   type InputOf,
@@ -17,10 +17,14 @@ import type { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { holds } from '../authorization/authorize-act.ts';
 import { signAssertion } from '../authorization/sign-assertion.ts';
-import type { SignalReporter } from '../reporting/events.ts';
+import { requireKnownSubject } from '../authorization/known-subject.ts';
+import type { RunningConfiguration } from '../configuration/running-configuration.ts';
+import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
+import type { SessionLeases } from '../sessions/session-leases.ts';
 import { actorOf, type Session } from '../sessions/session.ts';
 import { deleteBlock, listBlocks, upsertBlock, type StoredBlock } from '../store/blocks.ts';
+import { endBlockedPeople, holdOpenings } from '../store/session-ends.ts';
 import { blockEvent } from './block-event.ts';
 
 export interface BlocksParts {
@@ -29,24 +33,30 @@ export interface BlocksParts {
   readonly signals: SignalReporter;
   readonly pool: Pool;
   readonly relay: Pick<OutboxRelay, 'nudge'>;
+  readonly running: Pick<RunningConfiguration, 'isLoaded' | 'current' | 'refresh'>;
+  readonly leases: Pick<SessionLeases, 'end'>;
 }
 
 export class Blocks {
   constructor(private readonly parts: BlocksParts) {}
 
   /**
-   * Resolves once the block is durable: no decision after that lets its subject through. Durable with it, by the event, is the
+   * Resolves once the block is durable: no decision after that lets its subject through, and a person who is blocked has no session
+   * any more and opens none. Durable with it, by the event, is the
    * order to stop what was decided before and, if asked for, to end what lives. The assertion does the same at once. Throws `unauthenticated`, `policy_denied`, and `invalid_request` for a subject that is none.
    */
   async add(input: InputOf<typeof bus.policy.addBlock>): Promise<OutputOf<typeof bus.policy.addBlock>> {
     const { subject, reason, for_seconds: forSeconds, revoke } = input;
     const session = await this.#administrator(input, 'add_block');
-    if (subject.kind === 'session' && !Uuid.safeParse(subject.id).success) {
-      throw new MayflyError('invalid_request', 'A session is named by its id, a UUID.');
+    if (isOwn(subject, session)) {
+      throw new MayflyError('invalid_request', 'You would lock yourself out; let another administrator block you.');
     }
+    await requireKnownSubject(subject, session.organization, this.parts.running, this.parts.pool);
     // One for each time that it is asked for: what has come to life since ends too.
     const revocation = revoke ? { revocation_id: uuidv7() } : {};
-    const block = await inTransaction(this.parts.pool, async (client) => {
+    const { block, people } = await inTransaction(this.parts.pool, async (client) => {
+      await holdOpenings(client);
+      const ended = await endBlockedPeople(client, session.organization, subject);
       const stored = await upsertBlock(client, {
         id: uuidv7(),
         organization: session.organization,
@@ -57,10 +67,19 @@ export class Blocks {
       });
       const caused = { ...about(session, input), ...revocation, outcome: 'blocked' };
       const event = blockEvent('block.added', stored, caused);
-      await appendToOutbox(client, 'policy', [event]);
-      return stored;
+      const closed = ended.map((person) =>
+        sessionEvent('session.closed', person, {
+          reason: `block ${stored.id}`,
+          outcome: 'blocked',
+          block_id: stored.id,
+          action_context: { closed_by: session.agentId, closed_by_session: session.id },
+        }),
+      );
+      await appendToOutbox(client, 'policy', [event, ...closed]);
+      return { block: stored, people: ended };
     });
     this.parts.relay.nudge();
+    await this.parts.leases.end(people);
     const act: Act = revoke
       ? { action: 'revoke', subject, reason, ...revocation }
       : { action: 'fence', subject, reason };
@@ -104,6 +123,12 @@ export class Blocks {
     );
     throw new MayflyError('policy_denied', reason);
   }
+}
+
+/** An administrator who is blocked can't remove the block again. */
+function isOwn(subject: BlockSubject, { id, agentId, user }: Session): boolean {
+  const own = { session: id, agent: agentId, user, credential: undefined, integration: undefined };
+  return own[subject.kind] === subject.id;
 }
 
 function about(session: Session, { source_ip }: { source_ip: string }): EventData {

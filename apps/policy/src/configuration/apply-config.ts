@@ -14,9 +14,13 @@ import { inTransaction } from '@mayfly/postgres';
 import type { Pool, PoolClient } from 'pg';
 import { policyEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
+import type { SessionLeases } from '../sessions/session-leases.ts';
 import { actorOf, type Session } from '../sessions/session.ts';
+import { endGroundlessSessions } from '../sessions/withdraw-sessions.ts';
 import { lockConfigVersions, storeConfigVersion, type StoreOutcome } from '../store/config-versions.ts';
+import { idsInNextVersion } from '../store/organizations.ts';
 import { countLiveReservations, listLiveCredentials } from '../store/reservations.ts';
+import { identified } from './identified-configuration.ts';
 import { requirePlatformAdministrator } from './platform-administrator.ts';
 import { refusal, removalEvent, removalOrders } from './removal-orders.ts';
 import { removedCredentials, type RemovedCredential } from './removed.ts';
@@ -25,12 +29,20 @@ import type { RunningConfiguration } from './running-configuration.ts';
 type Stored = Exclude<StoreOutcome, { outcome: 'conflict' }>;
 type Output = OutputOf<typeof bus.policy.applyConfig>;
 
+interface Applied {
+  readonly outcome: Stored;
+  readonly orders: RemovalOrder[];
+  /** The sessions that the document no longer admits. */
+  readonly ended: readonly Session[];
+}
+
 export interface ApplyConfigParts {
   readonly gate: SessionGate;
   readonly running: RunningConfiguration;
   readonly signals: SignalReporter;
   readonly pool: Pool;
   readonly relay: Pick<OutboxRelay, 'nudge'>;
+  readonly leases: Pick<SessionLeases, 'end'>;
 }
 
 /** Most revocations that the answer names; the events order them all. */
@@ -43,7 +55,8 @@ export class ApplyConfig {
   constructor(private readonly parts: ApplyConfigParts) {}
 
   /**
-   * Stores the document together with the orders to revoke what it removes, or neither; nobody is waited for. Throws
+   * Stores the document together with the ends of the sessions that it no longer admits and the orders to revoke what it removes, or
+   * nothing at all. Throws
    * `unauthenticated`, `policy_denied`, or `conflict`: another version is running than the expected one, or leases of what the
    * document removes may still work and it was not said that they shall end.
    */
@@ -62,42 +75,52 @@ export class ApplyConfig {
       return { outcome: 'rejected', problems: parsed.problems.slice(0, 100) };
     }
 
-    const { outcome, orders } = await this.#store(input, parsed.configuration, session, actor);
+    const { outcome, orders, ended } = await this.#store(input, parsed.configuration, session, actor);
     this.parts.relay.nudge();
     this.parts.running.takeUp(outcome.stored, parsed.configuration);
+    await this.parts.leases.end(ended);
     return {
       outcome: 'applied',
       version: outcome.stored.version,
       unchanged: outcome.outcome === 'unchanged',
       revocations: orders.slice(0, namedAtMost),
       revocations_total: orders.length,
+      sessions_ended: ended.length,
     };
   }
 
   async #store(
     input: InputOf<typeof bus.policy.applyConfig>,
-    after: Configuration,
+    document: Configuration,
     session: Session,
     actor: EventData,
-  ): Promise<{ outcome: Stored; orders: RemovalOrder[] }> {
+  ): Promise<Applied> {
     const { pool, running } = this.parts;
     for (let look = 0; look < mostLooks; look++) {
       // Relative to the newest version, whichever replica has stored it; compared before the lock, so that it is held briefly.
       await running.refresh();
       const before = running.isLoaded() ? running.current() : undefined;
+      const organizations = [...document.organizations.values()];
+      const after = identified(document, await idsInNextVersion(pool, organizations));
       const removed = before === undefined ? [] : removedCredentials(before.configuration, after);
       const stored = await inTransaction(pool, async (client) => {
+        const ended = await endGroundlessSessions(client, {
+          before: before?.configuration,
+          after,
+          versionOf: (version) => running.versionOf(version),
+        });
         const newest = await lockConfigVersions(client);
-        if (before !== undefined && newest !== before.version) return undefined;
+        if (before !== undefined && newest !== before.version) throw new OutdatedLook();
         const outcome = await storeWithEvent(client, {
           document: input.document,
+          organizations,
           appliedBy: session.agentId,
           ...(input.expected_version === undefined ? {} : { expectedVersion: input.expected_version }),
           about: actor,
         });
         // Whoever expects another version has not seen what is removed.
         if (outcome.outcome === 'conflict') throw otherVersion(outcome.runningVersion);
-        if (outcome.outcome === 'unchanged') return { outcome, orders: [] };
+        if (outcome.outcome === 'unchanged') return { outcome, orders: [], ended };
         // Nothing to compare with, since this release can't read the newest version: what lives tells what was there.
         const gone = before === undefined ? await liveOutside(client, after) : removed;
         if (!input.end_leases) {
@@ -107,13 +130,19 @@ export class ApplyConfig {
         const orders = removalOrders(gone, after);
         const events = orders.map((order) => removalEvent(order, session, outcome.stored.version));
         await appendToOutbox(client, 'policy', events);
-        return { outcome, orders };
+        return { outcome, orders, ended };
+      }).catch((error: unknown) => {
+        if (error instanceof OutdatedLook) return undefined;
+        throw error;
       });
       if (stored !== undefined) return stored;
     }
     throw new MayflyError('conflict', 'Other documents were applied at the same time.');
   }
 }
+
+/** Another document was applied since this one was compared with the running one: all is undone, and looked at again. */
+class OutdatedLook extends Error {}
 
 async function liveOutside(client: PoolClient, after: Configuration): Promise<RemovedCredential[]> {
   const live = await listLiveCredentials(client);
@@ -138,14 +167,21 @@ export async function applyFirstDocument(
   if (parsed.outcome === 'rejected') return parsed;
   const { outcome } = await inTransaction(pool, async (client) => {
     await lockConfigVersions(client);
-    return storeWithEvent(client, { document, appliedBy: 'bootstrap', expectedVersion: 0, about: {} });
+    const organizations = [...parsed.configuration.organizations.values()];
+    return storeWithEvent(client, {
+      document,
+      organizations,
+      appliedBy: 'bootstrap',
+      expectedVersion: 0,
+      about: {},
+    });
   });
   return { outcome: outcome === 'stored' ? 'applied' : 'superseded' };
 }
 
 async function storeWithEvent(
   client: PoolClient,
-  wanted: { document: string; appliedBy: string; expectedVersion?: number; about: EventData },
+  wanted: Parameters<typeof storeConfigVersion>[1] & { readonly about: EventData },
 ): Promise<StoreOutcome> {
   const outcome = await storeConfigVersion(client, wanted);
   if (outcome.outcome === 'stored') {

@@ -3,11 +3,18 @@
  * found by asking Postgres once a second.
  */
 import { MayflyError } from '@mayfly/contracts';
-import { parseConfiguration, PolicyEvaluator, type Configuration } from '@mayfly/configuration';
+import { parseConfiguration, type Configuration, type PolicyEvaluator } from '@mayfly/configuration';
 import type { Pool } from 'pg';
-import { findConfigVersion, newestVersionNumber, type ConfigVersion } from '../store/config-versions.ts';
+import {
+  findConfigVersion,
+  newestVersionNumber,
+  noteUnnotedVersions,
+  type ConfigVersion,
+} from '../store/config-versions.ts';
+import { evaluatorFor, identified } from './identified-configuration.ts';
 
 export interface RunningVersion extends ConfigVersion {
+  /** With organizations by their ids. */
   readonly configuration: Configuration;
   readonly evaluator: Pick<PolicyEvaluator, 'evaluate'>;
 }
@@ -49,6 +56,7 @@ export class RunningConfiguration {
   async refresh(): Promise<void> {
     const newest = await newestVersionNumber(this.pool);
     if (newest <= this.#newestSeen()) return;
+    await noteUnnotedVersions(this.pool);
     const stored = await findConfigVersion(this.pool);
     if (stored !== undefined) this.takeUp(stored);
   }
@@ -67,12 +75,13 @@ export class RunningConfiguration {
   /** Makes a stored version the running one, unless a newer one is. `parsed` saves parsing what the caller has parsed. */
   takeUp(stored: ConfigVersion, parsed?: Configuration): void {
     if (stored.version <= this.#newestSeen()) return;
-    const configuration = parsed ?? this.#parse(stored);
-    if (configuration === undefined) {
+    const document = parsed ?? this.#parse(stored);
+    if (document === undefined) {
       this.#unusable = stored.version;
       return;
     }
-    this.#running = { ...stored, configuration, evaluator: PolicyEvaluator.compile(configuration) };
+    const configuration = identified(document, stored.organizationIds);
+    this.#running = { ...stored, configuration, evaluator: evaluatorFor(document) };
     this.#unusable = undefined;
     this.logger.info({ config_version: stored.version }, 'running a new configuration version');
   }
@@ -88,7 +97,7 @@ export class RunningConfiguration {
     if (configuration === undefined) {
       throw new MayflyError('internal', `Configuration version ${version} is not valid in this release.`);
     }
-    return this.#keep(version, configuration);
+    return this.#keep(version, identified(configuration, stored.organizationIds));
   }
 
   #newestSeen(): number {

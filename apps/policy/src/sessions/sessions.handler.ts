@@ -4,6 +4,7 @@ import { Payload } from '@nestjs/microservices';
 import { bus, type InputOf, type OutputOf } from '@mayfly/contracts';
 import { Handles } from '@mayfly/messaging';
 import { ExchangeToken } from '../trust/exchange-token.ts';
+import { AdministerSessions } from './administer-sessions.ts';
 import { EndSession } from './end-session.ts';
 import { SessionGate } from './session-gate.ts';
 
@@ -13,6 +14,7 @@ export class SessionsHandler {
     private readonly exchange: ExchangeToken,
     private readonly end: EndSession,
     private readonly gate: SessionGate,
+    private readonly administering: AdministerSessions,
   ) {}
 
   @Handles(bus.policy.exchangeToken)
@@ -36,5 +38,19 @@ export class SessionsHandler {
   ): Promise<OutputOf<typeof bus.policy.heartbeat>> {
     await this.gate.liveSession(token);
     return {};
+  }
+
+  @Handles(bus.policy.listSessions)
+  listSessions(
+    @Payload() input: InputOf<typeof bus.policy.listSessions>,
+  ): Promise<OutputOf<typeof bus.policy.listSessions>> {
+    return this.administering.list(input);
+  }
+
+  @Handles(bus.policy.closeSession)
+  closeSession(
+    @Payload() input: InputOf<typeof bus.policy.closeSession>,
+  ): Promise<OutputOf<typeof bus.policy.closeSession>> {
+    return this.administering.close(input);
   }
 }

@@ -1,6 +1,14 @@
 /** Applied configuration documents in Postgres. */
 import { createHash } from 'node:crypto';
-import type { PoolClient } from 'pg';
+import { inTransaction } from '@mayfly/postgres';
+import type { Pool, PoolClient } from 'pg';
+import {
+  noteEarlierVersions,
+  noteOrganizations,
+  organizationIdsOfVersion,
+  type NamedOrganization,
+  type OrganizationIds,
+} from './organizations.ts';
 import { rowsOf, type Database } from './statement.ts';
 
 export interface ConfigVersion {
@@ -10,6 +18,8 @@ export interface ConfigVersion {
   readonly appliedAt: Date;
   /** SPIFFE ID, or `bootstrap`. */
   readonly appliedBy: string;
+  /** What its organizations are known by outside of the document. */
+  readonly organizationIds: OrganizationIds;
 }
 
 /** 0 when none was ever applied. */
@@ -28,7 +38,7 @@ export async function findConfigVersion(
 ): Promise<ConfigVersion | undefined> {
   const [row] = await rowsOf<VersionRow>(database, {
     name: version === undefined ? 'newest-config-version' : 'config-version',
-    text: `SELECT version, document, sha256, applied_at, applied_by FROM policy.config_versions
+    text: `SELECT ${columns} FROM policy.config_versions v
            ${version === undefined ? 'ORDER BY version DESC LIMIT 1' : 'WHERE version = $1'}`,
     ...(version === undefined ? {} : { values: [version] }),
   });
@@ -46,6 +56,7 @@ export async function lockConfigVersions(client: PoolClient): Promise<number> {
   await rowsOf(client, {
     text: "SELECT pg_advisory_xact_lock(hashtextextended('mayfly config versions', 0))",
   });
+  await noteEarlierVersions(client);
   return newestVersionNumber(client);
 }
 
@@ -59,11 +70,18 @@ export type StoreOutcome =
  */
 export async function storeConfigVersion(
   client: PoolClient,
-  wanted: { document: string; appliedBy: string; expectedVersion?: number },
+  wanted: {
+    document: string;
+    /** Those of the document. */
+    organizations: readonly NamedOrganization[];
+    appliedBy: string;
+    expectedVersion?: number;
+    /** The sessions that it no longer admits are not ended with it. */
+    keepsSessions?: boolean;
+  },
 ): Promise<StoreOutcome> {
   const [newest] = await rowsOf<VersionRow>(client, {
-    text: `SELECT version, document, sha256, applied_at, applied_by FROM policy.config_versions
-           ORDER BY version DESC LIMIT 1`,
+    text: `SELECT ${columns} FROM policy.config_versions v ORDER BY version DESC LIMIT 1`,
   });
   const runningVersion = newest?.version ?? 0;
   if (wanted.expectedVersion !== undefined && wanted.expectedVersion !== runningVersion) {
@@ -71,15 +89,28 @@ export async function storeConfigVersion(
   }
   const sha256 = createHash('sha256').update(wanted.document, 'utf8').digest('hex');
   if (newest?.sha256 === sha256) return { outcome: 'unchanged', stored: versionOf(newest) };
-  const [row] = await rowsOf<VersionRow>(client, {
-    text: `INSERT INTO policy.config_versions (version, document, sha256, applied_at, applied_by)
-           VALUES ($1, $2, $3, now(), $4)
+  const [row] = await rowsOf<Omit<VersionRow, 'organization_ids'>>(client, {
+    text: `INSERT INTO policy.config_versions (version, document, sha256, applied_at, applied_by, sessions_kept)
+           VALUES ($1, $2, $3, now(), $4, $5)
            RETURNING version, document, sha256, applied_at, applied_by`,
-    values: [runningVersion + 1, wanted.document, sha256, wanted.appliedBy],
+    values: [runningVersion + 1, wanted.document, sha256, wanted.appliedBy, wanted.keepsSessions ?? false],
   });
   if (row === undefined) throw new Error('INSERT … RETURNING gave no row');
-  return { outcome: 'stored', stored: versionOf(row) };
+  const organizationIds = await noteOrganizations(client, row.version, wanted.organizations);
+  return { outcome: 'stored', stored: { ...versionOf({ ...row, organization_ids: {} }), organizationIds } };
 }
+
+/** A version that an earlier release has applied meanwhile is noted now, so that its organizations are known. */
+export async function noteUnnotedVersions(pool: Pool): Promise<void> {
+  const [row] = await rowsOf<{ any: boolean }>(pool, {
+    name: 'any-unnoted-version',
+    text: 'SELECT EXISTS (SELECT FROM policy.config_versions WHERE NOT organizations_noted) AS any',
+  });
+  if (row?.any !== true) return;
+  await inTransaction(pool, lockConfigVersions);
+}
+
+const columns = `version, document, sha256, applied_at, applied_by, ${organizationIdsOfVersion} AS organization_ids`;
 
 interface VersionRow {
   version: number;
@@ -87,6 +118,7 @@ interface VersionRow {
   sha256: string;
   applied_at: Date;
   applied_by: string;
+  organization_ids: Record<string, string>;
 }
 
 function versionOf(row: VersionRow): ConfigVersion {
@@ -95,5 +127,6 @@ function versionOf(row: VersionRow): ConfigVersion {
     document: row.document,
     appliedAt: row.applied_at,
     appliedBy: row.applied_by,
+    organizationIds: new Map(Object.entries(row.organization_ids)),
   };
 }

@@ -1,5 +1,6 @@
 /** Sessions in Postgres. All times by its clock. */
 import type { PersonRole, RecipientKey } from '@mayfly/contracts';
+import type { PoolClient } from 'pg';
 import type { Session } from '../sessions/session.ts';
 import { rowsOf, type Database } from './statement.ts';
 
@@ -9,20 +10,53 @@ export interface NewSession extends Omit<Session, 'expiresAt'> {
   readonly ttlSeconds: number;
   /** It ends when it goes unheard for longer. */
   readonly heartbeatSeconds?: number;
+  /** The version of the configuration that admitted it. */
+  readonly configVersion: number;
+  /** SHA-256 of what was signed of the identity token. */
+  readonly identitySha256: Buffer;
+  /** Most sessions that one identity token opens. */
+  readonly mostOfIdentity: number;
 }
 
-export async function insertSession(
-  database: Database,
-  session: NewSession,
-): Promise<{ openedAt: Date; expiresAt: Date }> {
-  const [row] = await rowsOf<{ opened_at: Date; expires_at: Date }>(database, {
+export type OpeningOutcome =
+  | { readonly outcome: 'opened'; readonly openedAt: Date; readonly expiresAt: Date }
+  /** A newer version of the configuration is stored: admit it again by that. */
+  | { readonly outcome: 'outdated_configuration' }
+  /** The identity token has opened as many sessions as it may. */
+  | { readonly outcome: 'identity_used_up' };
+
+/**
+ * For the transaction that opens a session, first of all: until its end nobody ends sessions because of a new configuration or a
+ * block, and nobody else opens one with the same identity token. See `store/session-ends.ts`.
+ */
+export async function beginOpening(client: PoolClient, identitySha256: Buffer): Promise<void> {
+  await rowsOf(client, {
+    name: 'begin-opening',
+    text: `SELECT set_config('idle_in_transaction_session_timeout', '3000', true),
+             pg_advisory_xact_lock_shared(hashtextextended('mayfly session openings', 0)),
+             pg_advisory_xact_lock(hashtextextended('mayfly identity ' || encode($1::bytea, 'hex'), 0))`,
+    values: [identitySha256],
+  });
+}
+
+/** Part of a transaction that has begun with `beginOpening`. */
+export async function insertSession(database: Database, session: NewSession): Promise<OpeningOutcome> {
+  const [row] = await rowsOf<{ is_outdated: boolean; is_used_up: boolean; opened_at: Date; expires_at: Date }>(database, {
     name: 'insert-session',
-    text: `INSERT INTO policy.sessions
-             (id, organization, agent_id, kind, agent_role, person_roles, user_name, task, recipient_key, trust_rule,
-              opened_at, expires_at, heartbeat_seconds, heard_until)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now(), now() + make_interval(secs => $11),
-             $12::integer, now() + make_interval(secs => $12::integer))
-           RETURNING opened_at, expires_at`,
+    text: `WITH may AS MATERIALIZED (
+             SELECT EXISTS (SELECT FROM policy.config_versions v WHERE v.version > $13) AS is_outdated,
+               EXISTS (SELECT FROM policy.sessions s WHERE s.identity_sha256 = $14 OFFSET $15 - 1) AS is_used_up
+           ),
+           opened AS (
+             INSERT INTO policy.sessions
+               (id, organization, agent_id, kind, agent_role, person_roles, user_name, task, recipient_key, trust_rule,
+                opened_at, expires_at, heartbeat_seconds, heard_until, config_version, identity_sha256)
+             SELECT $1, $2, $3, $4, $5, $6::text[], $7, $8, $9::jsonb, $10, now(), now() + make_interval(secs => $11),
+               $12::integer, now() + make_interval(secs => $12::integer), $13, $14
+             FROM may WHERE NOT is_outdated AND NOT is_used_up
+             RETURNING opened_at, expires_at
+           )
+           SELECT may.*, opened.opened_at, opened.expires_at FROM may LEFT JOIN opened ON true`,
     values: [
       session.id,
       session.organization,
@@ -36,10 +70,15 @@ export async function insertSession(
       session.trustRule,
       session.ttlSeconds,
       session.heartbeatSeconds ?? null,
+      session.configVersion,
+      session.identitySha256,
+      session.mostOfIdentity,
     ],
   });
-  if (row === undefined) throw new Error('INSERT … RETURNING gave no row');
-  return { openedAt: row.opened_at, expiresAt: row.expires_at };
+  if (row === undefined) throw new Error('the statement gave no row');
+  if (row.is_outdated) return { outcome: 'outdated_configuration' };
+  if (row.is_used_up) return { outcome: 'identity_used_up' };
+  return { outcome: 'opened', openedAt: row.opened_at, expiresAt: row.expires_at };
 }
 
 /** The session, if it has neither ended nor expired. */
@@ -140,9 +179,17 @@ export async function pruneSessions(database: Database, limit: number): Promise<
   return rows.length;
 }
 
-const columns = `id, organization, agent_id, kind, agent_role, person_roles, user_name, task, recipient_key, expires_at`;
+/** The columns of a session, of the table or alias `s`. */
+export function sessionColumns(s: string): string {
+  return ['id', 'organization', 'agent_id', 'kind', 'agent_role', 'person_roles', 'user_name', 'task']
+    .concat(['recipient_key', 'expires_at'])
+    .map((column) => `${s}.${column}`)
+    .join(', ');
+}
 
-interface SessionRow {
+const columns = sessionColumns('sessions');
+
+export interface SessionRow {
   id: string;
   organization: string;
   agent_id: string;
@@ -155,7 +202,8 @@ interface SessionRow {
   expires_at: Date;
 }
 
-function sessionOf(row: SessionRow): Session {
+/** The session that a row tells. */
+export function sessionOf(row: SessionRow): Session {
   return {
     id: row.id,
     organization: row.organization,

@@ -3,7 +3,7 @@ import type { AgentTrustRule, PersonTrustRule } from '@mayfly/configuration';
 import { claimAt, fitsRequirements } from './claims.ts';
 import { deriveSession } from './derive-session.ts';
 
-const acme = { name: 'acme', trustDomain: 'acme.example' };
+const acme = { id: 'acme', trustDomain: 'acme.example' };
 const base = {
   name: 'rule',
   organization: 'acme',
@@ -13,6 +13,8 @@ const base = {
   require: {},
   algorithms: ['EdDSA'],
   sessionTtlSeconds: 3600,
+  maxIdentityAgeSeconds: 3600,
+  maxSessionsPerIdentity: 200,
 } as const;
 const agents: AgentTrustRule = {
   ...base,

@@ -1,6 +1,6 @@
 /** Who a verified identity is, by the trust rule that admits it. Anything that does not fit gives no session. */
-import { Name, text, type PersonRole } from '@mayfly/contracts';
-import type { AgentTrustRule, OrganizationConfig, PersonTrustRule, TrustRule } from '@mayfly/configuration';
+import { Name, User, type PersonRole } from '@mayfly/contracts';
+import type { AgentTrustRule, PersonTrustRule, TrustRule } from '@mayfly/configuration';
 import { agentId, personId } from '@mayfly/domain';
 import type { Session } from '../sessions/session.ts';
 import { claimAt, valueOf } from './claims.ts';
@@ -12,11 +12,17 @@ export type Derivation =
   /** `why` is for auditors: it names the rule. */
   | { readonly outcome: 'refused'; readonly why: string };
 
+/** The organization of the rule. */
+export interface Owner {
+  readonly id: string;
+  readonly trustDomain: string;
+}
+
 type Claims = Readonly<Record<string, unknown>>;
 
 export function deriveSession(
   rule: TrustRule,
-  organization: Pick<OrganizationConfig, 'name' | 'trustDomain'>,
+  organization: Owner,
   claims: Claims,
 ): Derivation {
   const derived =
@@ -29,7 +35,7 @@ export function deriveSession(
 /** The identity, or what is wrong with the claims. */
 function deriveAgent(
   rule: AgentTrustRule,
-  organization: Pick<OrganizationConfig, 'name' | 'trustDomain'>,
+  organization: Owner,
   claims: Claims,
 ): AttestedIdentity | string {
   const orchestration = valueOf(claims, rule.agent.orchestration);
@@ -43,10 +49,11 @@ function deriveAgent(
 
   const role = roleOf(rule, claims);
   if (role !== undefined && typeof role !== 'string') return role.problem;
-  const user = rule.user === undefined ? undefined : valueOf(claims, rule.user);
-  if (user !== undefined && !isUser(user)) return 'the claim for the user is no short text';
+  const claimed = rule.user === undefined ? undefined : valueOf(claims, rule.user);
+  const user = claimed === undefined ? undefined : userOf(claimed);
+  if (claimed !== undefined && user === undefined) return 'the claim for the user is no name of a user';
   return {
-    organization: organization.name,
+    organization: organization.id,
     agentId: id,
     kind: 'agent',
     ...(role === undefined ? {} : { agentRole: role }),
@@ -58,15 +65,15 @@ function deriveAgent(
 
 function derivePerson(
   rule: PersonTrustRule,
-  organization: Pick<OrganizationConfig, 'name' | 'trustDomain'>,
+  organization: Owner,
   claims: Claims,
 ): AttestedIdentity | string {
-  const user = valueOf(claims, rule.user);
-  if (!isUser(user)) return 'the claim for the user is missing or no short text';
+  const user = userOf(valueOf(claims, rule.user));
+  if (user === undefined) return 'the claim for the user is missing or no name of a user';
   const id = personId(organization.trustDomain, user);
   if (id === undefined) return 'the user cannot stand in a SPIFFE ID';
   return {
-    organization: organization.name,
+    organization: organization.id,
     agentId: id,
     kind: 'person',
     personRoles: personRolesOf(rule, claims),
@@ -94,8 +101,7 @@ function personRolesOf({ personRoles }: PersonTrustRule, claims: Claims): Person
   return [...new Set(roles)].sort();
 }
 
-const User = text(256);
-
-function isUser(value: unknown): value is string {
-  return User.safeParse(value).success;
+/** In the one form that a user has, or undefined for what is none. */
+function userOf(value: unknown): string | undefined {
+  return User.safeParse(value).data;
 }

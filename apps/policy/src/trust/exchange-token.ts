@@ -12,14 +12,16 @@ import { appendToOutbox, type OutboxRelay } from '@mayfly/messaging';
 import { inTransaction } from '@mayfly/postgres';
 import { sealTo, type IdentityVerifier, type TokenSigner } from '@mayfly/tokens';
 import type { SessionClaims } from '@mayfly/contracts';
+import { createHash } from 'node:crypto';
 import { decodeJwt } from 'jose';
 import type { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
 import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
+import { byNewestConfiguration, outdated, type Outdated } from '../decisions/newest-configuration.ts';
 import { describeBlock, findBlock } from '../store/blocks.ts';
-import { insertSession } from '../store/sessions.ts';
+import { beginOpening, insertSession } from '../store/sessions.ts';
 import { fitsRequirements } from './claims.ts';
 import { deriveSession, type AttestedIdentity } from './derive-session.ts';
 
@@ -39,20 +41,31 @@ export interface ExchangeTokenParts {
   readonly relay: Pick<OutboxRelay, 'nudge'>;
 }
 
-/** What becomes a session, or a refusal with the words for the asker and, where it says more, the words for auditors. */
-class Refused extends MayflyError {
+interface Attested {
+  readonly rule: TrustRule;
+  readonly identity: AttestedIdentity;
+  readonly identitySha256: Buffer;
+}
+
+/** A refusal with the words for the asker and, where they say more, the words for auditors. */
+abstract class Refusal extends MayflyError {
+  abstract readonly why: string;
+  /** Known once a rule has verified the identity. */
+  abstract readonly organization: string | undefined;
+}
+
+class Refused extends Refusal {
   constructor(
     readonly why: string,
-    /** Known once a rule has verified the identity. */
-    readonly organization?: string,
+    readonly organization: string | undefined = undefined,
   ) {
     // The same words for every reason: they don't tell which organizations or rules there are.
     super('unauthenticated', 'No trust rule admits this identity.');
   }
 }
 
-/** Admitted by a rule, but an administrator has blocked the agent or its user. */
-class Blocked extends MayflyError {
+/** Admitted by a rule, but an administrator has blocked the agent, the person or its user. */
+class Blocked extends Refusal {
   constructor(
     readonly why: string,
     readonly organization: string,
@@ -61,12 +74,22 @@ class Blocked extends MayflyError {
   }
 }
 
+/** One identity token opens a limited number of sessions, so that a stolen one is worth little. */
+class UsedUp extends Refusal {
+  constructor(
+    readonly why: string,
+    readonly organization: string,
+  ) {
+    super('limit_exceeded', 'This identity token has opened as many sessions as it may; get a new one.');
+  }
+}
+
 export class ExchangeToken {
   constructor(private readonly parts: ExchangeTokenParts) {}
 
   /**
-   * Throws `unauthenticated` with a short reason, `policy_denied` for an agent or user that is blocked; the full one goes into
-   * the signal `session.rejected`.
+   * Throws `unauthenticated` with a short reason, `policy_denied` for an agent, person or user that is blocked, `limit_exceeded`
+   * for an identity token that has opened as many sessions as it may; the full reason goes into the signal `session.rejected`.
    */
   async run(input: Input): Promise<Output> {
     if (!acceptedTypes.includes(input.subject_token_type)) {
@@ -76,10 +99,11 @@ export class ExchangeToken {
     if (input.recipient_key !== undefined) await sealTo(input.recipient_key, 'probe');
     const running = this.parts.running.current();
     try {
-      const { rule, identity } = await this.#attest(input, running);
-      return await this.#open(input, running, rule, identity);
+      return await byNewestConfiguration(this.parts.running, async (newest) =>
+        this.#open(input, newest, await this.#attest(input, newest)),
+      );
     } catch (error) {
-      if (error instanceof Blocked || (error instanceof MayflyError && error.code === 'unauthenticated')) {
+      if (error instanceof Refusal || (error instanceof MayflyError && error.code === 'unauthenticated')) {
         await this.parts.signals.report('session.rejected', rejection(error, input, running));
       }
       throw error;
@@ -89,7 +113,7 @@ export class ExchangeToken {
   async #attest(
     input: Input,
     { configuration }: RunningVersion,
-  ): Promise<{ rule: TrustRule; identity: AttestedIdentity }> {
+  ): Promise<Attested> {
     const token = await this.parts.gate.unseal(input.subject_token);
     // Picks by what the token claims, so that no more signatures are checked than may matter. Nothing is believed yet.
     const unverified = claimsOf(token);
@@ -103,17 +127,17 @@ export class ExchangeToken {
       throw new Refused('the claims fit no trust rule of the issuer');
     const organization = configuration.organizations.get(rule.organization);
     if (organization === undefined) throw new Refused(`trust rule ${rule.name} names no organization`);
-    const derived = deriveSession(rule, organization, claims);
-    if (derived.outcome === 'refused') throw new Refused(derived.why, organization.name);
-    return { rule, identity: derived.identity };
+    const { trustDomain } = organization;
+    const derived = deriveSession(rule, { id: rule.organization, trustDomain }, claims);
+    if (derived.outcome === 'refused') throw new Refused(derived.why, rule.organization);
+    return { rule, identity: derived.identity, identitySha256: digestOf(token) };
   }
 
   async #open(
     input: Input,
     running: RunningVersion,
-    rule: TrustRule,
-    identity: AttestedIdentity,
-  ): Promise<Output> {
+    { rule, identity, identitySha256 }: Attested,
+  ): Promise<Output | Outdated> {
     const session = {
       ...identity,
       id: uuidv7(),
@@ -121,13 +145,22 @@ export class ExchangeToken {
       ...(input.heartbeat_seconds === undefined ? {} : { heartbeatSeconds: input.heartbeat_seconds }),
     };
     const ttlSeconds = rule.sessionTtlSeconds;
-    const { openedAt } = await inTransaction(this.parts.pool, async (client) => {
-      // People are never blocked: whoever blocks must not be able to lock the other administrators out.
-      if (session.kind === 'agent') {
-        const block = await findBlock(client, session);
-        if (block !== undefined) throw new Blocked(describeBlock(block), session.organization);
+    const openedAt = await inTransaction(this.parts.pool, async (client) => {
+      await beginOpening(client, identitySha256);
+      const block = await findBlock(client, session);
+      if (block !== undefined) throw new Blocked(describeBlock(block), session.organization);
+      const opened = await insertSession(client, {
+        ...session,
+        trustRule: rule.name,
+        ttlSeconds,
+        configVersion: running.version,
+        identitySha256,
+        mostOfIdentity: rule.maxSessionsPerIdentity,
+      });
+      if (opened.outcome === 'outdated_configuration') return outdated;
+      if (opened.outcome === 'identity_used_up') {
+        throw new UsedUp(`the identity token has opened ${rule.maxSessionsPerIdentity} sessions`, session.organization);
       }
-      const opened = await insertSession(client, { ...session, trustRule: rule.name, ttlSeconds });
       const event = sessionEvent('session.opened', session, {
         source_ip: input.source_ip,
         ttl_seconds: ttlSeconds,
@@ -142,8 +175,9 @@ export class ExchangeToken {
         },
       });
       await appendToOutbox(client, 'policy', [event]);
-      return opened;
+      return opened.openedAt;
     });
+    if (openedAt === outdated) return outdated;
     this.parts.relay.nudge();
     const token = await this.parts.signer.sign(claimsFor(session), { now: openedAt, ttlSeconds });
     return {
@@ -175,6 +209,11 @@ function claimsFor(
   };
 }
 
+/** Of header and payload alone: a signature may have several forms, what it signs has one. */
+function digestOf(token: string): Buffer {
+  return createHash('sha256').update(token.slice(0, token.lastIndexOf('.'))).digest();
+}
+
 /** Unverified. What cannot be read claims nothing; verifying it will say what is wrong. */
 function claimsOf(token: string): Record<string, unknown> {
   try {
@@ -185,7 +224,7 @@ function claimsOf(token: string): Record<string, unknown> {
 }
 
 function rejection(error: MayflyError, input: Input, running: RunningVersion): EventData {
-  const refused = error instanceof Refused || error instanceof Blocked ? error : undefined;
+  const refused = error instanceof Refusal ? error : undefined;
   return {
     reason: refused?.why ?? error.reason,
     outcome: error.code,

@@ -3,7 +3,7 @@
  * that was asked for with a block, and the revocation of what a configuration document has removed. For a block the gateway asks
  * for the same at once.
  */
-import { AgentId, BlockSubject, Name, text, Uuid } from '@mayfly/contracts';
+import { AgentId, BlockSubject, OrganizationId, text, Uuid } from '@mayfly/contracts';
 import type { Delivery } from '@mayfly/messaging';
 import { currentTraceparent } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
@@ -11,7 +11,6 @@ import { z } from 'zod';
 import type { Nudgeable } from '../activation/activate.ts';
 import { acceptRevocation, fenceSubject, type AcceptedRevocation } from '../store/revocations.ts';
 import { revocationEvent } from './revocation-event.ts';
-import { problemOf } from './subject.ts';
 
 export interface OrdersOptions {
   readonly pool: Pool;
@@ -21,16 +20,14 @@ export interface OrdersOptions {
 
 /** The part of an event's data that is an order. */
 const Order = z.object({
-  organization: Name,
+  organization: OrganizationId,
   session_id: Uuid,
   agent_id: AgentId,
   reason: text(1024),
   /** Without it: a fence alone. */
   revocation_id: Uuid.optional(),
   action_context: z.object({
-    subject: BlockSubject.refine((subject) => problemOf(subject) === undefined, {
-      error: 'is named by its id, a UUID',
-    }),
+    subject: BlockSubject,
   }),
 });
 

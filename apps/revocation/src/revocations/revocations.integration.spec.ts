@@ -53,7 +53,7 @@ async function addLeases(world: World, user: string, count: number, org = organi
   await world.database.pool.query(
     `INSERT INTO revocation.leases (lease_id, state, organization, session_id, agent_id, "user", credential, integration, provider,
        scope, ttl_seconds, config_version, revocability, issuance_traceparent, granted_at, issued_at, expires_at, handle, due_at)
-     SELECT gen_random_uuid(), 'active', $3, gen_random_uuid(), 'spiffe://a.test/agent/x', $1, 'db-' || n % 7 || '/x', 'db-' || n % 7,
+     SELECT gen_random_uuid(), 'active', $3, gen_random_uuid(), 'spiffe://a.test/agent/a/b/x', $1, 'db-' || n % 7 || '/x', 'db-' || n % 7,
        'postgres', '{}', 600, 1, '{"kind":"immediate"}', $4, now(), now(), now() + interval '1 hour', $5, now() + interval '1 hour'
      FROM generate_series(1, $2) n`,
     [user, count, org, traceparent(), handle],
@@ -551,7 +551,8 @@ describe('a revocation of many', () => {
     const ask = asker(world, register);
     await addLeases(world, user, 3);
     const broken = (await ask.revoke({ kind: 'session', id: randomUUID() })).revocation_id;
-    // A row that makes its own step fail.
+    // A row that makes its own step fail: the schema allows none such.
+    await world.database.pool.query('ALTER TABLE revocation.revocations DROP CONSTRAINT subject_is_canonical');
     await world.database.pool.query(
       `UPDATE revocation.revocations SET subject_id = 'no uuid', due_at = now() - interval '1 hour'`,
     );

@@ -27,7 +27,6 @@ import {
   type AcceptedRevocation,
 } from '../store/revocations.ts';
 import { revocationEvent } from './revocation-event.ts';
-import { problemOf } from './subject.ts';
 import { isDone, leaseView, placeOf, placeText, revocationView } from './views.ts';
 
 export interface RevocationsOptions {
@@ -53,8 +52,8 @@ export class Revocations {
   constructor(private readonly options: RevocationsOptions) {}
 
   /**
-   * Resolves once the revocation is durable and, with few leases, most of them have ended. Throws `policy_denied`, and
-   * `invalid_request` for a subject that is none.
+   * Resolves once the revocation is durable and, with few leases, most of them have ended. Throws `policy_denied`. The subject has
+   * the form of its kind: the assertion is read by the contract.
    */
   async revoke(assertion: string): Promise<Answer> {
     const { pool, askers, gatherer, relay, logger } = this.options;
@@ -169,13 +168,11 @@ function namedBy(
   }
   if (!asker.isAdministrator) throw new MayflyError('policy_denied', 'Revoking takes an administrator.');
   const { organization } = asker;
-  const id = 'id' in subject ? subject.id : organization;
+  const id = subject.id ?? organization;
   // Nothing of another organization can be named.
   if (subject.kind === 'organization' && id !== organization) {
     throw new MayflyError('policy_denied', 'Only the own organization may be revoked.');
   }
-  const problem = problemOf({ kind: subject.kind, id });
-  if (problem !== undefined) throw new MayflyError('invalid_request', problem);
   return { organization, subject: { kind: subject.kind, id } };
 }
 

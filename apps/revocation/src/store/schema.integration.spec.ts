@@ -46,7 +46,7 @@ describe('the schema', () => {
     await database.pool.query(
       `INSERT INTO revocation.leases (lease_id, organization, session_id, agent_id, credential, integration, provider,
          scope, ttl_seconds, config_version, issuance_traceparent, ${assignments.map(([column]) => column).join(', ')})
-       VALUES ($1, 'o', $1, 'a', 'i/c', 'i', 'p', '{}', 1, 1, 't', ${assignments.map(([, value]) => value).join(', ')})`,
+       VALUES ($1, 'o', $1, 'spiffe://o/agent/a/b/c', 'i/c', 'i', 'p', '{}', 1, 1, 't', ${assignments.map(([, value]) => value).join(', ')})`,
       [id],
     );
     return id;
@@ -106,12 +106,12 @@ describe('the schema', () => {
         INSERT INTO revocation.leases (lease_id, state, organization, session_id, agent_id, credential, integration, provider,
           scope, ttl_seconds, config_version, issuance_traceparent, end_cause, ended_at)
         SELECT (lpad(to_hex((extract(epoch FROM made) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 19))::uuid,
-          'expired', 'o', gen_random_uuid(), 'a', 'i/c', 'i', 'p', '{}', 1, 1, 't', 'expired', made
+          'expired', 'o', gen_random_uuid(), 'spiffe://o/agent/a/b/c', 'i/c', 'i', 'p', '{}', 1, 1, 't', 'expired', made
         FROM generate_series(1, 1000000) AS n, LATERAL (SELECT now() - interval '60 days' * (1 - n / 1000000.0) AS made) AS at`);
       await one.query(`
         INSERT INTO revocation.leases (lease_id, state, organization, session_id, agent_id, credential, integration, provider,
           scope, ttl_seconds, config_version, issuance_traceparent, granted_at, issued_at, expires_at, revocability, handle, due_at)
-        SELECT gen_random_uuid(), 'active', 'o', gen_random_uuid(), 'a', 'i/c', 'i', 'p', '{}', 1, 1, 't', now(), now(), now(),
+        SELECT gen_random_uuid(), 'active', 'o', gen_random_uuid(), 'spiffe://o/agent/a/b/c', 'i/c', 'i', 'p', '{}', 1, 1, 't', now(), now(), now(),
           '{"kind":"immediate"}', 'h', now() + make_interval(secs => n) FROM generate_series(-10, 1000) AS n`);
       await one.query('VACUUM ANALYZE revocation.leases');
       const scans = async () => {
@@ -142,7 +142,7 @@ describe('the schema', () => {
         await registerSize(one);
         await listLeases(one, {
           organization: 'o',
-          onlyAgent: 'a',
+          onlyAgent: 'spiffe://o/agent/a/b/c',
           which: 'live',
           before: undefined,
           limit: 10,

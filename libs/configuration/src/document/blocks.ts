@@ -1,5 +1,5 @@
 /** The blocks of `mayfly.yaml` as written: snake_case, durations as text. What they name is resolved by their own modules. */
-import { CredentialName, JsonObject, Name, PersonRole, text } from '@mayfly/contracts';
+import { CredentialName, exactText, JsonObject, Name, PersonRole, text, trustDomainForm } from '@mayfly/contracts';
 import { absoluteMaxLifeSeconds } from '@mayfly/domain';
 import { z } from 'zod';
 import { trustAlgorithms } from '../configuration.ts';
@@ -28,10 +28,10 @@ const notEmpty = { error: 'must be a list with at least one entry' };
 export const OrganizationBlock = z.strictObject({
   name: Name,
   /** SPIFFE-ID §2.1 */
-  trust_domain: z.string().regex(/^[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?$/, {
+  trust_domain: z.string().regex(trustDomainForm, {
     error: 'must be a trust domain such as acme.example: lower-case letters, digits, ".", "-" and "_"',
   }),
-  secret_references: z.array(text(512)).max(64).optional(),
+  secret_references: z.array(exactText(512)).max(64).optional(),
   policies: z.string().optional(),
 });
 
@@ -54,8 +54,8 @@ const RoleSource = z.union(
 const commonTrust = {
   name: Name,
   organization: Name.optional(),
-  issuer: text(512),
-  audience: text(512),
+  issuer: exactText(512),
+  audience: exactText(512),
   jwks: text(1024),
   require: z
     .record(
@@ -68,6 +68,8 @@ const commonTrust = {
     .optional(),
   algorithms: z.array(z.enum(trustAlgorithms)).min(1, notEmpty).optional(),
   session_ttl: Duration(3600, '1h').optional(),
+  max_identity_age: Duration(86_400, '24h').optional(),
+  max_sessions_per_identity: z.int().min(1).max(10_000).optional(),
 };
 
 export const AgentTrustBlock = z.strictObject({

@@ -1,7 +1,8 @@
 /** What audit answers over the bus. */
 import { z } from 'zod';
+import { EventTypeName } from '../events/event.ts';
 import { defineOperation } from '../operation.ts';
-import { Instant, Signed, text, TraceId, Uuid } from '../primitives.ts';
+import { AgentId, Instant, Signed, TraceId, Uuid } from '../primitives.ts';
 
 /** One row of the audit log as auditors see it. */
 export const AuditEvent = z.strictObject({
@@ -25,10 +26,10 @@ export type AuditEvent = z.infer<typeof AuditEvent>;
 /** Filters of an audit query; all that are given must match. */
 export const auditFilters = {
   lease_id: Uuid.optional(),
-  agent_id: text(2048).optional(),
+  agent_id: AgentId.optional(),
   trace_id: TraceId.optional(),
   session_id: Uuid.optional(),
-  type: text(128).optional(),
+  type: EventTypeName.optional(),
   since: Instant.optional(),
   until: Instant.optional(),
 };

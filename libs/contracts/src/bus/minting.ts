@@ -6,6 +6,7 @@ import {
   Instant,
   JsonObject,
   Name,
+  OrganizationId,
   Renewal,
   Revocability,
   Sealed,
@@ -45,7 +46,7 @@ export const revokeAtProvider = defineOperation({
   bus: { service: 'minting', operation: 'revoke', callers: ['revocation'], timeoutMs: 25_000, vital: true },
   input: z.strictObject({
     lease_id: Uuid,
-    organization: Name,
+    organization: OrganizationId,
     integration: Name,
     provider: Name,
     handle: Sealed,
@@ -66,7 +67,7 @@ export const cleanUpAtProvider = defineOperation({
   bus: { service: 'minting', operation: 'clean-up', callers: ['revocation'], timeoutMs: 25_000 },
   input: z.strictObject({
     lease_id: Uuid,
-    organization: Name,
+    organization: OrganizationId,
     integration: Name,
     provider: Name,
     handle: Sealed,
@@ -143,7 +144,7 @@ export const inspectAtProvider = defineOperation({
   bus: { service: 'minting', operation: 'inspect', callers: ['revocation'], timeoutMs: 25_000 },
   input: z.strictObject({
     lease_id: Uuid,
-    organization: Name,
+    organization: OrganizationId,
     integration: Name,
     provider: Name,
     handle: Sealed,

@@ -11,6 +11,8 @@ import {
   JsonObject,
   LeaseMark,
   Name,
+  OrganizationId,
+  PersonRole,
   RecipientKey,
   Renewal,
   Revocability,
@@ -19,6 +21,7 @@ import {
   Signed,
   SourceIp,
   text,
+  User,
   Uuid,
   WellFormed,
 } from '../primitives.ts';
@@ -52,7 +55,7 @@ export const exchangeToken = defineOperation({
     expires_in: Seconds,
     session_id: Uuid,
   }),
-  errors: ['unauthenticated', 'policy_denied'],
+  errors: ['unauthenticated', 'policy_denied', 'limit_exceeded'],
 });
 
 export const heartbeat = defineOperation({
@@ -72,6 +75,72 @@ export const endSession = defineOperation({
   /** Absent when the token is invalid: RFC 7009 §2.2 answers 200 all the same. */
   output: z.strictObject({ assertion: Signed.optional() }),
   errors: [],
+});
+
+/** A session as administrators see it. Never its token. */
+export const SessionView = z.strictObject({
+  session_id: Uuid,
+  kind: z.enum(['agent', 'person']),
+  agent_id: AgentId,
+  agent_role: Name.optional(),
+  person_roles: z.array(PersonRole),
+  user: User.optional(),
+  task: z.string().optional(),
+  trust_rule: z.string(),
+  opened_at: Instant,
+  expires_at: Instant,
+});
+export type SessionView = z.infer<typeof SessionView>;
+
+/** Most sessions in a page: it fits into a message of the bus (1 MiB). */
+export const mostSessions = 200;
+
+/** Which sessions; all that are given must match. */
+export const sessionFilters = {
+  kind: z.enum(['agent', 'person']).optional(),
+  user: User.optional(),
+  agent_id: AgentId.optional(),
+  after: Uuid.optional().describe('Keyset: the last session id of the page before'),
+};
+
+export const listSessions = defineOperation({
+  name: 'policy.list-sessions',
+  summary: 'Live sessions of the asking organization, of agents and of people, newest first.',
+  bus: { service: 'policy', operation: 'list-sessions', callers: ['gateway'], timeoutMs: 5_000 },
+  input: z.strictObject({
+    token: SealedToken,
+    ...sessionFilters,
+    limit: z.int().min(1).max(mostSessions).default(100),
+    source_ip: SourceIp,
+  }),
+  output: z.strictObject({ sessions: z.array(SessionView), next: Uuid.optional() }),
+  errors: ['unauthenticated', 'policy_denied'],
+});
+
+export const closeSession = defineOperation({
+  name: 'policy.close-session',
+  summary: "Ends a session of the asking administrator's organization, of an agent or of a person.",
+  bus: {
+    service: 'policy',
+    operation: 'close-session',
+    callers: ['gateway'],
+    timeoutMs: 5_000,
+    vital: true,
+  },
+  input: z.strictObject({
+    token: SealedToken,
+    session_id: Uuid,
+    reason: text(256),
+    source_ip: SourceIp,
+  }),
+  output: z.strictObject({
+    session_id: Uuid,
+    /** False when it had ended before. */
+    closed: z.boolean(),
+    /** By which revocation ends its leases. The event of the closed session orders the same. */
+    assertion: Signed,
+  }),
+  errors: ['unauthenticated', 'policy_denied', 'not_found'],
 });
 
 export const decide = defineOperation({
@@ -205,7 +274,7 @@ export type ConfigProblem = z.infer<typeof ConfigProblem>;
 
 /** A revocation of what a document has removed: durable with the document. */
 export const RemovalOrder = z.strictObject({
-  organization: Name,
+  organization: OrganizationId,
   subject: BlockSubject.describe('A `credential`, or an `integration` that is gone as a whole'),
   revocation_id: Uuid.describe('Where its leases are found; it may be there a moment after this answer'),
 });
@@ -223,6 +292,10 @@ export const AppliedConfig = z.strictObject({
       'Ordered with the document, one for each credential or whole integration that it removes; the first 100',
     ),
   revocations_total: z.int().min(0).describe('How many were ordered in all'),
+  sessions_ended: z
+    .int()
+    .min(0)
+    .describe('Sessions that the document no longer admits, which have ended with it; their leases end too'),
 });
 
 export const applyConfig = defineOperation({
@@ -272,7 +345,7 @@ export const orderReconciliation = defineOperation({
   },
   input: z.strictObject({
     lease_id: Uuid,
-    organization: Name,
+    organization: OrganizationId,
     credential: CredentialName,
     config_version: z.int().min(1),
   }),
@@ -359,7 +432,7 @@ export const orderSweeps = defineOperation({
     sweeps: z
       .array(
         z.strictObject({
-          organization: Name,
+          organization: OrganizationId,
           integration: Name,
           provider: Name,
           mark: LeaseMark,

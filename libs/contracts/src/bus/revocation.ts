@@ -9,11 +9,12 @@ import {
   JsonObject,
   LeaseState,
   Name,
+  OrganizationId,
   Revocability,
-  RevocationSubject,
   Sealed,
   Seconds,
   Signed,
+  subjectKinds,
   text,
   TraceId,
   Traceparent,
@@ -240,10 +241,16 @@ export const endSession = defineOperation({
   errors: ['unauthenticated', 'policy_denied'],
 });
 
+/** As it was asked for: those of earlier releases may have been named in another form. */
+const ToldSubject = z.strictObject({
+  kind: z.enum([...subjectKinds, 'everything']),
+  id: z.string().optional(),
+});
+
 /** A revocation as administrators see it. `revoked` + `pending` + `failing` = `matched`. */
 export const RevocationView = z.strictObject({
   revocation_id: Uuid,
-  subject: RevocationSubject,
+  subject: ToldSubject,
   reason: z.string(),
   asked_by: AgentId,
   asked_at: Instant,
@@ -270,7 +277,7 @@ export type RevocationView = z.infer<typeof RevocationView>;
 /** One lease of a revocation. */
 export const RevokedLease = EndOutcome.extend({
   /** Told for a revocation of everything, whose leases are of several organizations. */
-  organization: Name.optional(),
+  organization: OrganizationId.optional(),
   credential: CredentialName,
   agent_id: AgentId,
   ended_at: Instant.optional(),

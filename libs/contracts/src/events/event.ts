@@ -8,6 +8,7 @@ import {
   Instant,
   JsonObject,
   Name,
+  OrganizationId,
   Revocability,
   SourceIp,
   text,
@@ -63,6 +64,15 @@ export const signalTypes = [
 ] as const;
 export type SignalType = (typeof signalTypes)[number];
 
+/** The type of an event or signal, short or as in the event itself; `credential.issued` either way. */
+export const EventTypeName = z
+  .string()
+  .max(128)
+  .overwrite((type) => type.replace(/^dev\.mayfly\.(.+)\.v1$/, '$1'))
+  .refine((type) => ([...eventTypes, ...signalTypes] as string[]).includes(type), {
+    error: 'must be the type of an event, such as credential.issued',
+  });
+
 /** The events that end a lease. */
 export const endingEventTypes = [
   'credential.failed',
@@ -74,7 +84,7 @@ export const endingEventTypes = [
 /** What events tell, each field where it applies (design: "Events"). Strict, so that nothing slips in unnoticed. */
 export const EventData = z.strictObject({
   /** Absent only where none could be established, such as a rejected identity. */
-  organization: Name.optional(),
+  organization: OrganizationId.optional(),
   lease_id: Uuid.optional(),
   session_id: Uuid.optional(),
   parent_session_id: Uuid.optional(),

@@ -7,8 +7,11 @@ import {
   blocksPage,
   ConfigProblem,
   listBlocks as listBlocksOnBus,
+  listSessions as listSessionsOnBus,
   mostBlocks,
+  mostSessions,
   newBlock,
+  sessionFilters,
 } from '../bus/policy.ts';
 import {
   AcceptedRevocation,
@@ -98,6 +101,39 @@ export const listBlocks = defineOperation({
   }),
   output: listBlocksOnBus.output,
   errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+});
+
+export const listSessions = defineOperation({
+  name: 'listSessions',
+  summary: 'Live sessions of the organization, newest first',
+  http: { method: 'GET', path: '/v1/sessions', status: 200, auth: 'session', tag: 'administration' },
+  input: z.strictObject({
+    ...sessionFilters,
+    limit: z.coerce.number().int().min(1).max(mostSessions).default(100),
+  }),
+  output: listSessionsOnBus.output,
+  errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+});
+
+export const closeSession = defineOperation({
+  name: 'closeSession',
+  summary: 'End a session of the organization, with its leases',
+  description:
+    'Of an agent or of a person. Once it is answered, its token is good for nothing and its leases end. A session that has ended already is found too, and its leases are ended again.',
+  http: {
+    method: 'POST',
+    path: '/v1/sessions/{session_id}/close',
+    status: 200,
+    auth: 'session',
+    tag: 'administration',
+  },
+  input: z.strictObject({ session_id: Uuid, reason: text(256) }),
+  output: z.strictObject({
+    session_id: Uuid,
+    closed: z.boolean().describe('Whether it has ended by this call; otherwise it had ended before'),
+    matched: z.int().min(0).describe('How many leases end with it'),
+  }),
+  errors: ['unauthenticated', 'policy_denied', 'not_found', 'rate_limited'],
 });
 
 export const putConfig = defineOperation({

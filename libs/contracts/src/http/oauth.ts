@@ -1,7 +1,7 @@
 /** The OAuth endpoints of the HTTP API. */
 import { z } from 'zod';
 import { defineOperation } from '../operation.ts';
-import { HeartbeatSeconds, RecipientKey, text } from '../primitives.ts';
+import { HeartbeatSeconds, RecipientKey, text, Uuid } from '../primitives.ts';
 
 export const tokenExchangeGrantType = 'urn:ietf:params:oauth:grant-type:token-exchange';
 export const jwtTokenType = 'urn:ietf:params:oauth:token-type:jwt';
@@ -51,9 +51,9 @@ export const token = defineOperation({
     issued_token_type: z.literal(accessTokenType),
     token_type: z.literal('Bearer'),
     expires_in: z.int(),
-    session_id: z.uuid(),
+    session_id: Uuid,
   }),
-  errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
+  errors: ['unauthenticated', 'policy_denied', 'limit_exceeded', 'rate_limited'],
 });
 
 export const heartbeat = defineOperation({

@@ -9,6 +9,7 @@ import {
   CredentialName,
   LeaseMark,
   Name,
+  OrganizationId,
   PersonRole,
   RevocationSubject,
   text,
@@ -64,7 +65,7 @@ export type AssertionClaims = z.infer<typeof AssertionClaims>;
 export const ReconcileClaims = z.strictObject({
   /** The lease id. */
   jti: Uuid,
-  organization: Name,
+  organization: OrganizationId,
   credential: CredentialName,
   provider: Name,
   integration: z.strictObject({
@@ -80,7 +81,7 @@ export type ReconcileClaims = z.infer<typeof ReconcileClaims>;
 /** Policy's signed order to list what bears an integration's mark upstream: JWS, `typ` `mayfly-sweep+jwt`. */
 export const SweepClaims = z.strictObject({
   jti: Uuid,
-  organization: Name,
+  organization: OrganizationId,
   provider: Name,
   integration: z.strictObject({
     name: Name,

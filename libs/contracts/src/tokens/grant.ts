@@ -10,22 +10,24 @@ import {
   Instant,
   JsonObject,
   Name,
+  OrganizationId,
   RecipientKey,
   Renewal,
   Seconds,
   SourceIp,
   text,
+  User,
   Uuid,
 } from '../primitives.ts';
 
 /** Whose act it is. In a grant, and copied from there into events and the lease register. */
 export const Actor = z.strictObject({
-  organization: Name,
+  organization: OrganizationId,
   session_id: Uuid,
   parent_session_id: Uuid.optional(),
   agent_id: AgentId,
   agent_role: Name.optional(),
-  user: text(256).optional(),
+  user: User.optional(),
   /** From verified claims. */
   task: text(256).optional(),
 });

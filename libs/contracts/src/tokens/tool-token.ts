@@ -3,7 +3,7 @@
  * without asking Mayfly. `jti` is the lease id, so a tool that must know whether the lease still lives can introspect it.
  */
 import { z } from 'zod';
-import { AgentId, text, Uuid } from '../primitives.ts';
+import { AgentId, OrganizationId, text, Uuid } from '../primitives.ts';
 
 export const ToolTokenClaims = z.strictObject({
   jti: Uuid,
@@ -13,7 +13,7 @@ export const ToolTokenClaims = z.strictObject({
   scope: z.string().max(4096),
   /** RFC 8693 §4.1: the human on whose behalf the agent acts is the subject's principal. */
   act: z.object({ sub: text(2048) }).optional(),
-  organization: text(63),
+  organization: OrganizationId,
   task: text(256).optional(),
   /** RFC 7800: the asker's key, as JWK thumbprint (RFC 9449 §6.1 form). */
   cnf: z.strictObject({ jkt: z.string().max(128) }).optional(),

@@ -1,5 +1,5 @@
 /** Provider `jwt`: tool tokens for one audience, with scope strings `action:resource:identifier`. */
-import { text } from '@mayfly/contracts';
+import { exactText, text } from '@mayfly/contracts';
 import { z } from 'zod';
 import type { NarrowResult, ProviderDefinition } from './definition.ts';
 import { describeRequestProblem, uniqueItems } from './scope-parts.ts';
@@ -22,7 +22,7 @@ export const readingActions: readonly string[] = ['read', 'list', 'get', 'view']
 
 export const JwtIntegrationSettings = z.strictObject({
   /** `aud` of every token of this integration: the tool that accepts it. */
-  audience: text(512),
+  audience: exactText(512),
 });
 export type JwtIntegrationSettings = z.infer<typeof JwtIntegrationSettings>;
 
