@@ -192,7 +192,10 @@ describe('I5: an agent of the same path in another trust domain', () => {
     await globex.lease('orders-db/readonly');
     const administrator = await people('globex', 'administrators');
     const revoke = (id: string) => revocation(administrator, 'agent', id);
-    expect(await revoke(`spiffe://acme.example${path}`)).toMatchObject({ matched: 0, leases: [] });
+    // It can't be named there; the words are those for a trust domain that nobody has.
+    const foreign = await refusal(revoke(`spiffe://acme.example${path}`));
+    expect(foreign).toMatchObject({ code: 'invalid_request' });
+    expect(await refusal(revoke(`spiffe://nobody.example${path}`))).toEqual(foreign);
     expect(await acme.leases()).toMatchObject([{ lease_id: lease.lease_id, state: 'active' }]);
     expect(await revoke(`spiffe://globex.example${path}`)).toMatchObject({ matched: 1 });
     expect(await globex.leases()).toEqual([]);
@@ -242,7 +245,20 @@ describe('I5: an administrator who revokes', () => {
     await expect(twin.acme.lease('orders-db/readonly')).resolves.toBeDefined();
   });
 
-  it.each(['lease', 'session', 'agent', 'user'] as const)(
+  it.each(['credential', 'integration'] as const)(
+    'by a %s that the other organization alone has is told what it is told of one that nobody has',
+    async (kind) => {
+      const administrator = await people('globex', 'administrators');
+      const tell = async (id: string) =>
+        JSON.stringify(await refusal(revocation(administrator, kind, id))).replaceAll(id, '<asked>');
+      const [theirs, nobodys] =
+        kind === 'credential' ? ['down-db/readonly', 'dawn-db/readonly'] : ['down-db', 'dawn-db'];
+      expect(await tell(theirs)).toMatch('invalid_request');
+      expect(await tell(theirs)).toEqual(await tell(nobodys));
+    },
+  );
+
+  it.each(['lease', 'session', 'user'] as const)(
     'by the %s of the other organization finds nothing, as for one that does not exist',
     async (kind) => {
       const twin = await twins();
@@ -251,13 +267,11 @@ describe('I5: an administrator who revokes', () => {
       const id = {
         lease: lease.lease_id,
         session: twin.acme.sessionId,
-        agent: `spiffe://acme.example${twin.path}`,
         user: twin.user,
       }[kind];
       const unknown = {
         lease: uuidv7(),
         session: randomUUID(),
-        agent: 'spiffe://a.b/agent/x',
         user: 'nobody',
       };
       const answer = await revocation(administrator, kind, id);

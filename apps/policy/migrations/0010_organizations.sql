@@ -38,3 +38,6 @@ COMMENT ON COLUMN policy.sessions.end_reason IS 'closed: by its holder (RFC 7009
 CREATE INDEX sessions_of_identity ON policy.sessions (identity_sha256) WHERE identity_sha256 IS NOT NULL;
 -- Lists, newest first.
 CREATE INDEX sessions_of_organization ON policy.sessions (organization, id) WHERE ended_at IS NULL;
+
+ALTER TABLE policy.blocks ADD COLUMN binds_platform boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN policy.blocks.binds_platform IS 'Made by a platform administrator: it keeps such a person out too. Any other leaves a person the role that is no organization''s';

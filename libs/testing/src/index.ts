@@ -1,5 +1,6 @@
 /** What tests are made with: receivers, taps, sweeps and conformance suites. Imported from tests only. */
 export { BusTap } from './bus-tap.ts';
+export { canonicalNames, oddNames } from './odd-names.ts';
 export { OtlpReceiver, type ReceivedSpan } from './otlp-receiver.ts';
 export {
   encodingsOf,

@@ -108,7 +108,7 @@ describe('mayfly unblock', () => {
   });
 
   it('says so when it is not blocked', async () => {
-    expect((await line.run('unblock', '--agent', 'ada@example.com')).status).toBe(19);
+    expect((await line.run('unblock', '--user', 'grace@example.com')).status).toBe(19);
     expect((await line.run('unblock')).status).toBe(2);
     expect(gateway.called(removeBlock)).toEqual([]);
   });

@@ -210,6 +210,7 @@ describe('mayfly apply and mayfly config', () => {
       unchanged: false,
       revocations: [],
       revocations_total: 0,
+      sessions_ended: 0,
     }));
     const { status, stdout } = await line.run('apply', '-f', 'mayfly.yaml', '--expected-version', '7');
     expect({ status, stdout }).toEqual({ status: 0, stdout: 'version 8 is running\n' });
@@ -229,14 +230,15 @@ describe('mayfly apply and mayfly config', () => {
         revocation_id: '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21',
       },
     ];
-    const answer = { outcome: 'applied', version: 8, unchanged: false, revocations, revocations_total: 3 };
+    const answer = { outcome: 'applied', version: 8, unchanged: false, revocations, revocations_total: 3, sessions_ended: 2 };
     gateway.handlers.set(putConfig.name, () => answer);
     const { stdout, stderr } = await line.run('apply', '-f', 'mayfly.yaml', '--end-leases');
     expect(gateway.called(putConfig)[0]?.input).toMatchObject({ end_leases: true });
     expect(stdout).toBe('version 8 is running\n');
     expect(stderr).toBe(
       'mayfly: leases of integration plans end; globex follows it by `mayfly revocations 0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21 --wait`\n' +
-        'mayfly: and 2 more; `mayfly revocations` lists them\n',
+        'mayfly: and 2 more; `mayfly revocations` lists them\n' +
+        'mayfly: 2 sessions that it no longer admits ended, with their leases\n',
     );
     const json = await line.run('apply', '-f', 'mayfly.yaml', '--json');
     expect(JSON.parse(json.stdout)).toEqual(answer);

@@ -35,9 +35,15 @@ describe('mayfly revoke', () => {
   });
 
   it.each<[string[], object]>([
-    ...['lease', 'session', 'agent', 'user', 'credential', 'integration', 'organization'].map(
-      (kind): [string[], object] => [[`--${kind}`, 'x'], { kind, id: 'x' }],
-    ),
+    ...Object.entries({
+      lease: leaseId,
+      session: leaseId,
+      agent: 'spiffe://acme.example/agent/a/b/c',
+      user: 'x',
+      credential: 'x/y',
+      integration: 'x',
+      organization: 'x',
+    }).map(([kind, id]): [string[], object] => [[`--${kind}`, id], { kind, id }]),
     [['--organization'], { kind: 'organization' }],
     [['--everything'], { kind: 'everything' }],
   ])('ends all leases of a subject by %j', async (args, subject) => {

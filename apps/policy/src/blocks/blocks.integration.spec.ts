@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { blockedReason, MayflyError, type BlockSubject } from '@mayfly/contracts';
+import { blockedReason, bus, MayflyError, type BlockSubject } from '@mayfly/contracts';
 import { Decide } from '../decisions/decide.ts';
+import { SessionGate } from '../sessions/session-gate.ts';
 import { Sweeper } from '../sessions/sweeper.ts';
 import { runPolicy, sourceIp, type RunningPolicy } from '../spec-support/running-policy.ts';
 import { analyst, globexAnalyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
@@ -11,7 +12,7 @@ let policy: RunningPolicy;
 let administrator: string;
 beforeAll(async () => {
   policy = await runPolicy(twoOrganizations);
-  administrator = (await policy.open(personIn('admins'))).token;
+  administrator = (await policy.open(boss)).token;
 });
 afterAll(async () => {
   await policy.stop();
@@ -20,18 +21,23 @@ beforeEach(() => {
   policy.signals.splice(0);
 });
 
+/** Nobody whom the blocks are about: a block of oneself is refused. */
+const boss = { ...personIn('admins'), email: 'boss@acme.example' };
 const agentOne = 'spiffe://acme.example/agent/ci/nightly/1';
 const decide = (token: string, credential = 'tool/read') =>
   policy.get(Decide).run({ token, credential, reply_key: policy.replyKey.publicJwk, source_ip: sourceIp });
 const add = (subject: BlockSubject, more: { for_seconds?: number; revoke?: boolean; token?: string } = {}) =>
-  policy.get(Blocks).add({
-    token: administrator,
-    subject,
-    reason: 'acts strangely',
-    revoke: false,
-    source_ip: sourceIp,
-    ...more,
-  });
+  // As it comes in: the contract brings the subject into its form.
+  policy.get(Blocks).add(
+    bus.policy.addBlock.input.parse({
+      token: administrator,
+      subject,
+      reason: 'acts strangely',
+      revoke: false,
+      source_ip: sourceIp,
+      ...more,
+    }),
+  );
 const remove = (block_id: string, token = administrator) =>
   policy.get(Blocks).remove({ token, block_id, source_ip: sourceIp });
 const list = (token = administrator) => policy.get(Blocks).list({ token, limit: 100, source_ip: sourceIp });
@@ -69,10 +75,8 @@ describe('a block', () => {
       add({ kind: 'agent', id: 'spiffe://acme.example/agent/ci/nightly/2' }),
       add({ kind: 'user', id: agentOne }),
       add({ kind: 'session', id: randomUUID() }),
-      add({ kind: 'credential', id: 'tool' }),
-      add({ kind: 'integration', id: 'too' }),
-      add({ kind: 'integration', id: 'plans' }),
-      add({ kind: 'agent', id: 'spiffe://globex.example/agent/ci/nightly/1' }),
+      add({ kind: 'credential', id: 'tool/write' }),
+      add({ kind: 'integration', id: 'orders-db' }),
     ]);
     const { token } = await policy.open(analyst);
     expect(await decide(token)).toMatchObject({ decision: 'allow' });
@@ -81,7 +85,7 @@ describe('a block', () => {
     for (const { block } of blocks) await remove(block.block_id);
   });
 
-  it('of an agent or user lets it open no session, but keeps no administrator out', async () => {
+  it('of an agent or user lets it open no session', async () => {
     for (const subject of [
       { kind: 'agent', id: agentOne },
       { kind: 'user', id: 'ann@acme.example' },
@@ -94,11 +98,114 @@ describe('a block', () => {
         outcome: 'policy_denied',
         reason: expect.stringContaining(block.block_id),
       });
-      // The same user as a person.
-      await policy.open(personIn('admins'));
       await remove(block.block_id);
       await policy.open(analyst);
     }
+  });
+
+  it.each<[BlockSubject['kind'], (sessionId: string) => string]>([
+    ['user', () => 'ann@acme.example'],
+    ['agent', () => 'spiffe://acme.example/person/ann.at.acme.example'],
+    ['session', (sessionId) => sessionId],
+  ])('of a person, by %s, ends what sessions there are, an administrator’s too', async (kind, idOf) => {
+    const person = await policy.open(personIn('admins'));
+    const other = await policy.open({ ...personIn('admins'), email: 'joe@acme.example' });
+    const { block } = await add({ kind, id: idOf(person.sessionId) });
+    expect(await codeOf(list(person.token))).toBe('unauthenticated');
+    expect(await codeOf(list(other.token))).toBe('ok');
+    const closed = (await policy.outbox()).filter(
+      ({ type, data }) => type === 'dev.mayfly.session.closed.v1' && data.block_id === block.block_id,
+    );
+    expect(closed).toMatchObject([
+      { data: { session_id: person.sessionId, user: 'ann@acme.example', outcome: 'blocked' } },
+    ]);
+    const opens = kind === 'session' ? 'ok' : 'policy_denied';
+    expect(await codeOf(policy.open(personIn('admins')))).toBe(opens);
+    await remove(block.block_id);
+    await policy.open(personIn('admins'));
+  });
+
+  it('of a person leaves no session that is opened at the same moment', async () => {
+    for (let round = 0; round < 5; round++) {
+      const openings = Array.from({ length: 6 }, () =>
+        policy.open(personIn('admins')).then(
+          ({ token }) => token,
+          () => undefined,
+        ),
+      );
+      const { block } = await add({ kind: 'user', id: 'ann@acme.example' });
+      const [...tokens] = await Promise.all(openings);
+      for (const token of tokens) {
+        if (token !== undefined) expect(await codeOf(list(token))).toBe('unauthenticated');
+      }
+      await remove(block.block_id);
+    }
+  });
+
+  it('by administrators of an organization leaves a platform administrator that role alone; by another one, none', async () => {
+    const pat = { ...personIn('admins', 'platform'), email: 'pat@acme.example' };
+    const roles = async () => {
+      const { token } = await policy.open(pat);
+      return (await policy.get(SessionGate).liveSession(token)).personRoles;
+    };
+    expect(await roles()).toEqual(['administrator', 'platform_administrator']);
+    const subject = { kind: 'user', id: 'pat@acme.example' } as const;
+    const { block } = await add(subject);
+    expect(await roles()).toEqual(['platform_administrator']);
+    const root = await policy.open({ ...personIn('admins', 'platform'), email: 'root@acme.example' });
+    await add(subject, { token: root.token });
+    expect(await codeOf(roles())).toBe('policy_denied');
+    await remove(block.block_id);
+    expect(await roles()).toEqual(['administrator', 'platform_administrator']);
+  });
+
+  it('of oneself is refused: nobody locks the own door from outside', async () => {
+    for (const subject of [
+      { kind: 'user', id: 'Boss@acme.example' },
+      { kind: 'agent', id: 'spiffe://acme.example/person/boss.at.acme.example' },
+    ] as const) {
+      expect(await codeOf(add(subject))).toBe('invalid_request');
+    }
+    expect(await codeOf(list())).toBe('ok');
+  });
+
+  it('is in the form of its kind, whatever form it is asked for in', async () => {
+    const { token, sessionId } = await policy.open({ ...analyst, on_behalf_of: 'Zo\u00eb@acme.example' });
+    for (const subject of [
+      { kind: 'session', id: sessionId.toUpperCase() },
+      { kind: 'user', id: 'ZOE\u0308@Acme.Example' },
+      { kind: 'agent', id: agentOne.replace('spiffe://acme', 'SPIFFE://Acme') },
+    ] as const) {
+      const { block } = await add(subject);
+      expect([subject.kind, await decide(token)]).toEqual([subject.kind, blocked]);
+      await remove(block.block_id);
+    }
+  });
+
+  it('of a name that nothing can have is refused, whoever else has it', async () => {
+    for (const subject of [
+      { kind: 'agent', id: `${agentOne}/` },
+      { kind: 'agent', id: 'spiffe://globex.example/agent/ci/nightly/1' },
+      { kind: 'agent', id: 'spiffe://nobody.example/agent/ci/nightly/1' },
+      { kind: 'credential', id: 'plans/read' },
+      { kind: 'credential', id: 'tool/raed' },
+      { kind: 'integration', id: 'plans' },
+      { kind: 'user', id: 'ann@acme.example\u200b' },
+      { kind: 'session', id: 'no uuid' },
+    ] as const) {
+      const answer = await codeOf(Promise.resolve().then(() => add(subject)));
+      expect([subject.id, answer]).toEqual([subject.id, expect.stringMatching(/invalid_request|invalid_format|custom/)]);
+    }
+    expect((await list()).blocks).toEqual([]);
+  });
+
+  it('can not be got round by a user name with what nobody sees', async () => {
+    const { block } = await add({ kind: 'user', id: 'ann@acme.example' });
+    for (const spelled of ['Ann@ACME.example', 'ann@acme.example\u200b', 'a\u00adnn@acme.example', 'ann@acme.example\ufe0f']) {
+      const code = await codeOf(policy.open({ ...analyst, on_behalf_of: spelled }));
+      expect([spelled, code]).toEqual([spelled, expect.stringMatching(/^(policy_denied|unauthenticated)$/)]);
+    }
+    await remove(block.block_id);
   });
 
   it('that waited for nothing lets no decision through that began before and ends after', async () => {
@@ -206,7 +313,6 @@ describe('a block', () => {
       `SELECT block_id FROM policy.blocks WHERE organization = 'globex'`,
     );
     expect(await codeOf(remove(rows[0]?.block_id ?? ''))).toBe('not_found');
-    expect(await codeOf(add({ kind: 'session', id: 'no uuid' }))).toBe('invalid_request');
     await remove(block.block_id);
   });
 });

@@ -13,7 +13,7 @@ import {
 import { appendToOutbox, type OutboxRelay } from '@mayfly/messaging';
 import { inTransaction } from '@mayfly/postgres';
 import type { TokenSigner } from '@mayfly/tokens';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { holds } from '../authorization/authorize-act.ts';
 import { signAssertion } from '../authorization/sign-assertion.ts';
@@ -55,8 +55,7 @@ export class Blocks {
     // One for each time that it is asked for: what has come to life since ends too.
     const revocation = revoke ? { revocation_id: uuidv7() } : {};
     const { block, people } = await inTransaction(this.parts.pool, async (client) => {
-      await holdOpenings(client);
-      const ended = await endBlockedPeople(client, session.organization, subject);
+      const ended = await this.#endPeople(client, session.organization, subject);
       const stored = await upsertBlock(client, {
         id: uuidv7(),
         organization: session.organization,
@@ -64,6 +63,7 @@ export class Blocks {
         reason,
         addedBy: session.agentId,
         forSeconds,
+        bindsPlatform: holds(session, 'platform_administrator'),
       });
       const caused = { ...about(session, input), ...revocation, outcome: 'blocked' };
       const event = blockEvent('block.added', stored, caused);
@@ -110,6 +110,13 @@ export class Blocks {
     const blocks = await listBlocks(this.parts.pool, session.organization, input.after, input.limit);
     const last = blocks.length === input.limit ? blocks.at(-1) : undefined;
     return { blocks: blocks.map(viewOf), ...(last === undefined ? {} : { next: last.id }) };
+  }
+
+  /** Only what names who asks can be about a person. */
+  async #endPeople(client: PoolClient, organization: string, subject: BlockSubject): Promise<Session[]> {
+    if (subject.kind === 'credential' || subject.kind === 'integration') return [];
+    await holdOpenings(client);
+    return endBlockedPeople(client, organization, subject);
   }
 
   async #administrator(input: { token: string; source_ip: string }, action: string): Promise<Session> {

@@ -34,7 +34,7 @@ const codeOf = (attempt: Promise<unknown>) =>
     () => 'ok',
     (error: unknown) => (error instanceof MayflyError ? error.code : String(error)),
   );
-const removesNothing = { unchanged: false, revocations: [], revocations_total: 0 };
+const removesNothing = { unchanged: false, revocations: [], revocations_total: 0, sessions_ended: 0 };
 const withoutRead = () => policy.document.replace('roles: [analyst]', 'roles: [writer]');
 
 describe('the first start', () => {

@@ -89,13 +89,16 @@ export async function runPolicy(
   const get = <T>(type: Type<T>): T => instances.get(type) as T;
   const replyKey = await generateSealingKeyPair();
   const seal = async (value: string) => sealTo(await loadSealingPublicKey(keys.public.policySealing), value);
-  const identity = (claims: Record<string, unknown>, options: { issuer?: string; audience?: string } = {}) =>
+  const identity = (
+    claims: Record<string, unknown>,
+    options: { issuer?: string; audience?: string; issuedAt?: number; validFor?: string } = {},
+  ) =>
     new SignJWT(claims)
       .setProtectedHeader({ alg: 'EdDSA', kid: 'key-1' })
       .setIssuer(options.issuer ?? issuer)
       .setAudience(options.audience ?? 'mayfly')
-      .setIssuedAt()
-      .setExpirationTime('1m')
+      .setIssuedAt(options.issuedAt)
+      .setExpirationTime(options.validFor ?? '1m')
       .sign(issuerKey);
 
   return {

@@ -19,6 +19,8 @@ export interface NewBlock extends Pick<
 > {
   /** Undefined: until it is removed. */
   readonly forSeconds: number | undefined;
+  /** Made by a platform administrator: it keeps a person with that role out too. */
+  readonly bindsPlatform: boolean;
 }
 
 /** Stores a block, or makes the one that its subject has last at least as long; never shorter, whoever asks for less. */
@@ -26,10 +28,10 @@ export async function upsertBlock(database: Database, block: NewBlock): Promise<
   const [row] = await rowsOf<BlockRow>(database, {
     name: 'upsert-block',
     text: `INSERT INTO policy.blocks AS b
-             (block_id, organization, subject_kind, subject_id, reason, added_by, added_at, until)
-           VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp(), clock_timestamp() + make_interval(secs => $7))
+             (block_id, organization, subject_kind, subject_id, reason, added_by, added_at, until, binds_platform)
+           VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8)
            ON CONFLICT (organization, subject_kind, subject_id) DO UPDATE SET
-             reason = excluded.reason, added_by = excluded.added_by,
+             reason = excluded.reason, added_by = excluded.added_by, binds_platform = b.binds_platform OR excluded.binds_platform,
              until = CASE WHEN b.until IS NOT NULL AND excluded.until IS NOT NULL THEN greatest(b.until, excluded.until) END
            RETURNING ${columns}`,
     values: [
@@ -40,6 +42,7 @@ export async function upsertBlock(database: Database, block: NewBlock): Promise<
       block.reason,
       block.addedBy,
       block.forSeconds ?? null,
+      block.bindsPlatform,
     ],
   });
   if (row === undefined) throw new Error('INSERT … RETURNING gave no row');
@@ -114,6 +117,22 @@ export async function findBlock(database: Database, facts: BlockedFacts): Promis
     ],
   });
   return row === undefined ? undefined : blockOf(row);
+}
+
+/** Whether a person is blocked as a platform administrator, too. */
+export async function bindsPlatform(
+  database: Database,
+  { organization, agentId, user }: Pick<BlockedFacts, 'organization' | 'agentId' | 'user'>,
+): Promise<boolean> {
+  const [row] = await rowsOf<{ binds: boolean }>(database, {
+    name: 'binds-platform',
+    text: `SELECT EXISTS (
+             SELECT FROM policy.blocks b
+             WHERE b.organization = $1 AND (b.subject_kind, b.subject_id) IN (('agent', $2), ('user', $3))
+               AND b.binds_platform AND (b.until IS NULL OR b.until > clock_timestamp())) AS binds`,
+    values: [organization, agentId, user ?? null],
+  });
+  return row?.binds === true;
 }
 
 /** For auditors. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
@@ -32,6 +33,9 @@ async function openSession(organization = 'acme', ttlSeconds = 600): Promise<str
     personRoles: [],
     trustRule: 'agents',
     ttlSeconds,
+    configVersion: 1,
+    identitySha256: randomBytes(32),
+    mostOfIdentity: 1,
   });
   return id;
 }

@@ -14,13 +14,14 @@ import { sealTo, type IdentityVerifier, type TokenSigner } from '@mayfly/tokens'
 import type { SessionClaims } from '@mayfly/contracts';
 import { createHash } from 'node:crypto';
 import { decodeJwt } from 'jose';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
+import { holds } from '../authorization/authorize-act.ts';
 import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
 import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
 import { byNewestConfiguration, outdated, type Outdated } from '../decisions/newest-configuration.ts';
-import { describeBlock, findBlock } from '../store/blocks.ts';
+import { bindsPlatform, describeBlock, findBlock } from '../store/blocks.ts';
 import { beginOpening, insertSession } from '../store/sessions.ts';
 import { fitsRequirements } from './claims.ts';
 import { deriveSession, type AttestedIdentity } from './derive-session.ts';
@@ -138,18 +139,17 @@ export class ExchangeToken {
     running: RunningVersion,
     { rule, identity, identitySha256 }: Attested,
   ): Promise<Output | Outdated> {
-    const session = {
+    const attested = {
       ...identity,
       id: uuidv7(),
       ...(input.recipient_key === undefined ? {} : { recipientKey: input.recipient_key }),
       ...(input.heartbeat_seconds === undefined ? {} : { heartbeatSeconds: input.heartbeat_seconds }),
     };
     const ttlSeconds = rule.sessionTtlSeconds;
-    const openedAt = await inTransaction(this.parts.pool, async (client) => {
+    const opened = await inTransaction(this.parts.pool, async (client) => {
       await beginOpening(client, identitySha256);
-      const block = await findBlock(client, session);
-      if (block !== undefined) throw new Blocked(describeBlock(block), session.organization);
-      const opened = await insertSession(client, {
+      const session = await unblocked(client, attested);
+      const inserted = await insertSession(client, {
         ...session,
         trustRule: rule.name,
         ttlSeconds,
@@ -157,14 +157,14 @@ export class ExchangeToken {
         identitySha256,
         mostOfIdentity: rule.maxSessionsPerIdentity,
       });
-      if (opened.outcome === 'outdated_configuration') return outdated;
-      if (opened.outcome === 'identity_used_up') {
+      if (inserted.outcome === 'outdated_configuration') return outdated;
+      if (inserted.outcome === 'identity_used_up') {
         throw new UsedUp(`the identity token has opened ${rule.maxSessionsPerIdentity} sessions`, session.organization);
       }
       const event = sessionEvent('session.opened', session, {
         source_ip: input.source_ip,
         ttl_seconds: ttlSeconds,
-        expires_at: opened.expiresAt.toISOString(),
+        expires_at: inserted.expiresAt.toISOString(),
         config_version: running.version,
         action_context: {
           kind: session.kind,
@@ -175,9 +175,10 @@ export class ExchangeToken {
         },
       });
       await appendToOutbox(client, 'policy', [event]);
-      return opened.openedAt;
+      return { session, openedAt: inserted.openedAt };
     });
-    if (openedAt === outdated) return outdated;
+    if (opened === outdated) return outdated;
+    const { session, openedAt } = opened;
     this.parts.relay.nudge();
     const token = await this.parts.signer.sign(claimsFor(session), { now: openedAt, ttlSeconds });
     return {
@@ -186,6 +187,21 @@ export class ExchangeToken {
       session_id: session.id,
     };
   }
+}
+
+/**
+ * Throws for who is blocked. The role of a platform administrator is no organization's: a block by the administrators of one leaves
+ * a person that role and no other, so that they can't keep out who is to put them right.
+ */
+async function unblocked<Identity extends AttestedIdentity>(
+  client: PoolClient,
+  identity: Identity,
+): Promise<Identity> {
+  const block = await findBlock(client, identity);
+  if (block === undefined) return identity;
+  const isPlatform = holds(identity, 'platform_administrator') && !(await bindsPlatform(client, identity));
+  if (!isPlatform) throw new Blocked(describeBlock(block), identity.organization);
+  return { ...identity, personRoles: ['platform_administrator'] };
 }
 
 function claimsFor(

@@ -231,6 +231,40 @@ describe('activation', () => {
       },
     );
 
+    it.each<[string, Subject, GrantChanges]>([
+      [
+        'a session in capital letters',
+        { kind: 'session', id: session.toUpperCase() },
+        { actor: { session_id: session } },
+      ],
+      [
+        'an agent whose trust domain is in capital letters',
+        { kind: 'agent', id: agentId('spelled').replace('spiffe://acme', 'SPIFFE://ACME') },
+        { actor: { agent_id: agentId('spelled') } },
+      ],
+      [
+        'a user in another case',
+        { kind: 'user', id: 'Mal@ACME.test' },
+        { actor: { user: 'mal@acme.test' } },
+      ],
+      [
+        'a user in another normal form',
+        { kind: 'user', id: 'zoe\u0308@acme.test' },
+        { actor: { user: 'zo\u00eb@acme.test' } },
+      ],
+    ])('by %s stop the mint that is under way', async (_, subject, changes) => {
+      const before = await world.sign(grantClaims(changes), { now: past() });
+      await revoke(subject);
+      expect(await codeOf(register.activations.activate(activateInput(before)))).toBe('lease_ended');
+    });
+
+    it('by a lease id in capital letters stop its mint', async () => {
+      const claims = grantClaims();
+      const before = await world.sign(claims, { now: past() });
+      await revoke({ kind: 'lease', id: claims.jti.toUpperCase() });
+      expect(await codeOf(register.activations.activate(activateInput(before)))).toBe('lease_ended');
+    });
+
     it('of another organization stop nothing', async () => {
       const grant = await world.sign(grantClaims({ actor: { user: 'uma@acme.test' } }), { now: past() });
       await revoke({ kind: 'user', id: 'uma@acme.test' }, 'other-org');

@@ -7,6 +7,7 @@ import type { YamlSource } from '../document/yaml.ts';
 import { withCedar } from './engine.ts';
 import { literalsOf, nameProblem, type KnownNames } from './names.ts';
 import { cedarName, cedarSchema } from './schema.ts';
+import { misspellings } from './spellings.ts';
 import { splitPolicies } from './split.ts';
 
 /** One policy. */
@@ -188,6 +189,9 @@ class Checker {
         if (problem === undefined) continue;
         const at = place.text.indexOf(`${literal.type}::${JSON.stringify(literal.id)}`);
         this.#report(place, Math.max(0, at), problem);
+      }
+      for (const { written, problem } of misspellings(policy.json)) {
+        this.#report(place, Math.max(0, place.text.indexOf(JSON.stringify(written))), problem);
       }
     }
   }

@@ -61,7 +61,12 @@ function documentOf(general: string[], own: string[], lists: string[][]): string
   return JSON.stringify({
     organizations: [organization('acme', own), organization('globex', [])],
     integrations: integrations.flatMap((name) =>
-      inBoth({ name, provider: 'jwt', audience: `https://${name}.example` }),
+      ['acme', 'globex'].map((organization) => ({
+        organization,
+        name,
+        provider: 'jwt',
+        audience: `https://${name}.${organization}.example`,
+      })),
     ),
     credentials: credentials.flatMap((name, index) =>
       inBoth({ name, roles: lists[index] ?? [], scope: { scopes: ['read:a:b'] } }),
