@@ -16,6 +16,8 @@ const calls: Record<string, { body?: object; path?: string; by: string[] }> = {
   addBlock: { body: { subject, reason: 'test', for_seconds: 1 }, by: ['administrators'] },
   removeBlock: { path: `/v1/blocks/${id}`, by: ['administrators'] },
   listBlocks: { by: ['administrators'] },
+  listSessions: { by: ['administrators'] },
+  closeSession: { path: `/v1/sessions/${id}/close`, body: { reason: 'test' }, by: ['administrators'] },
   putConfig: {
     body: { document: 'organizations: []', expected_version: 1_000_000 },
     by: ['platform-administrators'],

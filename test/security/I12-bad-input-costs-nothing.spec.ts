@@ -865,7 +865,8 @@ function fieldsOf(operation: HttpOperation): string[] {
 }
 
 function pathParameters(operation: HttpOperation): Record<string, string> {
-  return operation.http.path.includes('{lease_id}') ? { lease_id: uuidv7() } : {};
+  const named = ['lease_id', 'session_id'].filter((name) => operation.http.path.includes(`{${name}}`));
+  return Object.fromEntries(named.map((name) => [name, uuidv7()]));
 }
 
 /** A good body of every operation that has one; none of them may mint. */
@@ -884,6 +885,7 @@ function samples(identity: string): Record<string, Record<string, unknown>> {
     heartbeat: {},
     revokeLeases: { subject: { kind: 'lease', id: uuidv7() }, reason: 'x' },
     addBlock: { subject: { kind: 'user', id: 'nobody' }, reason: 'x', for_seconds: 1, revoke: false },
+    closeSession: { reason: 'x' },
     applyConfig: { document: '' },
   };
 }

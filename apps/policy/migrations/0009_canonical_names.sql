@@ -43,7 +43,7 @@ $$;
 
 -- Of what is one and the same in its form, the block that lasts the longest is kept. What has no form can be no name of anything,
 -- so it has never stopped anybody.
-CREATE TEMPORARY TABLE canonical_blocks ON COMMIT DROP AS
+CREATE TABLE policy.canonical_blocks AS
 SELECT b.block_id, b.organization, b.subject_kind, b.until,
   CASE b.subject_kind
     WHEN 'session' THEN lower(b.subject_id)
@@ -52,14 +52,14 @@ SELECT b.block_id, b.organization, b.subject_kind, b.until,
     ELSE b.subject_id END AS subject_id
 FROM policy.blocks b;
 
-DELETE FROM policy.blocks b USING canonical_blocks c
+DELETE FROM policy.blocks b USING policy.canonical_blocks c
 WHERE c.block_id = b.block_id AND (
   policy.is_subject(c.subject_kind, c.subject_id) IS NOT TRUE
   OR EXISTS (
-    SELECT FROM canonical_blocks other
+    SELECT FROM policy.canonical_blocks other
     WHERE (other.organization, other.subject_kind, other.subject_id) = (c.organization, c.subject_kind, c.subject_id)
       AND (coalesce(other.until, 'infinity'), other.block_id) > (coalesce(c.until, 'infinity'), c.block_id)));
-UPDATE policy.blocks b SET subject_id = c.subject_id FROM canonical_blocks c
+UPDATE policy.blocks b SET subject_id = c.subject_id FROM policy.canonical_blocks c
 WHERE c.block_id = b.block_id AND c.subject_id <> b.subject_id;
 ALTER TABLE policy.blocks ADD CONSTRAINT subject_is_canonical CHECK (policy.is_subject(subject_kind, subject_id));
 
@@ -69,5 +69,5 @@ ALTER TABLE policy.sessions
   ADD CONSTRAINT agent_is_canonical CHECK (policy.is_agent_id(agent_id)),
   ADD CONSTRAINT user_is_canonical CHECK (policy.is_user(user_name));
 
-DROP TABLE canonical_blocks;
+DROP TABLE policy.canonical_blocks;
 DROP FUNCTION policy.canonical_user;

@@ -45,7 +45,7 @@ END
 $$;
 
 -- Whatever a fence was set for, it stops in its form too. Fences live for two hours.
-CREATE TEMPORARY TABLE old_fences AS
+CREATE TABLE revocation.old_fences AS
 SELECT f.organization, f.subject_kind,
   CASE f.subject_kind
     WHEN 'lease' THEN lower(f.subject_id)
@@ -57,11 +57,11 @@ SELECT f.organization, f.subject_kind,
 FROM revocation.fences f WHERE NOT revocation.is_subject(f.subject_kind, f.subject_id) GROUP BY 1, 2, 3, 4;
 DELETE FROM revocation.fences f WHERE NOT revocation.is_subject(f.subject_kind, f.subject_id);
 INSERT INTO revocation.fences AS f (organization, subject_kind, subject_id, agent_id, instant, reason, recorded_at)
-SELECT o.organization, o.subject_kind, o.subject_id, o.agent_id, o.instant, o.reason, o.recorded_at FROM old_fences o
+SELECT o.organization, o.subject_kind, o.subject_id, o.agent_id, o.instant, o.reason, o.recorded_at FROM revocation.old_fences o
 WHERE revocation.is_subject(o.subject_kind, o.subject_id)
 ON CONFLICT (organization, subject_kind, subject_id, agent_id) DO UPDATE SET
   instant = greatest(f.instant, excluded.instant), recorded_at = greatest(f.recorded_at, excluded.recorded_at);
-DROP TABLE old_fences;
+DROP TABLE revocation.old_fences;
 ALTER TABLE revocation.fences
   ADD CONSTRAINT organization_is_canonical CHECK (organization = '*' OR revocation.is_organization(organization)),
   ADD CONSTRAINT subject_is_canonical CHECK (revocation.is_subject(subject_kind, subject_id));

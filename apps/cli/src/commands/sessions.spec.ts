@@ -30,12 +30,11 @@ const person = (changes: object = {}) => ({
 
 describe('mayfly sessions', () => {
   it('lists all pages of them, people’s too', async () => {
-    gateway.handlers.set(listSessions.name, ({ input }) => {
-      const { after } = input as { after?: string };
-      return after === undefined
-        ? { sessions: [person()], next: next_id }
-        : { sessions: [person({ session_id: next_id, person_roles: [] })] };
-    });
+    gateway.handlers.set(listSessions.name, ({ after }) =>
+      after === undefined
+        ? { sessions: [person()], next: session_id }
+        : { sessions: [person({ session_id: next_id, person_roles: [] })] },
+    );
     const { status, stdout } = await line.run('sessions');
     expect(status).toBe(0);
     expect(stdout).toMatch(new RegExp(`${session_id} +person .*ada@example.com +administrator +people`));

@@ -231,11 +231,12 @@ describe('activation', () => {
       },
     );
 
+    const spelledSession = randomUUID();
     it.each<[string, Subject, GrantChanges]>([
       [
         'a session in capital letters',
-        { kind: 'session', id: session.toUpperCase() },
-        { actor: { session_id: session } },
+        { kind: 'session', id: spelledSession.toUpperCase() },
+        { actor: { session_id: spelledSession } },
       ],
       [
         'an agent whose trust domain is in capital letters',
