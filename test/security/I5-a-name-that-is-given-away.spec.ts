@@ -46,7 +46,8 @@ describe('I5: the name of an organization that is given to others', () => {
     const lease = await agent.postgresLease('orders-db/readonly');
     await administrator.call('POST', '/v1/blocks', { subject: { kind: 'user', id: 'eve' }, reason: 'test' });
     const events = async (who: AgentApi) =>
-      ((await who.call('GET', '/v1/audit/events?limit=1000')) as { events: { organization?: string }[] }).events;
+      ((await who.call('GET', '/v1/audit/events?limit=1000')) as { events: { organization?: string }[] })
+        .events;
     await waitUntil('recording it', async () => (await events(auditor)).length > 3, within);
 
     expect(await apply(renamed())).toMatchObject({ outcome: 'applied' });
@@ -70,7 +71,9 @@ describe('I5: the name of an organization that is given to others', () => {
     expect(await next.call('GET', '/v1/revocations')).toEqual({ revocations: [] });
     expect(await codeOf(next.call('GET', `/v1/leases/${lease.lease_id}`))).toBe('not_found');
     expect(await codeOf(next.call('DELETE', `/v1/leases/${lease.lease_id}`))).toBe('not_found');
-    expect(await codeOf(next.call('POST', `/v1/sessions/${agent.sessionId}/close`, { reason: 'x' }))).toBe('not_found');
+    expect(await codeOf(next.call('POST', `/v1/sessions/${agent.sessionId}/close`, { reason: 'x' }))).toBe(
+      'not_found',
+    );
     expect(await codeOf(nextAuditor.call('GET', `/v1/audit/leases/${lease.lease_id}`))).toBe('not_found');
     await waitUntil('recording its own', async () => (await events(nextAuditor)).length > 0, within);
     expect(new Set((await events(nextAuditor)).map(({ organization }) => organization))).toEqual(
@@ -82,7 +85,12 @@ describe('I5: the name of an organization that is given to others', () => {
     const again = await openSession(stack, agentClaims({ org: 'globex' }));
     await again.postgresLease('orders-db/readonly');
     expect(await again.leases()).toMatchObject([{ state: 'active' }]);
-    expect(await next.call('POST', '/v1/revocations', { subject: { kind: 'organization', id: 'globex' }, reason: 'x' })).toMatchObject({ matched: 1 });
+    expect(
+      await next.call('POST', '/v1/revocations', {
+        subject: { kind: 'organization', id: 'globex' },
+        reason: 'x',
+      }),
+    ).toMatchObject({ matched: 1 });
   }, 120_000);
 });
 
@@ -101,7 +109,8 @@ describe('I11: a session that an administrator ends', () => {
     await waitUntil(
       'ending it',
       async () =>
-        ((await administrator.call('GET', `/v1/leases/${lease.lease_id}`)) as { state: string }).state === 'revoked',
+        ((await administrator.call('GET', `/v1/leases/${lease.lease_id}`)) as { state: string }).state ===
+        'revoked',
       within,
     );
   }, 60_000);

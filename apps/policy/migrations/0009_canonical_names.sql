@@ -4,9 +4,10 @@
 CREATE FUNCTION policy.is_organization(id text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN id ~ '^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[1-9][0-9]{0,8})?$';
 
+-- How long each part may be is for the contract to say: counting makes the pattern a hundred times as slow.
 CREATE FUNCTION policy.is_agent_id(id text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN id ~ '^spiffe://[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?/(agent(/[A-Za-z0-9._-]{1,128}){3}|person/[A-Za-z0-9._-]{1,128})$'
-  AND id !~ '^spiffe://[^/]+/.*/[.]{1,2}(/|$)';
+RETURN char_length(id) <= 2048 AND id !~ '/[.][.]?(/|$)'
+  AND id ~ '^spiffe://[a-z0-9]([a-z0-9._-]*[a-z0-9])?/(agent/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+|person/[A-Za-z0-9._-]+)$';
 
 -- NFC, no ASCII capital, nothing that can't be seen, no space at either end. Which other letters are capital is for the contract to
 -- say: what Postgres knows of them depends on the locale of the database.

@@ -22,7 +22,9 @@ export class Audiences {
   /** What is wrong with it as the audience of a tool, of whichever organization. */
   problemOf(audience: string): string | undefined {
     const isOurs = this.#ofTrustRules.has(audienceKey(audience)) || /^mayfly(?:$|[-:/.])/i.test(audience);
-    return isOurs ? '"audience" must be the tool’s own, neither Mayfly’s nor that of a trust rule' : undefined;
+    return isOurs
+      ? '"audience" must be the tool’s own, neither Mayfly’s nor that of a trust rule'
+      : undefined;
   }
 
   /** Takes it for an organization; the first has it. What is wrong when another has it already. */

@@ -123,8 +123,8 @@ describe('the organizations of a document', () => {
       { name: 'acme', trustDomain: 'acme.example' },
       { name: 'globex', trustDomain: 'globex.example' },
     ]);
-    expect(namedOrganizations('organizations: [1, { name: a }, { name: b, trust_domain: b.example }]')).toEqual([
-      { name: 'b', trustDomain: 'b.example' },
-    ]);
+    expect(
+      namedOrganizations('organizations: [1, { name: a }, { name: b, trust_domain: b.example }]'),
+    ).toEqual([{ name: 'b', trustDomain: 'b.example' }]);
   });
 });

@@ -1,7 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { AgentId, BlockSubject, exactText, RevocationSubject, TraceId, User, Uuid } from './identifiers.ts';
 
-const form = (schema: { safeParse(value: unknown): { success: boolean; data?: unknown } }, value: unknown) => {
+const form = (
+  schema: { safeParse(value: unknown): { success: boolean; data?: unknown } },
+  value: unknown,
+) => {
   const parsed = schema.safeParse(value);
   return parsed.success ? parsed.data : 'refused';
 };
@@ -91,7 +94,10 @@ describe('a subject', () => {
   it.each([BlockSubject, RevocationSubject])('has the form of its kind', (schema) => {
     const id = '0199A3C4-7D1E-7B3A-9F10-2C5D8E6B4A21';
     expect(form(schema, { kind: 'session', id })).toEqual({ kind: 'session', id: id.toLowerCase() });
-    expect(form(schema, { kind: 'user', id: 'Ada@example.com' })).toEqual({ kind: 'user', id: 'ada@example.com' });
+    expect(form(schema, { kind: 'user', id: 'Ada@example.com' })).toEqual({
+      kind: 'user',
+      id: 'ada@example.com',
+    });
     expect(form(schema, { kind: 'agent', id: 'ada@example.com' })).toBe('refused');
     expect(form(schema, { kind: 'session', id: 'ada@example.com' })).toBe('refused');
     expect(form(schema, { kind: 'credential', id: 'orders-db' })).toBe('refused');

@@ -87,7 +87,10 @@ export class IdentityVerifier {
       issuer: rule.issuer,
       audience: rule.audience,
       requiredClaims: ['exp'],
-      maxTokenAge: Math.min(rule.maxIdentityAgeSeconds ?? longestIdentityAgeSeconds, longestIdentityAgeSeconds),
+      maxTokenAge: Math.min(
+        rule.maxIdentityAgeSeconds ?? longestIdentityAgeSeconds,
+        longestIdentityAgeSeconds,
+      ),
       clockTolerance: defaultClockToleranceSeconds,
       currentDate: now,
     });

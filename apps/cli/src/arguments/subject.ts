@@ -43,7 +43,10 @@ export function subjectsOf(options: SubjectOptions): RevocationSubject[] {
 }
 
 /** `user ada@example.com`, `everything`. */
-export function subjectText(subject: { readonly kind: SubjectKind; readonly id?: string | undefined }): string {
+export function subjectText(subject: {
+  readonly kind: SubjectKind;
+  readonly id?: string | undefined;
+}): string {
   if (subject.id !== undefined) return `${subject.kind} ${subject.id}`;
   return subject.kind === 'organization' ? 'the whole organization' : subject.kind;
 }

@@ -230,7 +230,14 @@ describe('mayfly apply and mayfly config', () => {
         revocation_id: '0199a3c4-7d1e-7b3a-9f10-2c5d8e6b4a21',
       },
     ];
-    const answer = { outcome: 'applied', version: 8, unchanged: false, revocations, revocations_total: 3, sessions_ended: 2 };
+    const answer = {
+      outcome: 'applied',
+      version: 8,
+      unchanged: false,
+      revocations,
+      revocations_total: 3,
+      sessions_ended: 2,
+    };
     gateway.handlers.set(putConfig.name, () => answer);
     const { stdout, stderr } = await line.run('apply', '-f', 'mayfly.yaml', '--end-leases');
     expect(gateway.called(putConfig)[0]?.input).toMatchObject({ end_leases: true });

@@ -63,7 +63,9 @@ describe('mayfly sessions close', () => {
 
   it('says so when it had ended before, and prints JSON', async () => {
     gateway.handlers.set(closeSession.name, () => ({ session_id, closed: false, matched: 0 }));
-    expect((await line.run('sessions', 'close', session_id, '--reason', 'x')).stdout).toMatch(/had ended before/);
+    expect((await line.run('sessions', 'close', session_id, '--reason', 'x')).stdout).toMatch(
+      /had ended before/,
+    );
     const { stdout } = await line.run('sessions', 'close', session_id, '--reason', 'x', '--json');
     expect(JSON.parse(stdout)).toEqual({ session_id, closed: false, matched: 0 });
   });
@@ -73,7 +75,10 @@ describe('mayfly sessions close', () => {
     expect((await line.run('sessions', 'close', 'nonsense', '--reason', 'x')).status).toBe(2);
     gateway.refuse(closeSession, 'not_found', 'No such session.');
     const unknown = await line.run('sessions', 'close', session_id, '--reason', 'x');
-    expect(unknown).toMatchObject({ status: 19, stderr: expect.stringMatching(/mayfly sessions/) as unknown });
+    expect(unknown).toMatchObject({
+      status: 19,
+      stderr: expect.stringMatching(/mayfly sessions/) as unknown,
+    });
   });
 });
 

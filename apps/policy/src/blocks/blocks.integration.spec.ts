@@ -196,14 +196,22 @@ describe('a block', () => {
       { kind: 'session', id: 'no uuid' },
     ] as const) {
       const answer = await codeOf(Promise.resolve().then(() => add(subject)));
-      expect([subject.id, answer]).toEqual([subject.id, expect.stringMatching(/invalid_request|invalid_format|custom/)]);
+      expect([subject.id, answer]).toEqual([
+        subject.id,
+        expect.stringMatching(/invalid_request|invalid_format|custom/),
+      ]);
     }
     expect((await list()).blocks).toEqual([]);
   });
 
   it('can not be got round by a user name with what nobody sees', async () => {
     const { block } = await add({ kind: 'user', id: 'ann@acme.example' });
-    for (const spelled of ['Ann@ACME.example', 'ann@acme.example\u200b', 'a\u00adnn@acme.example', 'ann@acme.example\ufe0f']) {
+    for (const spelled of [
+      'Ann@ACME.example',
+      'ann@acme.example\u200b',
+      'a\u00adnn@acme.example',
+      'ann@acme.example\ufe0f',
+    ]) {
       const code = await codeOf(policy.open({ ...analyst, on_behalf_of: spelled }));
       expect([spelled, code]).toEqual([spelled, expect.stringMatching(/^(policy_denied|unauthenticated)$/)]);
     }

@@ -49,7 +49,10 @@ export class Blocks {
     const { subject, reason, for_seconds: forSeconds, revoke } = input;
     const session = await this.#administrator(input, 'add_block');
     if (isOwn(subject, session)) {
-      throw new MayflyError('invalid_request', 'You would lock yourself out; let another administrator block you.');
+      throw new MayflyError(
+        'invalid_request',
+        'You would lock yourself out; let another administrator block you.',
+      );
     }
     await requireKnownSubject(subject, session.organization, this.parts.running, this.parts.pool);
     // One for each time that it is asked for: what has come to life since ends too.

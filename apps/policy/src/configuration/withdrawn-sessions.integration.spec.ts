@@ -58,7 +58,9 @@ describe('authority outlives its ground', () => {
     const attacker = await policy.open({ ...personIn('owners', 'platform'), email: 'eve@acme.example' });
     const rescuer = await policy.open(personIn('admins', 'other'));
     const running = policy.document;
-    const answer = await apply(without(', platform: platform_administrator', ', root: platform_administrator'));
+    const answer = await apply(
+      without(', platform: platform_administrator', ', root: platform_administrator'),
+    );
     expect(answer).toMatchObject({ outcome: 'applied', sessions_ended: 2 });
     expect(await outcome(policy.get(GetConfig).run({ token: attacker.token, source_ip: sourceIp }))).toBe(
       'unauthenticated',
@@ -119,7 +121,10 @@ describe('authority outlives its ground', () => {
     await inTransaction(policy.database.pool, async (client) => {
       await lockConfigVersions(client);
       const organizations = ['acme', 'globex'].map((name) => ({ name, trustDomain: `${name}.example` }));
-      const narrowed = without('require: { org: acme, kind: agent }', 'require: { org: acme, kind: agent, env: prod }');
+      const narrowed = without(
+        'require: { org: acme, kind: agent }',
+        'require: { org: acme, kind: agent, env: prod }',
+      );
       await storeConfigVersion(client, {
         document: narrowed,
         organizations,
@@ -128,7 +133,10 @@ describe('authority outlives its ground', () => {
       });
     });
     expect(await isLive(token)).toBe('ok');
-    const next = without('require: { org: acme, kind: agent }', 'require: { org: acme, kind: agent, env: prod } # 2');
+    const next = without(
+      'require: { org: acme, kind: agent }',
+      'require: { org: acme, kind: agent, env: prod } # 2',
+    );
     expect(await apply(next)).toMatchObject({ outcome: 'applied', sessions_ended: 1 });
     expect(await isLive(token)).toBe('unauthenticated');
   });
@@ -141,7 +149,10 @@ describe('authority outlives its ground', () => {
     const decisions = agents.flatMap((agent) =>
       Array.from({ length: 6 }, () => outcome(decide(agent.token, 'tool/limited'))),
     );
-    const answer = await apply(without('require: { org: acme, kind: agent }', 'require: { org: acme, kind: x }'), token);
+    const answer = await apply(
+      without('require: { org: acme, kind: agent }', 'require: { org: acme, kind: x }'),
+      token,
+    );
     expect(answer).toMatchObject({ sessions_ended: 8 });
     for (const done of await Promise.all(decisions)) expect(['ok', 'unauthenticated']).toContain(done);
     for (const agent of agents) expect(await isLive(agent.token)).toBe('unauthenticated');
@@ -149,7 +160,8 @@ describe('authority outlives its ground', () => {
 
   describe('the name of an organization that is given to another', () => {
     const renamed = (document: string) =>
-      document.replace('name: globex, trust_domain: globex.example', 'name: initech, trust_domain: globex.example')
+      document
+        .replace('name: globex, trust_domain: globex.example', 'name: initech, trust_domain: globex.example')
         .replaceAll('organization: globex', 'organization: initech');
     const organizationOf = async (session: string) =>
       (
@@ -275,7 +287,8 @@ describe('an administrator', () => {
   it('sees the live sessions of the organization, page by page, and of a user in whatever case', async () => {
     const { token, sessionId } = await policy.open(boss);
     const opened: string[] = [sessionId];
-    for (let run = 0; run < 4; run++) opened.push((await policy.open({ ...analyst, run: `r${run}` })).sessionId);
+    for (let run = 0; run < 4; run++)
+      opened.push((await policy.open({ ...analyst, run: `r${run}` })).sessionId);
     await policy.open(globexAnalyst);
     const first = await list(token, { limit: 3 });
     const second = await list(token, { limit: 3, after: first.next });
@@ -292,8 +305,10 @@ describe('an administrator', () => {
 describe('an identity token', () => {
   let policy: RunningPolicy;
   beforeEach(async () => {
-    const limited = twoOrganizations
-      .replace('session_ttl: 30m', 'session_ttl: 30m\n    max_sessions_per_identity: 3\n    max_identity_age: 10m');
+    const limited = twoOrganizations.replace(
+      'session_ttl: 30m',
+      'session_ttl: 30m\n    max_sessions_per_identity: 3\n    max_identity_age: 10m',
+    );
     policy = await runPolicy(limited);
   });
   afterEach(() => policy.stop());

@@ -41,7 +41,12 @@ export async function beginOpening(client: PoolClient, identitySha256: Buffer): 
 
 /** Part of a transaction that has begun with `beginOpening`. */
 export async function insertSession(database: Database, session: NewSession): Promise<OpeningOutcome> {
-  const [row] = await rowsOf<{ is_outdated: boolean; is_used_up: boolean; opened_at: Date; expires_at: Date }>(database, {
+  const [row] = await rowsOf<{
+    is_outdated: boolean;
+    is_used_up: boolean;
+    opened_at: Date;
+    expires_at: Date;
+  }>(database, {
     name: 'insert-session',
     text: `WITH may AS MATERIALIZED (
              SELECT EXISTS (SELECT FROM policy.config_versions v WHERE v.version > $13) AS is_outdated,

@@ -20,11 +20,7 @@ export interface Owner {
 
 type Claims = Readonly<Record<string, unknown>>;
 
-export function deriveSession(
-  rule: TrustRule,
-  organization: Owner,
-  claims: Claims,
-): Derivation {
+export function deriveSession(rule: TrustRule, organization: Owner, claims: Claims): Derivation {
   const derived =
     rule.as === 'agent' ? deriveAgent(rule, organization, claims) : derivePerson(rule, organization, claims);
   return typeof derived === 'string'
@@ -33,11 +29,7 @@ export function deriveSession(
 }
 
 /** The identity, or what is wrong with the claims. */
-function deriveAgent(
-  rule: AgentTrustRule,
-  organization: Owner,
-  claims: Claims,
-): AttestedIdentity | string {
+function deriveAgent(rule: AgentTrustRule, organization: Owner, claims: Claims): AttestedIdentity | string {
   const orchestration = valueOf(claims, rule.agent.orchestration);
   const task = valueOf(claims, rule.agent.task);
   const instance = valueOf(claims, rule.agent.instance);
@@ -63,11 +55,7 @@ function deriveAgent(
   };
 }
 
-function derivePerson(
-  rule: PersonTrustRule,
-  organization: Owner,
-  claims: Claims,
-): AttestedIdentity | string {
+function derivePerson(rule: PersonTrustRule, organization: Owner, claims: Claims): AttestedIdentity | string {
   const user = userOf(valueOf(claims, rule.user));
   if (user === undefined) return 'the claim for the user is missing or no name of a user';
   const id = personId(organization.trustDomain, user);

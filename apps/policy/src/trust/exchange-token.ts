@@ -111,10 +111,7 @@ export class ExchangeToken {
     }
   }
 
-  async #attest(
-    input: Input,
-    { configuration }: RunningVersion,
-  ): Promise<Attested> {
+  async #attest(input: Input, { configuration }: RunningVersion): Promise<Attested> {
     const token = await this.parts.gate.unseal(input.subject_token);
     // Picks by what the token claims, so that no more signatures are checked than may matter. Nothing is believed yet.
     const unverified = claimsOf(token);
@@ -159,7 +156,10 @@ export class ExchangeToken {
       });
       if (inserted.outcome === 'outdated_configuration') return outdated;
       if (inserted.outcome === 'identity_used_up') {
-        throw new UsedUp(`the identity token has opened ${rule.maxSessionsPerIdentity} sessions`, session.organization);
+        throw new UsedUp(
+          `the identity token has opened ${rule.maxSessionsPerIdentity} sessions`,
+          session.organization,
+        );
       }
       const event = sessionEvent('session.opened', session, {
         source_ip: input.source_ip,
@@ -227,7 +227,9 @@ function claimsFor(
 
 /** Of header and payload alone: a signature may have several forms, what it signs has one. */
 function digestOf(token: string): Buffer {
-  return createHash('sha256').update(token.slice(0, token.lastIndexOf('.'))).digest();
+  return createHash('sha256')
+    .update(token.slice(0, token.lastIndexOf('.')))
+    .digest();
 }
 
 /** Unverified. What cannot be read claims nothing; verifying it will say what is wrong. */

@@ -42,17 +42,79 @@ describe('a session loses its ground with', () => {
       (text) => text.replace('session_ttl: 30m', 'session_ttl: 29m'),
       /rule is gone/,
     ],
-    ['its role', analyst, (text) => text.replace('allowed: [analyst, writer]', 'allowed: [writer]').replaceAll('roles: [analyst]', 'roles: []'), /role/],
-    ['the claim of its role', analyst, (text) => text.replace('role: { claim: role, allowed: [analyst, writer]', 'role: { claim: job, allowed: [analyst, writer]'), /role/],
-    ['its role as a person', platform, (text) => text.replace(', platform: platform_administrator', ''), /role/],
-    ['its role under another group', platform, (text) => text.replace('platform: platform_administrator', 'owners: platform_administrator'), /role/],
-    ['the issuer', analyst, (text) => text.replace('issuer: https://issuer.example', 'issuer: https://other.example'), /admits/],
-    ['the audience', analyst, (text) => text.replace('audience: mayfly\n    jwks: ISSUER_KEYS\n    require: { org: acme, kind: agent }', 'audience: mayfly-2\n    jwks: ISSUER_KEYS\n    require: { org: acme, kind: agent }'), /admits/],
+    [
+      'its role',
+      analyst,
+      (text) =>
+        text
+          .replace('allowed: [analyst, writer]', 'allowed: [writer]')
+          .replaceAll('roles: [analyst]', 'roles: []'),
+      /role/,
+    ],
+    [
+      'the claim of its role',
+      analyst,
+      (text) =>
+        text.replace(
+          'role: { claim: role, allowed: [analyst, writer]',
+          'role: { claim: job, allowed: [analyst, writer]',
+        ),
+      /role/,
+    ],
+    [
+      'its role as a person',
+      platform,
+      (text) => text.replace(', platform: platform_administrator', ''),
+      /role/,
+    ],
+    [
+      'its role under another group',
+      platform,
+      (text) => text.replace('platform: platform_administrator', 'owners: platform_administrator'),
+      /role/,
+    ],
+    [
+      'the issuer',
+      analyst,
+      (text) => text.replace('issuer: https://issuer.example', 'issuer: https://other.example'),
+      /admits/,
+    ],
+    [
+      'the audience',
+      analyst,
+      (text) =>
+        text.replace(
+          'audience: mayfly\n    jwks: ISSUER_KEYS\n    require: { org: acme, kind: agent }',
+          'audience: mayfly-2\n    jwks: ISSUER_KEYS\n    require: { org: acme, kind: agent }',
+        ),
+      /admits/,
+    ],
     ['the keys', analyst, (text) => text.replace('jwks: ISSUER_KEYS', 'jwks: file:/other.json'), /admits/],
-    ['a new requirement', analyst, (text) => text.replace('require: { org: acme, kind: agent }', 'require: { org: acme, kind: agent, env: prod }'), /admits/],
-    ['an algorithm', analyst, (text) => text.replace('as: agent\n', 'as: agent\n    algorithms: [EdDSA]\n'), /admits/],
-    ['what makes its agent', analyst, (text) => text.replace('orchestration: ci', 'orchestration: cd'), /admits/],
-    ['what tells its user', analyst, (text) => text.replace('user: { claim: on_behalf_of }', 'user: { claim: email }'), /admits/],
+    [
+      'a new requirement',
+      analyst,
+      (text) =>
+        text.replace('require: { org: acme, kind: agent }', 'require: { org: acme, kind: agent, env: prod }'),
+      /admits/,
+    ],
+    [
+      'an algorithm',
+      analyst,
+      (text) => text.replace('as: agent\n', 'as: agent\n    algorithms: [EdDSA]\n'),
+      /admits/,
+    ],
+    [
+      'what makes its agent',
+      analyst,
+      (text) => text.replace('orchestration: ci', 'orchestration: cd'),
+      /admits/,
+    ],
+    [
+      'what tells its user',
+      analyst,
+      (text) => text.replace('user: { claim: on_behalf_of }', 'user: { claim: email }'),
+      /admits/,
+    ],
   ])('%s', (_what, ground, change, why) => {
     expect(lostGround(ground, before, after(change))).toMatch(why);
   });
@@ -66,11 +128,35 @@ describe('a session loses its ground with', () => {
 describe('a session keeps its ground', () => {
   it.each<[string, SessionGround, (text: string) => string]>([
     ['whatever changes elsewhere', analyst, (text) => text.replace('name: globex-agents', 'name: others')],
-    ['when its rule admits more', analyst, (text) => text.replace('require: { org: acme, kind: agent }', 'require: { org: acme, kind: [agent, job] }')],
-    ['when its rule requires less and nobody else', platform, (text) => text.replace('session_ttl: 30m', 'session_ttl: 20m')],
-    ['when another role goes', analyst, (text) => text.replace('allowed: [analyst, writer]', 'allowed: [analyst]').replaceAll('roles: [writer]', 'roles: []')],
-    ['when another role of people goes', auditor, (text) => text.replace(', platform: platform_administrator', '')],
-    ['when its role is given to more', auditor, (text) => text.replace('auditors: auditor', 'auditors: auditor, readers: auditor')],
+    [
+      'when its rule admits more',
+      analyst,
+      (text) =>
+        text.replace('require: { org: acme, kind: agent }', 'require: { org: acme, kind: [agent, job] }'),
+    ],
+    [
+      'when its rule requires less and nobody else',
+      platform,
+      (text) => text.replace('session_ttl: 30m', 'session_ttl: 20m'),
+    ],
+    [
+      'when another role goes',
+      analyst,
+      (text) =>
+        text
+          .replace('allowed: [analyst, writer]', 'allowed: [analyst]')
+          .replaceAll('roles: [writer]', 'roles: []'),
+    ],
+    [
+      'when another role of people goes',
+      auditor,
+      (text) => text.replace(', platform: platform_administrator', ''),
+    ],
+    [
+      'when its role is given to more',
+      auditor,
+      (text) => text.replace('auditors: auditor', 'auditors: auditor, readers: auditor'),
+    ],
   ])('%s', (_what, ground, change) => {
     expect(lostGround(ground, before, after(change))).toBeUndefined();
   });

@@ -243,11 +243,7 @@ describe('activation', () => {
         { kind: 'agent', id: agentId('spelled').replace('spiffe://acme', 'SPIFFE://ACME') },
         { actor: { agent_id: agentId('spelled') } },
       ],
-      [
-        'a user in another case',
-        { kind: 'user', id: 'Mal@ACME.test' },
-        { actor: { user: 'mal@acme.test' } },
-      ],
+      ['a user in another case', { kind: 'user', id: 'Mal@ACME.test' }, { actor: { user: 'mal@acme.test' } }],
       [
         'a user in another normal form',
         { kind: 'user', id: 'zoe\u0308@acme.test' },

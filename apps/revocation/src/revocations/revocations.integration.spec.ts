@@ -553,7 +553,9 @@ describe('a revocation of many', () => {
     await addLeases(world, user, 3);
     const broken = (await ask.revoke({ kind: 'session', id: randomUUID() })).revocation_id;
     // A row that makes its own step fail: the schema allows none such.
-    await world.database.pool.query('ALTER TABLE revocation.revocations DROP CONSTRAINT subject_is_canonical');
+    await world.database.pool.query(
+      'ALTER TABLE revocation.revocations DROP CONSTRAINT subject_is_canonical',
+    );
     await world.database.pool.query(
       `UPDATE revocation.revocations SET subject_id = 'no uuid', due_at = now() - interval '1 hour'`,
     );

@@ -44,14 +44,17 @@ describe('the register’s schema', () => {
       ]),
     );
 
-  it.each(kinds)('fences and revokes by %s in its one form alone: another would stop nothing', async (kind) => {
-    expect(await fence(kind, canonicalNames[kind])).toBe('stored');
-    expect(await revoke(kind, canonicalNames[kind])).toBe('stored');
-    for (const id of oddNames[kind]) {
-      expect([id, await fence(kind, id)]).toEqual([id, 'subject_is_canonical']);
-      expect([id, await revoke(kind, id)]).toEqual([id, 'subject_is_canonical']);
-    }
-  });
+  it.each(kinds)(
+    'fences and revokes by %s in its one form alone: another would stop nothing',
+    async (kind) => {
+      expect(await fence(kind, canonicalNames[kind])).toBe('stored');
+      expect(await revoke(kind, canonicalNames[kind])).toBe('stored');
+      for (const id of oddNames[kind]) {
+        expect([id, await fence(kind, id)]).toEqual([id, 'subject_is_canonical']);
+        expect([id, await revoke(kind, id)]).toEqual([id, 'subject_is_canonical']);
+      }
+    },
+  );
 
   it('takes leases with names in their one form alone', async () => {
     const lease = (changes: object) => {

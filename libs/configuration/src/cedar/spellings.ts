@@ -28,7 +28,11 @@ export function misspellings(json: PolicyJson): Misspelling[] {
     const { type, id } = value as { type?: unknown; id?: unknown };
     if ((type === 'Agent' || type === 'Person') && typeof id === 'string') judge(AgentId, id);
     for (const [operator, child] of Object.entries(value)) {
-      const { left, right, pattern } = (child ?? {}) as { left?: unknown; right?: unknown; pattern?: unknown };
+      const { left, right, pattern } = (child ?? {}) as {
+        left?: unknown;
+        right?: unknown;
+        pattern?: unknown;
+      };
       if (operator === 'like') judgePattern(attributeOf(left), pattern);
       else if (operator !== '&&' && operator !== '||') {
         for (const written of textsOf(right)) judge(forms[attributeOf(left) ?? ''], written);

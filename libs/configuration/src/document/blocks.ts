@@ -1,5 +1,13 @@
 /** The blocks of `mayfly.yaml` as written: snake_case, durations as text. What they name is resolved by their own modules. */
-import { CredentialName, exactText, JsonObject, Name, PersonRole, text, trustDomainForm } from '@mayfly/contracts';
+import {
+  CredentialName,
+  exactText,
+  JsonObject,
+  Name,
+  PersonRole,
+  text,
+  trustDomainForm,
+} from '@mayfly/contracts';
 import { absoluteMaxLifeSeconds } from '@mayfly/domain';
 import { z } from 'zod';
 import { trustAlgorithms } from '../configuration.ts';
