@@ -11,8 +11,8 @@ export function namedOrganizations(
   if (!Array.isArray(blocks)) return undefined;
   return blocks.flatMap((block) => {
     const { name, trust_domain: trustDomain } = asMap(block) ?? {};
-    const isOne =
-      typeof trustDomain === 'string' && trustDomainForm.test(trustDomain) && Name.safeParse(name).success;
-    return isOne ? [{ name: String(name), trustDomain }] : [];
+    const known = Name.safeParse(name);
+    const isOne = known.success && typeof trustDomain === 'string' && trustDomainForm.test(trustDomain);
+    return isOne ? [{ name: known.data, trustDomain }] : [];
   });
 }
