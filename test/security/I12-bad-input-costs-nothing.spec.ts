@@ -437,7 +437,7 @@ describe('I12', () => {
           else expectRefusal(`revoking by ${kind}`, answer, 400);
         }
         const organization = { subject: { kind: 'organization', id: sql }, reason: 'x' };
-        expectRefusal('organization', await post('/v1/revocations', organization, administrator), 403);
+        expectRefusal('organization', await post('/v1/revocations', organization, administrator), 400);
         const encoded = encodeURIComponent(sql);
         for (const path of [
           `/v1/leases/${encoded}`,
@@ -452,7 +452,9 @@ describe('I12', () => {
           ...['after', 'limit'].flatMap((name) => [
             `/v1/revocations?${name}=${encoded}`,
             `/v1/blocks?${name}=${encoded}`,
+            `/v1/sessions?${name}=${encoded}`,
           ]),
+          ...['kind', 'agent_id'].map((name) => `/v1/sessions?${name}=${encoded}`),
           ...['lease_id', 'trace_id', 'session_id', 'since', 'until', 'after', 'limit'].map(
             (name) => `/v1/audit/events?${name}=${encoded}`,
           ),
