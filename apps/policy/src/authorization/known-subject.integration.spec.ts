@@ -32,7 +32,10 @@ describe('an administrator who revokes', () => {
   it('has the subject signed in the form of its kind', async () => {
     const id = '0199A3C4-7D1E-7B3A-9F10-2C5D8E6B4A21';
     expect(await signed({ kind: 'session', id })).toEqual({ kind: 'session', id: id.toLowerCase() });
-    expect(await signed({ kind: 'user', id: 'Ann@ACME.example' })).toEqual({ kind: 'user', id: 'ann@acme.example' });
+    expect(await signed({ kind: 'user', id: 'Ann@ACME.example' })).toEqual({
+      kind: 'user',
+      id: 'ann@acme.example',
+    });
     expect(await signed({ kind: 'organization', id: 'acme' })).toEqual({ kind: 'organization', id: 'acme' });
   });
 
@@ -58,8 +61,14 @@ describe('an administrator who revokes', () => {
       end_leases: true,
       source_ip: sourceIp,
     });
-    expect(await signed({ kind: 'credential', id: 'tool/read' })).toEqual({ kind: 'credential', id: 'tool/read' });
+    expect(await signed({ kind: 'credential', id: 'tool/read' })).toEqual({
+      kind: 'credential',
+      id: 'tool/read',
+    });
     expect(await signed({ kind: 'credential', id: 'tool/limited' })).toBe('invalid_request');
-    expect(await signed({ kind: 'credential', id: 'tool/look' })).toEqual({ kind: 'credential', id: 'tool/look' });
+    expect(await signed({ kind: 'credential', id: 'tool/look' })).toEqual({
+      kind: 'credential',
+      id: 'tool/look',
+    });
   });
 });
