@@ -5,7 +5,7 @@
 import { stat } from 'node:fs/promises';
 import type { CheckpointClaims } from '@mayfly/contracts';
 import type { Finding } from '@mayfly/domain';
-import type { TokenVerifier } from '@mayfly/tokens';
+import type { CheckpointVerifier } from './checkpoint-verifier.ts';
 import { checkpointLines, type CheckpointLine } from './checkpoint-lines.ts';
 import { checkpointDigest, rewritten } from './checkpoints-in-postgres.ts';
 import type { LogSession } from './log-session.ts';
@@ -47,7 +47,7 @@ export interface FileToRead {
 /** Throws the error of the file system when there is no such file. */
 export async function verifyCheckpointsInFile(
   session: LogSession,
-  verifier: TokenVerifier<CheckpointClaims>,
+  verifier: CheckpointVerifier,
   file: FileToRead,
   onBatch: (findings: readonly Finding[], count: number) => Promise<void>,
 ): Promise<FileRead> {
@@ -81,7 +81,7 @@ class LineReader {
 
   constructor(
     private readonly session: LogSession,
-    private readonly verifier: TokenVerifier<CheckpointClaims>,
+    private readonly verifier: CheckpointVerifier,
     private readonly file: FileToRead,
   ) {
     this.#isFirst = file.from === 0;

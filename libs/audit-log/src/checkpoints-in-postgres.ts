@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { CheckpointClaims } from '@mayfly/contracts';
 import { microsecondsOf, type Difference, type Finding } from '@mayfly/domain';
-import type { TokenVerifier } from '@mayfly/tokens';
+import type { CheckpointVerifier } from './checkpoint-verifier.ts';
 import type { LogSession } from './log-session.ts';
 
 const batchSize = 200;
@@ -43,7 +43,7 @@ export interface CheckpointsRead {
  */
 export async function verifyCheckpointsInPostgres(
   session: LogSession,
-  verifier: TokenVerifier<CheckpointClaims>,
+  verifier: CheckpointVerifier,
   after: SeenCheckpoint | undefined,
   lastRow: number,
   onBatch: (findings: readonly Finding[], count: number) => Promise<void>,
@@ -68,7 +68,7 @@ export async function verifyCheckpointsInPostgres(
 
 async function examine(
   row: Readonly<Record<Column, string | null>>,
-  verifier: TokenVerifier<CheckpointClaims>,
+  verifier: CheckpointVerifier,
   before: SeenCheckpoint | undefined,
 ): Promise<Finding[]> {
   const seq = Number(row.seq);

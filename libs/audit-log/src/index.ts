@@ -1,4 +1,5 @@
 /** Verification of the audit log straight from Postgres, for the audit service and for the command of auditors alike. */
+export type { CheckpointVerifier } from './checkpoint-verifier.ts';
 export { checkpointDigest, noCheckpoint } from './checkpoints-in-postgres.ts';
 export { forAnyMonth } from './definitions/compare.ts';
 export { expectedFile, type Expected } from './definitions/expected.ts';

@@ -3,9 +3,8 @@
  * of checkpoints and, when it is whole, the indexes. Reads in small statements, so that no long transaction keeps Postgres from
  * clearing away what other tables have outgrown, and holds no more than a window of rows at a time.
  */
-import type { CheckpointClaims } from '@mayfly/contracts';
 import { chainStart, ChainWalk, type Finding } from '@mayfly/domain';
-import type { TokenVerifier } from '@mayfly/tokens';
+import type { CheckpointVerifier } from './checkpoint-verifier.ts';
 import { verifyCheckpointsInFile } from './checkpoints-in-file.ts';
 import { verifyCheckpointsInPostgres } from './checkpoints-in-postgres.ts';
 import { compareDefinitions } from './definitions/compare.ts';
@@ -18,7 +17,7 @@ import { misplaced, nextTaken, readEnd, readPartitions, readWindow, windowSize }
 
 export interface VerifySettings {
   readonly session: LogSession;
-  readonly verifier: TokenVerifier<CheckpointClaims>;
+  readonly verifier: CheckpointVerifier;
   /** The role that is to own the schema: that of the audit service. */
   readonly ownerRole: string;
   /** The file of checkpoints outside Postgres; without it, only what Postgres says of itself is compared. */

@@ -1,8 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newEvent, PoisonMessage } from '@mayfly/messaging';
-import { LogSession, verifyLog } from '@mayfly/audit-log';
-import type { CheckpointClaims } from '@mayfly/contracts';
-import type { TokenVerifier } from '@mayfly/tokens';
+import { LogSession, verifyLog, type CheckpointVerifier } from '@mayfly/audit-log';
 import { connectionStringFor, createPool, ensureServiceDatabase, migrate } from '@mayfly/postgres';
 import type { MayflyEvent } from '@mayfly/contracts';
 import pg, { type Pool } from 'pg';
@@ -70,7 +68,7 @@ describe('the log', () => {
       statementTimeoutMs: 10_000,
     });
     try {
-      const verifier = {} as TokenVerifier<CheckpointClaims>;
+      const verifier = {} as CheckpointVerifier;
       return (await verifyLog({ session, verifier, ownerRole: role, whole: true })).findings.all;
     } finally {
       await session.close();

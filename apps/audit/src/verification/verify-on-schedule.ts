@@ -5,11 +5,9 @@
  * An attacker who rules this service can silence it. It is there against whoever rules Postgres; `mayfly audit verify`, run elsewhere,
  * trusts no service.
  */
-import { LogSession, verifyLog, type Report } from '@mayfly/audit-log';
-import type { CheckpointClaims } from '@mayfly/contracts';
+import { LogSession, verifyLog, type CheckpointVerifier, type Report } from '@mayfly/audit-log';
 import { problems } from '@mayfly/domain';
 import { auditFindings, auditVerifications, auditVerifiedAt, type Logger } from '@mayfly/telemetry';
-import type { TokenVerifier } from '@mayfly/tokens';
 import type { Registry } from 'prom-client';
 import type { VerificationRecord, VerificationState } from './verification-record.ts';
 
@@ -32,7 +30,7 @@ const mostLogged = 10;
 export interface ScheduleSettings {
   readonly connectionString: string;
   readonly checkpointFile: string;
-  readonly verifier: TokenVerifier<CheckpointClaims>;
+  readonly verifier: CheckpointVerifier;
   readonly record: VerificationRecord;
   readonly logger: Logger;
   readonly metrics: Registry;
@@ -138,7 +136,10 @@ export class VerifyOnSchedule {
     const fullAt = isFull ? now : this.#state?.fullAt;
     await record.write({ through, at: now, fullAt });
     this.#verifiedAt.set({ scope: 'recent' }, now.getTime() / 1000);
-    if (isFull) this.#verifiedAt.set({ scope: 'full' }, now.getTime() / 1000);
+    // Without a whole one that is due there is no age to be alarmed by.
+    if (isFull && this.#settings.fullIntervalMs > 0) {
+      this.#verifiedAt.set({ scope: 'full' }, now.getTime() / 1000);
+    }
     logger.debug({ rows, end: end.seq, full: isFull }, 'the audit log is intact');
   }
 
