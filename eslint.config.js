@@ -23,6 +23,7 @@ const specCycles = [
   'contracts',
   'domain',
   'tokens',
+  'audit-log',
   'messaging',
   'postgres',
   'telemetry',

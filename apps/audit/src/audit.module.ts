@@ -24,6 +24,8 @@ import { QueriesHandler } from './queries/queries.handler.ts';
 import { ReadLog } from './queries/read-log.ts';
 import type { AuditSettings } from './settings.ts';
 import { prepareMonths } from './store/partitions.ts';
+import { VerificationRecord } from './verification/verification-record.ts';
+import { VerifyOnSchedule } from './verification/verify-on-schedule.ts';
 
 export const migrationsDirectory = join(import.meta.dirname, '..', 'migrations');
 
@@ -36,6 +38,9 @@ const statementTimeoutMs = 20_000;
  */
 const idleInTransactionMs = 5_000;
 const partitionsMs = 6 * 3_600_000;
+
+/** The longest pause that a timer of Node takes; the schedule says how long it really is. */
+const verificationPauseMs = 2 ** 31 - 1;
 
 @Module({})
 export class AuditModule {
@@ -60,7 +65,10 @@ export class AuditModule {
             new TokenVerifier(tokenKinds.assertion, assertionKeys, { audience: 'mayfly-audit' }),
           ),
         },
-        { provide: Background, useValue: new Background(host, settings, pool, makeCheckpoint) },
+        {
+          provide: Background,
+          useValue: new Background(host, settings, pool, makeCheckpoint, await scheduleOf(host, settings)),
+        },
       ],
     };
   }
@@ -86,7 +94,27 @@ async function openDatabase(
   return pool;
 }
 
-/** What runs beside the streams: checkpoints and partitions. */
+/** Undefined when the settings switch it off. */
+async function scheduleOf(
+  { keys, logger, metrics }: ServiceHost,
+  settings: AuditSettings,
+): Promise<VerifyOnSchedule | undefined> {
+  const checkpointFile = settings.MAYFLY_CHECKPOINT_FILE;
+  const intervalMs = settings.MAYFLY_AUDIT_VERIFY_INTERVAL;
+  if (intervalMs === 0) return undefined;
+  return new VerifyOnSchedule({
+    connectionString: settings.MAYFLY_POSTGRES_URL.reveal(),
+    checkpointFile,
+    verifier: new TokenVerifier(tokenKinds.checkpoint, await loadVerificationKeys(keys.public.checkpoint)),
+    record: new VerificationRecord(`${checkpointFile}.verified`),
+    logger,
+    metrics,
+    intervalMs,
+    fullIntervalMs: settings.MAYFLY_AUDIT_VERIFY_FULL_INTERVAL,
+  });
+}
+
+/** What runs beside the streams: checkpoints, partitions and the verification. */
 class Background implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #loops: readonly BackgroundLoop[];
 
@@ -95,12 +123,14 @@ class Background implements OnApplicationBootstrap, OnApplicationShutdown {
     settings: AuditSettings,
     private readonly pool: Pool,
     private readonly makeCheckpoint: MakeCheckpoint,
+    private readonly schedule: VerifyOnSchedule | undefined,
   ) {
-    const loop = (name: string, intervalMs: number, work: () => Promise<void>) =>
-      new BackgroundLoop({ name, intervalMs, logger, pass: () => work().then(() => undefined) });
+    const loop = (name: string, intervalMs: number, work: () => Promise<number | void>) =>
+      new BackgroundLoop({ name, intervalMs, logger, pass: async () => (await work()) ?? undefined });
     this.#loops = [
       loop('checkpoints', settings.MAYFLY_CHECKPOINT_MS, () => makeCheckpoint.execute(new Date())),
       loop('partitions', partitionsMs, () => prepareMonths(pool)),
+      ...(schedule === undefined ? [] : [loop('verification', verificationPauseMs, () => schedule.pass())]),
     ];
   }
 
@@ -110,7 +140,7 @@ class Background implements OnApplicationBootstrap, OnApplicationShutdown {
 
   /** The last checkpoint covers what came since the one before; then the pool goes. */
   async onApplicationShutdown(): Promise<void> {
-    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    await Promise.all([this.schedule?.stop(), ...this.#loops.map((loop) => loop.stop())]);
     await this.makeCheckpoint.execute(new Date()).catch(() => undefined);
     await this.pool.end();
   }

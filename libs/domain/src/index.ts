@@ -26,9 +26,7 @@ export { connectionUrlOf, leaseUrl, type LeasePlace } from './providers/postgres
 export { providerDefinitions, type AnyProviderDefinition } from './providers/registry.ts';
 export { canonicalJson } from './audit-chain/canonical-json.ts';
 export { chainHash, chainHashOfText, genesisHash, type ChainedRow } from './audit-chain/chain.ts';
-export {
-  verifyChain,
-  type FoundRow,
-  type Verification,
-  type VerifiedCheckpoint,
-} from './audit-chain/verify.ts';
+export { chainStart, ChainWalk, type ChainPosition, type FoundRow } from './audit-chain/chain-walk.ts';
+export { derivedColumnNames, derivedColumns, type DerivedColumn } from './audit-chain/derived-columns.ts';
+export { problems, type Difference, type Finding, type Problem } from './audit-chain/finding.ts';
+export { microsecondsOf } from './audit-chain/instants.ts';

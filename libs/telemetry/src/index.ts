@@ -42,3 +42,10 @@ export {
 export { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './metrics/messages.ts';
 export { ready } from './metrics/service.ts';
 export { ungrantedTables, type UngrantedCause, type UngrantedLabel } from './metrics/upstreams.ts';
+export {
+  auditFindings,
+  auditVerifications,
+  auditVerifiedAt,
+  type VerificationOutcome,
+  type VerificationScope,
+} from './metrics/verification.ts';

@@ -1,21 +1,34 @@
 /**
  * The file outside Postgres: one signed checkpoint a line, only ever appended to, on the disk before the next step.
  */
-import { open, readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
+
+/** More than two of the longest lines, so that the last whole one is within it. */
+const tailBytes = 32_768;
 
 export class CheckpointFile {
   constructor(private readonly path: string) {}
 
-  /** The tokens in it, oldest first. None when there is no file yet. A last line that was cut off by a crash counts as not there. */
-  async tokens(): Promise<string[]> {
-    const text = await readFile(this.path, 'utf8').catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+  /** The last token in it. None when there is no file yet. A last line that was cut off by a crash counts as not there. */
+  async newest(): Promise<string | undefined> {
+    const file = await open(this.path, 'r').catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     });
-    return text
-      .slice(0, text.lastIndexOf('\n') + 1)
-      .split('\n')
-      .filter((line) => line !== '');
+    if (file === undefined) return undefined;
+    try {
+      const { size } = await file.stat();
+      const length = Math.min(size, tailBytes);
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, size - length);
+      const text = buffer.toString('latin1', 0, bytesRead);
+      return text
+        .slice(0, text.lastIndexOf('\n') + 1)
+        .split('\n')
+        .filter((line) => line !== '')
+        .at(-1);
+    } finally {
+      await file.close();
+    }
   }
 
   async append(tokens: readonly string[]): Promise<void> {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newEvent, PoisonMessage } from '@mayfly/messaging';
-import { verifyChain, type FoundRow } from '@mayfly/domain';
+import { LogSession, verifyLog, type CheckpointVerifier } from '@mayfly/audit-log';
 import { connectionStringFor, createPool, ensureServiceDatabase, migrate } from '@mayfly/postgres';
 import type { MayflyEvent } from '@mayfly/contracts';
 import pg, { type Pool } from 'pg';
@@ -14,13 +14,13 @@ import { WriteEvents } from './write-events.ts';
 const adminUrl = process.env['MAYFLY_TEST_POSTGRES_URL'] ?? '';
 const database = `audit_${uuidv7().replaceAll('-', '').slice(-12)}`;
 const role = `${database}_role`;
+const password = 'only-for-this-test';
 
 describe('the log', () => {
   let pools: Pool[];
   let writers: WriteEvents[];
 
   beforeAll(async () => {
-    const password = 'only-for-this-test';
     await ensureServiceDatabase(adminUrl, {
       database,
       services: [{ schema: 'audit', role, password }],
@@ -60,21 +60,19 @@ describe('the log', () => {
     return first;
   };
 
-  async function* rows(): AsyncGenerator<FoundRow> {
-    const found = await pool().query<{
-      seq: string;
-      id: string;
-      time: Date;
-      recorded_at: Date;
-      event: unknown;
-      hash: Buffer;
-    }>('SELECT seq, id, time, recorded_at, event, hash FROM audit.event_log ORDER BY seq');
-    for (const row of found.rows) yield { ...row, seq: Number(row.seq), recordedAt: row.recorded_at };
-  }
-
+  /** Without checkpoints, there is nothing that a verifier of tokens is asked. */
   async function verification() {
-    const end = await pool().query<{ seq: string }>('SELECT seq FROM audit.chain_end');
-    return verifyChain(rows(), [], Number(end.rows[0]?.seq));
+    const session = await LogSession.open({
+      connectionString: connectionStringFor(adminUrl, { role, password, database }),
+      applicationName: 'test',
+      statementTimeoutMs: 10_000,
+    });
+    try {
+      const verifier = {} as CheckpointVerifier;
+      return (await verifyLog({ session, verifier, ownerRole: role, whole: true })).findings.all;
+    } finally {
+      await session.close();
+    }
   }
 
   const occurrences = async ({ id }: MayflyEvent) =>
@@ -165,7 +163,7 @@ describe('the log', () => {
       Array.from({ length: 25 }, (_, n) => event(`${batch}.${n}`)),
     );
     await Promise.all(batches.map(async (batch, index) => writers[index % 2]?.execute(batch)));
-    expect(await verification()).toMatchObject({ outcome: 'intact' });
+    expect(await verification()).toEqual([]);
   });
 
   it('keeps its chain through jsonb, whatever text an event holds', async () => {
@@ -190,7 +188,7 @@ describe('the log', () => {
         }),
       ),
     );
-    expect(await verification()).toMatchObject({ outcome: 'intact' });
+    expect(await verification()).toEqual([]);
   });
 
   it('says which event can not be stored, so that the others go on', async () => {
@@ -199,7 +197,7 @@ describe('the log', () => {
     const good = event();
     await writers[0]?.execute([good]);
     expect(await occurrences(good)).toBe(1);
-    expect(await verification()).toMatchObject({ outcome: 'intact' });
+    expect(await verification()).toEqual([]);
   });
 
   it('takes events of any time, in months prepared or not', async () => {
@@ -209,7 +207,7 @@ describe('the log', () => {
     const events = times.map((time) => event('time', time));
     await writers[0]?.execute(events);
     for (const one of events) expect(await occurrences(one)).toBe(1);
-    expect(await verification()).toMatchObject({ outcome: 'intact' });
+    expect(await verification()).toEqual([]);
   });
 
   it('prepares whole months in UTC, whatever the time zone of the server', async () => {

@@ -1,45 +1,48 @@
 /** `mayfly audit verify`: whether the audit log is what was written, independently of the services. */
-import { readFile } from 'node:fs/promises';
+import { LogSession, verifyLog, type Progress, type Report } from '@mayfly/audit-log';
 import { errorTable } from '@mayfly/contracts';
-import { verifyChain, type Verification, type VerifiedCheckpoint } from '@mayfly/domain';
 import { loadVerificationKeys, tokenKinds, TokenVerifier } from '@mayfly/tokens';
 import type { Command } from 'commander';
-import { AuditLogReader } from '../audit-log/read-log.ts';
+import { findPlaces, type LogPlaces, type PlaceOptions } from '../audit-log/checkpoint-places.ts';
+import { progressText, verificationJson, verificationLines } from '../audit-log/verification-text.ts';
 import type { CommandContext } from '../command-context.ts';
-import { CommandFailure, usageExit } from '../failure.ts';
-import { findDevelopmentFolder, readStackFile } from '../identity/development-folder.ts';
+import { CommandFailure } from '../failure.ts';
+import { ProgressBar } from '../output/progress-bar.ts';
 
 /** The log is not what was written. */
 const brokenExit = 1;
 
-interface VerifyOptions {
-  readonly databaseUrl?: string;
-  readonly checkpoints?: string;
-  readonly keys?: string;
-  readonly json?: boolean;
-}
+/** Reading a very long log through one index is one statement. */
+const statementTimeoutMs = 6 * 3_600_000;
 
-interface Places {
-  readonly databaseUrl: string;
-  readonly checkpointFile: string | undefined;
-  readonly keysFile: string;
+/** On a terminal progress is redrawn so often; elsewhere a line is written so often. Milliseconds. */
+const redrawMs = 100;
+const lineMs = 5_000;
+
+interface VerifyOptions extends PlaceOptions {
+  readonly owner: string;
+  readonly json?: boolean;
 }
 
 export function registerAuditVerify(audit: Command, context: CommandContext): void {
   audit
     .command('verify')
-    .description('check the chain of the audit log and its signed checkpoints; names the first bad row')
+    .description('check that the audit log, and all that queries of it go through, is what was written')
     .option(
       '--database-url <url>',
       "Postgres as mayfly_auditor (MAYFLY_AUDIT_DATABASE_URL; default: the development stack's)",
     )
     .option('--checkpoints <file>', "the checkpoint file outside Postgres (default: the development stack's)")
     .option('--keys <file>', "public checkpoint keys, a JWK set (default: the development stack's)")
-    .option('--json', 'print JSON')
+    .option('--owner <role>', 'the role of the audit service, which is to own the log', 'mayfly_audit')
+    .option('--json', 'print JSON, with every difference')
     .addHelpText(
       'after',
       `
-Exit status: 0 the log is intact, 1 it is not.
+Exit status: 0 the log is intact, 1 it is not; others mean that it could not be read.
+
+Compared are each row with its hash and each column with its event; tables, views, functions, triggers, indexes, rights and settings
+with what the migrations of this version make; each checkpoint with its signature, its row and the one before it.
 
 Checkpoints in Postgres can be removed by whoever can change the log there; the copy outside it, the file that audit writes as
 MAYFLY_CHECKPOINT_FILE, then tells. Without --checkpoints that copy is not compared. MAYFLY_AUDIT_DATABASE_URL keeps the
@@ -55,68 +58,63 @@ Examples:
       const options = command.optsWithGlobals<VerifyOptions>();
       const places = await findPlaces(options, context);
       if (places.checkpointFile === undefined) context.printer.note(notCompared);
-      const verification = await verify(places, context);
-      if (options.json === true) context.printer.json(verification);
-      else context.printer.result(describe(verification, places));
-      if (verification.outcome === 'broken') context.exitStatus = brokenExit;
+      const report = await verify(places, options.owner, context);
+      if (options.json === true) context.printer.json(verificationJson(report));
+      else {
+        const lines = verificationLines(report, places.checkpointFile !== undefined);
+        for (const line of lines) context.printer.line(line);
+      }
+      if (report.findings.total > 0) context.exitStatus = brokenExit;
     });
 }
 
 const notCompared =
   'Warning: the copy of the checkpoints outside Postgres is not compared. A log whose end was rewritten or cut off passes as intact if the checkpoints in Postgres went with it. Name the file that audit writes (MAYFLY_CHECKPOINT_FILE) with --checkpoints.';
 
-async function findPlaces(options: VerifyOptions, { io }: CommandContext): Promise<Places> {
-  const folder = await findDevelopmentFolder(io);
-  const stack = folder === undefined ? undefined : await readStackFile(folder);
-  const databaseUrl =
-    options.databaseUrl ?? io.env['MAYFLY_AUDIT_DATABASE_URL'] ?? stack?.postgres?.auditor_url;
-  const keysFile = options.keys ?? stack?.checkpoint_keys_file;
-  if (databaseUrl === undefined || keysFile === undefined) {
-    throw new CommandFailure('There is nothing to verify: no development stack is running here.', {
-      exit: usageExit,
-      next: 'Name the database, the checkpoint file and the keys: mayfly audit verify --database-url … --checkpoints … --keys …',
-    });
-  }
-  return { databaseUrl, keysFile, checkpointFile: options.checkpoints ?? stack?.checkpoint_file };
-}
-
-async function verify(places: Places, { printer }: CommandContext): Promise<Verification> {
+async function verify(places: LogPlaces, ownerRole: string, context: CommandContext): Promise<Report> {
   const verifier = new TokenVerifier(tokenKinds.checkpoint, await loadVerificationKeys(places.keysFile));
-  const inFile = places.checkpointFile === undefined ? [] : await readCheckpointFile(places.checkpointFile);
-  const log = await connect(places.databaseUrl);
+  const session = await connect(places.databaseUrl);
+  const progress = shown(context);
   try {
-    const end = await log.end();
-    const checkpoints: VerifiedCheckpoint[] = [];
-    for (const [source, tokens] of [
-      ['Postgres', await log.checkpoints()],
-      ['the file', inFile],
-    ] as const) {
-      for (const [index, token] of tokens.entries()) {
-        const claims = await verifier.verify(token, { now: new Date() }).catch(() => undefined);
-        if (claims === undefined) return unsigned(source, index);
-        checkpoints.push({ seq: claims.seq, hash: claims.hash, source });
-      }
-    }
-    return await verifyChain(log.rows(), checkpoints, end, (rows) =>
-      printer.note(`${rows} of ${end} rows are fine`),
-    );
+    return await verifyLog({
+      session,
+      verifier,
+      ownerRole,
+      checkpointFile: places.checkpointFile,
+      whole: true,
+      onProgress: progress.tell,
+    });
+  } catch (error) {
+    throw asFailure(error);
   } finally {
-    await log.close();
+    progress.clear();
+    await session.close();
   }
 }
 
-function unsigned(source: string, index: number): Verification {
-  return {
-    outcome: 'broken',
-    seq: 0,
-    problem: 'changed',
-    detail: `Checkpoint ${index + 1} in ${source} is not signed by a key of the key file: it was changed or added, or the keys are others.`,
+/** A bar on a terminal, a line now and then elsewhere. */
+function shown({ io, printer }: CommandContext): { tell: (progress: Progress) => void; clear: () => void } {
+  const bar = new ProgressBar(io.stderr);
+  let last = io.now().getTime();
+  const tell = (progress: Progress) => {
+    const now = io.now().getTime();
+    if (now - last < (io.stderr.isTerminal ? redrawMs : lineMs)) return;
+    last = now;
+    const text = progressText(progress);
+    if (!io.stderr.isTerminal) printer.note(text);
+    else if (progress.step === 'rows') bar.show(progress.done, progress.total, text);
+    else bar.show(1, 1, text);
   };
+  return { tell, clear: () => bar.clear() };
 }
 
-async function connect(url: string): Promise<AuditLogReader> {
+async function connect(connectionString: string): Promise<LogSession> {
   try {
-    return await AuditLogReader.connect(url);
+    return await LogSession.open({
+      connectionString,
+      applicationName: 'mayfly audit verify',
+      statementTimeoutMs,
+    });
   } catch {
     throw new CommandFailure('Postgres did not let the auditor in.', {
       exit: errorTable.dependency_unavailable.exit,
@@ -125,25 +123,12 @@ async function connect(url: string): Promise<AuditLogReader> {
   }
 }
 
-/** Whole lines only: a last line without its end was cut off by a crash. */
-async function readCheckpointFile(path: string): Promise<string[]> {
-  const text = await readFile(path, 'utf8').catch(() => {
-    throw new CommandFailure(`The checkpoint file ${path} can not be read.`, {
-      exit: errorTable.not_found.exit,
-      next: 'Name it with --checkpoints. A missing file is itself a reason to ask questions.',
-    });
+/** An SQLSTATE is all that is told of what Postgres says. */
+function asFailure(error: unknown): unknown {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return error;
+  return new CommandFailure(`Postgres gave up while the log was read (${code}); nothing is known about it.`, {
+    exit: errorTable.dependency_unavailable.exit,
+    next: 'Try again; the log of Postgres has its reason.',
   });
-  return text
-    .slice(0, text.lastIndexOf('\n') + 1)
-    .split('\n')
-    .filter((line) => line !== '');
-}
-
-function describe(verification: Verification, places: Places): string {
-  if (verification.outcome === 'broken') return `BROKEN at row ${verification.seq}: ${verification.detail}`;
-  const where =
-    places.checkpointFile === undefined
-      ? 'in Postgres only; no checkpoint file was given'
-      : 'in Postgres and the file';
-  return `intact: ${verification.rows} rows, ${verification.checkpoints} checkpoints (${where}), head ${verification.head.slice(0, 16)}…`;
 }

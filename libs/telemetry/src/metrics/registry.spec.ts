@@ -12,6 +12,7 @@ import { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from 
 import { createMetrics } from './registry.ts';
 import { ready } from './service.ts';
 import { ungrantedTables } from './upstreams.ts';
+import { auditFindings, auditVerifications, auditVerifiedAt } from './verification.ts';
 
 describe('createMetrics', () => {
   let registry: Registry;
@@ -40,6 +41,9 @@ describe('createMetrics', () => {
       { organization: 'acme', integration: 'orders-db', cause: 'no_grant_option' },
       2,
     );
+    auditVerifiedAt(registry).set({ scope: 'full' }, 1_900_000_000);
+    auditFindings(registry).set({ problem: 'changed' }, 1);
+    auditVerifications(registry).inc({ outcome: 'broken' });
     rpcDuration(registry).observe({ operation: 'revocation.activate', code: 'ok' }, 0.002);
 
     const text = await registry.metrics();
@@ -60,6 +64,9 @@ describe('createMetrics', () => {
       'mayfly_postgres_lease_connections{organization="acme",integration="orders-db",service="revocation"} 75',
       'mayfly_postgres_available_connections{organization="acme",integration="orders-db",service="revocation"} 97',
       'mayfly_postgres_kept_connections{organization="acme",integration="orders-db",service="revocation"} 1',
+      'mayfly_audit_verified_timestamp_seconds{scope="full",service="revocation"} 1900000000',
+      'mayfly_audit_findings{problem="changed",service="revocation"} 1',
+      'mayfly_audit_verifications_total{outcome="broken",service="revocation"} 1',
       'mayfly_postgres_ungranted_tables{organization="acme",integration="orders-db",cause="no_grant_option",service="revocation"} 2',
     ]) {
       expect(text).toContain(series);
