@@ -82,54 +82,63 @@ describe('a stranger with 512 connections that never finish', () => {
 
   it.each(habits)('that has $name stops nothing', (habit) => bearing(habit.name, [habit]), testMs);
 
-  it('that does all of it, with more connections than it may have, stops nothing and is cut', async () => {
-    await work.stop();
-    await stack.services.gateway.restart({
-      MAYFLY_MAX_CONNECTIONS: '300',
-      MAYFLY_MAX_CONNECTIONS_PER_SOURCE: '200',
-      MAYFLY_MAX_UNREAD_BODIES: '64',
-      MAYFLY_TRUSTED_PROXIES: proxy,
-    });
-    work = await beginHonestWork(stack);
-    await bearing('all of it', habits);
-    expect(await metric('mayfly_cut_connections_total')).toBeGreaterThan(0);
-    expect(await metric('mayfly_open_connections')).toBeLessThanOrEqual(300);
-  }, testMs);
+  it(
+    'that does all of it, with more connections than it may have, stops nothing and is cut',
+    async () => {
+      await work.stop();
+      await stack.services.gateway.restart({
+        MAYFLY_MAX_CONNECTIONS: '300',
+        MAYFLY_MAX_CONNECTIONS_PER_SOURCE: '200',
+        MAYFLY_MAX_UNREAD_BODIES: '64',
+        MAYFLY_TRUSTED_PROXIES: proxy,
+      });
+      work = await beginHonestWork(stack);
+      await bearing('all of it', habits);
+      expect(await metric('mayfly_cut_connections_total')).toBeGreaterThan(0);
+      expect(await metric('mayfly_open_connections')).toBeLessThanOrEqual(300);
+    },
+    testMs,
+  );
 
-  it('has one address in policy and audit, however a proxy writes it', async () => {
-    const administrator = await openSession(stack, personClaims(['auditors', 'platform-administrators']));
-    const { document } = (await administrator.call('GET', '/v1/config')) as { document: string };
-    const range = 'context.source_ip.isInRange(ip("203.0.113.0/24"))';
-    const forbidding = `${document}\npolicies: |\n  forbid (principal, action, resource) when { ${range} };\n`;
-    expect(await administrator.call('PUT', '/v1/config', { document: forbidding })).toMatchObject({
-      outcome: 'applied',
-    });
-    const agent = await openSession(stack);
-    const asked = { gatewayUrl: stack.gatewayUrl, proxy, credential: 'reports-api/read' };
-    const mint = (forwardedFor: string) =>
-      mintThroughProxy({ ...asked, forwardedFor, sessionToken: agent.sessionToken });
-    const forbidden = ['203.0.113.7', '203.0.113.7:4711', '::FFFF:203.0.113.7', '[::ffff:cb00:7107]:80'];
-    for (const written of forbidden) expect([written, (await mint(written)).status]).toEqual([written, 403]);
-    expect((await mint('192.0.2.1, 203.0.113.7')).status).toBe(403);
-    for (const written of ['203.0.113.7, unknown', '203.0.113.7, ', '0313.0.113.7'])
-      expect([written, (await mint(written)).status]).toEqual([written, 400]);
-    const minted = await mint('[2001:0DB8:0:0::7]:443');
-    expect(minted.status).toBe(201);
+  it(
+    'has one address in policy and audit, however a proxy writes it',
+    async () => {
+      const administrator = await openSession(stack, personClaims(['auditors', 'platform-administrators']));
+      const { document } = (await administrator.call('GET', '/v1/config')) as { document: string };
+      const range = 'context.source_ip.isInRange(ip("203.0.113.0/24"))';
+      const forbidding = `${document}\npolicies: |\n  forbid (principal, action, resource) when { ${range} };\n`;
+      expect(await administrator.call('PUT', '/v1/config', { document: forbidding })).toMatchObject({
+        outcome: 'applied',
+      });
+      const agent = await openSession(stack);
+      const asked = { gatewayUrl: stack.gatewayUrl, proxy, credential: 'reports-api/read' };
+      const mint = (forwardedFor: string) =>
+        mintThroughProxy({ ...asked, forwardedFor, sessionToken: agent.sessionToken });
+      const forbidden = ['203.0.113.7', '203.0.113.7:4711', '::FFFF:203.0.113.7', '[::ffff:cb00:7107]:80'];
+      for (const written of forbidden)
+        expect([written, (await mint(written)).status]).toEqual([written, 403]);
+      expect((await mint('192.0.2.1, 203.0.113.7')).status).toBe(403);
+      for (const written of ['203.0.113.7, unknown', '203.0.113.7, ', '0313.0.113.7'])
+        expect([written, (await mint(written)).status]).toEqual([written, 400]);
+      const minted = await mint('[2001:0DB8:0:0::7]:443');
+      expect(minted.status).toBe(201);
 
-    const seen = async () => {
-      const { events } = (await administrator.call(
-        'GET',
-        `/v1/audit/events?session_id=${agent.sessionId}`,
-      )) as { events: { type: string; data: { source_ip?: string } }[] };
-      return events.filter(({ type }) => /denied|intended/.test(type)).map(({ data }) => data.source_ip);
-    };
-    await waitUntil(
-      'the audit log to tell',
-      async () => (await seen()).length === forbidden.length + 2,
-      within,
-    );
-    expect(new Set(await seen())).toEqual(new Set(['203.0.113.7', '2001:db8::7']));
-  }, testMs);
+      const seen = async () => {
+        const { events } = (await administrator.call(
+          'GET',
+          `/v1/audit/events?session_id=${agent.sessionId}`,
+        )) as { events: { type: string; data: { source_ip?: string } }[] };
+        return events.filter(({ type }) => /denied|intended/.test(type)).map(({ data }) => data.source_ip);
+      };
+      await waitUntil(
+        'the audit log to tell',
+        async () => (await seen()).length === forbidden.length + 2,
+        within,
+      );
+      expect(new Set(await seen())).toEqual(new Set(['203.0.113.7', '2001:db8::7']));
+    },
+    testMs,
+  );
 
   it('has ended no session that has to be heard of', async () => {
     expect(await work.beating.leases()).toEqual([]);
