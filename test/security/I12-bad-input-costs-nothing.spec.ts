@@ -554,18 +554,30 @@ describe('I12', () => {
       expectRefusal(path, await get(path), 404);
     });
 
-    it.each(['PATCH', 'PUT', 'DELETE', 'OPTIONS', 'PROPFIND', 'TRACE', 'QUERY'])(
-      '%s is not there',
+    it.each(['PATCH', 'PUT', 'DELETE', 'PROPFIND', 'TRACE', 'QUERY'])(
+      'of the name %s is not there, and what there is is told',
       async (method) => {
-        expectRefusal(
-          method,
-          await send(stack.gatewayUrl, method, '/v1/leases', { headers: bearer() }),
-          400,
-          404,
-          405,
-        );
+        const answer = await send(stack.gatewayUrl, method, '/v1/leases', { headers: bearer() });
+        expectRefusal(method, answer, 405);
+        expect(answer.headers['allow']).toBe('GET, HEAD, POST, OPTIONS');
       },
     );
+
+    it('that asks what there is, or for the head alone, is answered so', async () => {
+      const options = await send(stack.gatewayUrl, 'OPTIONS', '/v1/token');
+      expect([options.status, options.headers['allow'], options.text]).toEqual([204, 'POST, OPTIONS', '']);
+      const head = await send(stack.gatewayUrl, 'HEAD', '/v1/credentials', { headers: bearer() });
+      expect([head.status, head.text]).toEqual([200, '']);
+      expect(Number(head.headers['content-length'])).toBeGreaterThan(2);
+      expect((await send(stack.gatewayUrl, 'HEAD', '/v1/credentials')).status).toBe(401);
+    });
+
+    it.each(['/healthz', '/readyz', '/metrics'])('GET %s is not for strangers', async (path) => {
+      expectRefusal(path, await get(path), 404);
+      const told = await fetch(`${stack.services.gateway.url}${path}`);
+      expect(told.status).toBe(200);
+      expect(await told.text()).not.toContain('orders-db');
+    });
 
     it('with a body where none belongs is refused or ignored', async () => {
       const answer = await send(stack.gatewayUrl, 'GET', '/v1/credentials', {
@@ -627,7 +639,7 @@ describe('I12', () => {
 
   describe('bytes that are hardly HTTP', () => {
     const host = 'Host: localhost\r\n';
-    const smuggled = `GET /healthz HTTP/1.1\r\n${host}\r\n`;
+    const smuggled = `GET /openapi.json HTTP/1.1\r\n${host}\r\n`;
 
     it.each<[string, string]>([
       [
@@ -815,7 +827,7 @@ describe('I12', () => {
         expectRefusal('too many', answer, 429);
         expect(answer.headers['retry-after']).toBe('1');
       }
-      expect((await fetch(`${stack.gatewayUrl}/readyz`)).status).toBe(200);
+      expect((await fetch(`${stack.services.gateway.url}/readyz`)).status).toBe(200);
       const end = Date.now() + 10_000;
       while ((await get('/v1/credentials')).status !== 200) {
         if (Date.now() > end) throw new Error('The address was not let in again.');

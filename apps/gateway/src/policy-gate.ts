@@ -11,6 +11,9 @@ import type { Caller } from './http/route.ts';
 
 type SealedCall<Op> = Omit<RawInputOf<Op>, 'token' | 'source_ip'>;
 
+/** What ends leases is charged apart: an organization whose agents ask for too much can end what they have. */
+const vitalActs = new Set<AskedAct['action']>(['end_lease', 'revoke']);
+
 @Injectable()
 export class PolicyGate {
   constructor(
@@ -44,7 +47,7 @@ export class PolicyGate {
   }
 
   heartbeat(caller: Caller): Promise<OutputOf<typeof bus.policy.heartbeat>> {
-    return this.#charged(caller, (identity) => this.client.call(bus.policy.heartbeat, identity));
+    return this.#charged(caller, (identity) => this.client.call(bus.policy.heartbeat, identity), 'vital');
   }
 
   listCredentials(caller: Caller): Promise<OutputOf<typeof bus.policy.listCredentials>> {
@@ -68,8 +71,10 @@ export class PolicyGate {
     caller: Caller,
     request: SealedCall<typeof bus.policy.addBlock>,
   ): Promise<OutputOf<typeof bus.policy.addBlock>> {
-    return this.#charged(caller, (identity) =>
-      this.client.call(bus.policy.addBlock, { ...request, ...identity }),
+    return this.#charged(
+      caller,
+      (identity) => this.client.call(bus.policy.addBlock, { ...request, ...identity }),
+      'vital',
     );
   }
 
@@ -111,8 +116,10 @@ export class PolicyGate {
 
   /** Policy's assertion that this caller may do this, for the service that answers. */
   async assertionFor(caller: Caller, act: AskedAct): Promise<string> {
-    const { assertion } = await this.#charged(caller, (identity) =>
-      this.client.call(bus.policy.authorize, { ...identity, act }),
+    const { assertion } = await this.#charged(
+      caller,
+      (identity) => this.client.call(bus.policy.authorize, { ...identity, act }),
+      vitalActs.has(act.action) ? 'vital' : 'usual',
     );
     return assertion;
   }
@@ -120,8 +127,9 @@ export class PolicyGate {
   async #charged<T>(
     caller: Caller,
     call: (identity: { token: string; source_ip: string }) => Promise<T>,
+    kind: 'vital' | 'usual' = 'usual',
   ): Promise<T> {
-    return this.admission.charged(caller.token, async () =>
+    return this.admission.charged(caller.token, kind, async () =>
       call({ token: await this.seal(caller.token), source_ip: caller.sourceIp }),
     );
   }

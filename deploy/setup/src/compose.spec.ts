@@ -67,19 +67,27 @@ describe.each(serviceNames)('compose service %s', (name) => {
   const { environment } = service;
 
   it('is told everything that the contract of services names', () => {
-    const contract = serviceEnvironment(name, 8470, {
-      natsUrl: 'tls://nats:4222',
-      gatewayUrl: '${MAYFLY_PUBLIC_URL:-http://127.0.0.1:8470}',
-      natsCaFile: join('/keys', natsAuthorityFile),
-      natsSeedFile: (user) => `/keys/${user}/nats.nk`,
-      postgresUrls: { policy: '-', revocation: '-', audit: '-' },
-      keysFolder: '/keys',
-      configFile: '/etc/mayfly/mayfly.yaml',
-      checkpointFile: '/checkpoints/checkpoints.jsonl',
-    });
+    const contract = serviceEnvironment(
+      name,
+      { operations: 8471, ...(name === 'gateway' ? { api: 8470 } : {}) },
+      {
+        natsUrl: 'tls://nats:4222',
+        gatewayUrl: '${MAYFLY_PUBLIC_URL:-http://127.0.0.1:8470}',
+        natsCaFile: join('/keys', natsAuthorityFile),
+        natsSeedFile: (user) => `/keys/${user}/nats.nk`,
+        postgresUrls: { policy: '-', revocation: '-', audit: '-' },
+        keysFolder: '/keys',
+        configFile: '/etc/mayfly/mayfly.yaml',
+        checkpointFile: '/checkpoints/checkpoints.jsonl',
+      },
+    );
     // The one secret among them comes from a file.
     const plain = Object.entries(contract).filter(([variable]) => variable !== connectionVariable);
-    expect(environment).toMatchObject({ ...Object.fromEntries(plain), MAYFLY_BIND: '0.0.0.0' });
+    expect(environment).toMatchObject({
+      ...Object.fromEntries(plain),
+      MAYFLY_OPERATIONS_BIND: '0.0.0.0',
+      ...(name === 'gateway' ? { MAYFLY_BIND: '0.0.0.0' } : {}),
+    });
     const fromFile = service.command.filter((part) => part.startsWith('--env-file='));
     expect(fromFile).toEqual(
       ownsSchema(name) ? [`--env-file=${join('/database', connectionFile(name as 'policy'))}`] : [],
@@ -129,7 +137,7 @@ describe.each(serviceNames)('compose service %s', (name) => {
 
   it('is asked whether it is ready, and comes back when it ends', () => {
     expect(service.healthcheck?.test?.join(' ')).toContain(
-      `http://127.0.0.1:${environment['MAYFLY_SERVICE_PORT'] ?? ''}/readyz`,
+      `http://127.0.0.1:${environment['MAYFLY_OPERATIONS_PORT'] ?? ''}/readyz`,
     );
     expect(service.restart).toBe('unless-stopped');
   });
@@ -168,6 +176,15 @@ describe('compose.yaml', () => {
     const published = Object.keys(compose.services).filter((name) => named(name).ports.length > 0);
     expect(published.sort()).toEqual(['gateway', 'jaeger', 'prometheus']);
     for (const name of published) expect(named(name).ports[0]).toContain('127.0.0.1');
+  });
+
+  it('publishes of the gateway its API alone: what it tells of itself is not for strangers', () => {
+    const { environment, ports } = named('gateway');
+    expect(ports.map((port) => port.split(':').at(-1))).toEqual([environment['MAYFLY_SERVICE_PORT']]);
+    expect(environment['MAYFLY_OPERATIONS_PORT']).not.toBe(environment['MAYFLY_SERVICE_PORT']);
+    expect(textOf('Dockerfile')).toContain(
+      `process.env.MAYFLY_OPERATIONS_PORT ?? ${environment['MAYFLY_OPERATIONS_PORT'] ?? ''}`,
+    );
   });
 
   it('holds no secret: no URL has a password, no variable of a service is one', () => {
@@ -256,7 +273,7 @@ describe('beside compose.yaml', () => {
     );
     expect(scraped.sort()).toEqual(
       serviceNames
-        .map((name) => [name, `${name}:${named(name).environment['MAYFLY_SERVICE_PORT'] ?? ''}`])
+        .map((name) => [name, `${name}:${named(name).environment['MAYFLY_OPERATIONS_PORT'] ?? ''}`])
         .sort(),
     );
   });

@@ -14,6 +14,7 @@ import type { BusOperation, HttpOperation, Operation } from './operation.ts';
 export * from './errors.ts';
 export * from './operation.ts';
 export * from './primitives.ts';
+export { canonicalAddress } from './source-address.ts';
 export * from './events/event.ts';
 export * from './tokens/session-token.ts';
 export * from './tokens/grant.ts';

@@ -39,6 +39,11 @@ export interface HttpBinding {
   readonly body?: 'json' | 'form';
   /** Which error body it answers with. Default `problem`. */
   readonly errors?: 'problem' | 'oauth';
+  /**
+   * It ends something, keeps it from beginning, or keeps a session alive: the gateway takes it in places of its own, however many others
+   * are held. Default false.
+   */
+  readonly vital?: boolean;
   readonly tag: 'oauth' | 'credentials' | 'leases' | 'administration' | 'audit' | 'metadata';
 }
 

@@ -137,8 +137,7 @@ export type Fingerprint = z.infer<typeof Fingerprint>;
 export const UseKeys = z.record(z.string().max(64), z.string().max(512));
 export type UseKeys = z.infer<typeof UseKeys>;
 
-/** Address of the asker as the gateway saw it. */
-export const SourceIp = z.union([z.ipv4(), z.ipv6()]);
+export { SourceIp } from './source-address.ts';
 
 /** Roles of people, from verified claims. `platform_administrator` may change the whole configuration document. */
 export const PersonRole = z.enum(['administrator', 'auditor', 'platform_administrator']);

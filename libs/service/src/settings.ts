@@ -28,10 +28,10 @@ export function seconds(defaultValue: number) {
 
 /** What every service reads from its environment. OpenTelemetry is configured by the standard `OTEL_*` alone. */
 export const serviceSettings = {
-  /** Port of the HTTP listener: health and metrics, at the gateway also the API. 0 takes any free one. */
-  MAYFLY_SERVICE_PORT: z.coerce.number().int().min(0).max(65_535).default(0),
-  /** Address to listen on. */
-  MAYFLY_BIND: z.string().default('127.0.0.1'),
+  /** Port of the operations listener: health, readiness and metrics. 0 takes any free one. */
+  MAYFLY_OPERATIONS_PORT: z.coerce.number().int().min(0).max(65_535).default(0),
+  /** Address of the operations listener. It is for probes and scrapers, and for nobody who may not know how Mayfly is doing. */
+  MAYFLY_OPERATIONS_BIND: z.string().default('127.0.0.1'),
   /** One or more NATS URLs, separated by commas. */
   MAYFLY_NATS_URL: z.string().min(1),
   /** File with the NKEY seed of this service's NATS user; without one, it connects without authentication. */

@@ -1,6 +1,6 @@
 /**
- * How every service starts and stops. Start: bus, modules, NATS handlers and consumers, then the HTTP listener. Stop:
- * not ready any more, listeners closed, loops finished, telemetry flushed, bus drained.
+ * How every service starts and stops. Start: bus, modules, NATS handlers and consumers, then the API where it has one, last the
+ * operations listener. Stop: not ready any more, listeners closed, loops finished, telemetry flushed, bus drained.
  */
 import 'reflect-metadata';
 import type { DynamicModule } from '@nestjs/common';
@@ -30,6 +30,7 @@ import {
 } from '@mayfly/telemetry';
 import { keyFiles } from '@mayfly/tokens';
 import { HostModule } from './host.module.ts';
+import { listenForOperations, urlOf } from './operations-listener.ts';
 import { Readiness } from './readiness.ts';
 import type { ServiceHost } from './service-host.ts';
 import type { ServiceSettings } from './settings.ts';
@@ -40,14 +41,18 @@ export interface ServiceDefinition<Settings extends ServiceSettings> {
   readonly settings: Settings;
   /** Builds the service's own module. */
   readonly module: (host: ServiceHost) => DynamicModule | Promise<DynamicModule>;
-  /** The gateway brings its own; the others serve just health and metrics. */
-  readonly httpAdapter?: () => FastifyAdapter;
-  /** Called on the HTTP application before it listens: filters, hooks, the OpenAPI page. */
-  readonly configureHttp?: (app: NestFastifyApplication, host: ServiceHost) => void | Promise<void>;
+  /** What it serves to the world over HTTP: the gateway's alone. The others only tell of themselves. */
+  readonly api?: HttpApi;
 }
 
-/** A request to health or metrics has no body to speak of. */
-const healthBodyLimitBytes = 1024;
+export interface HttpApi {
+  /** 0 takes any free one. */
+  readonly port: number;
+  readonly bind: string;
+  readonly adapter: () => FastifyAdapter;
+  /** Called before it listens: filters, hooks, the OpenAPI page. */
+  readonly configure: (app: NestFastifyApplication, host: ServiceHost) => void;
+}
 
 export async function startService<Settings extends ServiceSettings>(
   definition: ServiceDefinition<Settings>,
@@ -93,10 +98,10 @@ export async function startService<Settings extends ServiceSettings>(
   readiness.add('streams', () => topologyReady(connection, service));
 
   const ownModule = await definition.module(host);
-  const root = { module: class RootModule {}, imports: [HostModule.register(host, readiness), ownModule] };
+  const root = { module: class RootModule {}, imports: [HostModule.register(host), ownModule] };
   const app = await NestFactory.create<NestFastifyApplication>(
     root,
-    definition.httpAdapter?.() ?? new FastifyAdapter({ bodyLimit: healthBodyLimitBytes }),
+    definition.api?.adapter() ?? new FastifyAdapter(),
     { logger: new NestLogger(logger), abortOnError: false },
   );
   const durations = rpcDuration(metrics);
@@ -126,11 +131,18 @@ export async function startService<Settings extends ServiceSettings>(
     const { checks } = await readiness.check();
     for (const [check, ok] of Object.entries(checks)) gauge.set({ check }, ok ? 1 : 0);
   });
-  await definition.configureHttp?.(app, host);
+  definition.api?.configure(app, host);
   await app.startAllMicroservices();
   // The server must know our subscriptions before anybody is told that we are here.
   await connection.flush();
-  await app.listen({ port: settings.MAYFLY_SERVICE_PORT, host: settings.MAYFLY_BIND });
+  if (definition.api === undefined) await app.init();
+  else await app.listen({ port: definition.api.port, host: definition.api.bind });
+  const operations = await listenForOperations({
+    port: settings.MAYFLY_OPERATIONS_PORT,
+    bind: settings.MAYFLY_OPERATIONS_BIND,
+    readiness,
+    metrics,
+  });
   stopOnSignals(async () => {
     readiness.stop();
     // A connection that is kept alive and becomes idle only now would hold up the stop until its client lets go.
@@ -140,13 +152,11 @@ export async function startService<Settings extends ServiceSettings>(
     clearInterval(idle);
     await connection.drain().catch(() => undefined);
     await shutdownTelemetry();
+    // Last, so that whoever asks meanwhile hears that it is not ready.
+    await operations.close();
   }, logger);
-  logger.info({ url: addressOf(app, settings.MAYFLY_BIND), node: process.version }, 'listening');
-}
-
-function addressOf(app: NestFastifyApplication, host: string): string {
-  const address = app.getHttpServer().address();
-  return typeof address === 'object' && address !== null ? `http://${host}:${address.port}` : String(address);
+  const api = definition.api === undefined ? {} : { url: urlOf(app.getHttpServer(), definition.api.bind) };
+  logger.info({ ...api, operations_url: operations.url, node: process.version }, 'listening');
 }
 
 interface ExitLogger {

@@ -55,6 +55,7 @@ export {
   serviceEnvironment,
   type DatabaseService,
   type ServiceEnvironment,
+  type ServicePorts,
   type StackAddresses,
 } from './service-environment.ts';
 export { openBus, prepareBus, type BusOptions } from './services/prepare-bus.ts';

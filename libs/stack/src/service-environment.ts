@@ -10,10 +10,12 @@ export type DatabaseService = (typeof databaseServices)[number];
 
 /** The environment of a service, apart from the standard OTEL_* variables and minting's secret references. */
 export interface ServiceEnvironment {
-  /** Address to listen on. */
-  readonly MAYFLY_BIND: string;
-  /** HTTP port: the API of the gateway; health and metrics of the others. 0 lets the system choose. */
-  readonly MAYFLY_SERVICE_PORT: string;
+  /** Address and port of the operations listener: health, readiness and metrics. */
+  readonly MAYFLY_OPERATIONS_BIND: string;
+  readonly MAYFLY_OPERATIONS_PORT: string;
+  /** gateway: address and port of the API. */
+  readonly MAYFLY_BIND?: string;
+  readonly MAYFLY_SERVICE_PORT?: string;
   readonly MAYFLY_NATS_URL: string;
   /** File with the nkey seed of the service's own NATS user. */
   readonly MAYFLY_NATS_SEED_FILE: string;
@@ -46,15 +48,23 @@ export interface StackAddresses {
   readonly gatewayUrl: string;
 }
 
+/** Where a service listens. */
+export interface ServicePorts {
+  readonly operations: number;
+  /** Of the gateway alone. */
+  readonly api?: number;
+}
+
 /** The environment contract of one service. */
 export function serviceEnvironment(
   service: ServiceName,
-  port: number,
+  ports: ServicePorts,
   addresses: StackAddresses,
 ): ServiceEnvironment {
   return {
-    MAYFLY_BIND: '127.0.0.1',
-    MAYFLY_SERVICE_PORT: String(port),
+    MAYFLY_OPERATIONS_BIND: '127.0.0.1',
+    MAYFLY_OPERATIONS_PORT: String(ports.operations),
+    ...(ports.api === undefined ? {} : { MAYFLY_BIND: '127.0.0.1', MAYFLY_SERVICE_PORT: String(ports.api) }),
     MAYFLY_NATS_URL: addresses.natsUrl,
     MAYFLY_NATS_SEED_FILE: addresses.natsSeedFile(service),
     ...(addresses.natsCaFile === undefined ? {} : { MAYFLY_NATS_CA: addresses.natsCaFile }),

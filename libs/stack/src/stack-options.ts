@@ -76,7 +76,7 @@ export interface Stack {
   readonly identityFiles: Readonly<Record<DevelopmentIdentity, string>>;
   readonly checkpointFile: string;
   readonly services: Readonly<Record<ServiceName, StackService>>;
-  /** Starts one more of a service, on a port of its own, with the settings of the first and `env` over them. */
+  /** Starts one more of a service, on ports of its own, with the settings of the first and `env` over them. */
   startReplica(service: ServiceName, env?: Readonly<Record<string, string>>): Promise<StackService>;
   /** Changes streams and consumers while everything runs. */
   changeTopology(topology: TopologyOptions): Promise<void>;

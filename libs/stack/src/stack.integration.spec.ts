@@ -66,7 +66,7 @@ describe('the parts of a stack', () => {
 
 describe('startStack', () => {
   it('ends everything that it had started when a service cannot start, and says which and why', async () => {
-    const env = { policy: { MAYFLY_SERVICE_PORT: 'not a port' } };
+    const env = { policy: { MAYFLY_OPERATIONS_PORT: 'not a port' } };
     const failing = startStack({ dataDirectory: folder, env, log: () => undefined });
     await expect(failing).rejects.toThrow(/ ended before it was ready \(exit status/u);
     expect(existsSync(join(folder, 'stack.lock'))).toBe(false);

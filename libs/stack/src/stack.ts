@@ -15,7 +15,12 @@ import {
   type PostgresServer,
 } from './postgres/start-postgres.ts';
 import { freePort } from './processes/free-port.ts';
-import { inheritedEnvironment, serviceEnvironment, type StackAddresses } from './service-environment.ts';
+import {
+  inheritedEnvironment,
+  serviceEnvironment,
+  type ServicePorts,
+  type StackAddresses,
+} from './service-environment.ts';
 import { CleanUp } from './services/clean-up.ts';
 import { openBus, prepareBus } from './services/prepare-bus.ts';
 import { prepareDatabase, type DatabaseUrls } from './services/prepare-database.ts';
@@ -82,7 +87,7 @@ async function start(given: StackOptions, cleanUp: CleanUp): Promise<Stack> {
   const services = await startServices(settled, dataDirectory, cleanUp, parts, addresses);
   const replicas = replicaStarter(settled, dataDirectory, cleanUp, parts, addresses);
   return {
-    gatewayUrl: services.gateway.url,
+    gatewayUrl: addresses.gatewayUrl,
     dataDirectory,
     postgres: {
       adminUrl: database.server.adminUrl,
@@ -216,7 +221,7 @@ async function startServices(
   return Object.fromEntries(await Promise.all(starting)) as Record<ServiceName, StackService>;
 }
 
-/** Further replicas of services that run: each has a port and a log file of its own and ends with the stack. */
+/** Further replicas of services that run: each has ports and a log file of its own and ends with the stack. */
 function replicaStarter(
   options: SettledOptions,
   dataDirectory: string,
@@ -230,15 +235,21 @@ function replicaStarter(
   return async (service, more = {}) => {
     const name = `${service}-${String(++started)}`;
     const env = { ...options.env, [service]: { ...options.env?.[service], ...more } };
-    const port = await freePort();
+    const ports = await portsOf(service, undefined);
     const own = { ...options, env };
     const replica = await startOne(service, own, dataDirectory, parts, addresses, inherited, signal, {
       name,
-      port,
+      ports,
     });
     cleanUp.add(() => replica.stop());
     return replica;
   };
+}
+
+/** A free port for what each service tells of itself, and for a gateway one of its API. */
+async function portsOf(service: ServiceName, api: number | undefined): Promise<ServicePorts> {
+  const operations = await freePort();
+  return service === 'gateway' ? { operations, api: api ?? (await freePort()) } : { operations };
 }
 
 async function startOne(
@@ -249,16 +260,16 @@ async function startOne(
   addresses: StackAddresses,
   inherited: Readonly<Record<string, string>>,
   signal: AbortSignal,
-  replica?: { readonly name: string; readonly port: number },
+  replica?: { readonly name: string; readonly ports: ServicePorts },
 ): Promise<StackService> {
   const { gatewayPort, onLine } = options;
-  const port = replica?.port ?? (service === 'gateway' ? gatewayPort : await freePort());
+  const ports = replica?.ports ?? (await portsOf(service, gatewayPort));
   const running = await startService({
     service,
-    port,
+    ports,
     env: {
       ...inherited,
-      ...serviceEnvironment(service, port, addresses),
+      ...serviceEnvironment(service, ports, addresses),
       ...(service === 'minting' ? options.mintingSecrets : {}),
       ...options.env?.[service],
     },

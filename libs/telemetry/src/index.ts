@@ -19,7 +19,13 @@ export { redactFields, redactText } from './redaction.ts';
 export { shutdownTelemetry } from './running.ts';
 export { assertSupportedNode } from './supported-node.ts';
 export { createMetrics } from './metrics/registry.ts';
-export { refusedRequests, type RefusalCause } from './metrics/admission.ts';
+export {
+  cutConnections,
+  openConnections,
+  refusedRequests,
+  type ConnectionCut,
+  type RefusalCause,
+} from './metrics/admission.ts';
 export {
   postgresAvailableConnections,
   postgresKeptConnections,

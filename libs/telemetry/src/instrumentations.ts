@@ -4,6 +4,7 @@ import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
 import { PgInstrumentation } from '@opentelemetry/instrumentation-pg';
 import { PinoInstrumentation } from '@opentelemetry/instrumentation-pino';
 import { UndiciInstrumentation } from '@opentelemetry/instrumentation-undici';
+import { canonicalAddress } from '@mayfly/contracts';
 import { queryVerb, redactQueryText } from './query-text.ts';
 
 /** Paths of probes and scrapes: every few seconds, and nothing to learn from. */
@@ -15,7 +16,11 @@ export function createInstrumentations({ sendLogs }: { sendLogs: boolean }) {
     new HttpInstrumentation({
       ignoreIncomingRequestHook: ({ url }) => silentPaths.has(withoutQuery(url ?? '')),
       // Query strings are never recorded: agents and upstreams put tokens and signatures there.
-      startIncomingSpanHook: ({ url }) => (url?.includes('?') === true ? { 'url.query': '[redacted]' } : {}),
+      startIncomingSpanHook: (request) => ({
+        ...('url' in request && request.url?.includes('?') === true ? { 'url.query': '[redacted]' } : {}),
+        // By itself it believes what anybody writes into Forwarded and X-Forwarded-For. Who called is in the audit log.
+        'client.address': canonicalAddress(request.socket?.remoteAddress ?? ''),
+      }),
       startOutgoingSpanHook: ({ protocol, hostname, host, port, path }) => ({
         'url.full': `${protocol ?? 'http:'}//${hostname ?? host ?? 'localhost'}${port ? `:${port}` : ''}${withoutQuery(path ?? '/')}`,
       }),

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 
 const folder = join(import.meta.dirname, '..');
 const secret = 'hunter2hunter2';
+const claimed = '198.51.100.66';
 const caller = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00';
 
 /** A small service: a Fastify route that queries Postgres and calls itself by node:http and by fetch. */
@@ -41,6 +42,7 @@ await app.listen({ host: '127.0.0.1', port: 0 });
 // Over a bare socket, so that the traceparent is the caller's and not one of an instrumented client.
 const post = (body) => new Promise((resolve) => {
   const head = ['POST /v1/leases?secret=${secret} HTTP/1.1', 'host: x', 'connection: close', 'traceparent: ${caller}',
+    'x-forwarded-for: ${claimed}', 'forwarded: for=${claimed}',
     'content-type: application/json', 'content-length: ' + body.length, '', body].join('\\r\\n');
   let text = '';
   connect(app.server.address().port, '127.0.0.1').on('data', (data) => (text += data)).on('close', () => resolve(text)).write(head);
@@ -119,6 +121,9 @@ describe('a process with telemetry registered', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(bodies.join('')).not.toContain(secret);
     expect(stdout).not.toContain(secret);
+    // Nor an address that a caller claims to have.
+    expect(bodies.join('')).not.toContain(claimed);
+    expect(bodies.join('')).toContain('{"key":"client.address","value":{"stringValue":"127.0.0.1"}}');
 
     const trace = spans().filter(({ traceId }) => traceId === '0af7651916cd43dd8448eb211c80319c');
     const names = trace.map(({ name }) => name);

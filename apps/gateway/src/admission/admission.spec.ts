@@ -1,72 +1,105 @@
-import { request, type ClientRequest } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import Fastify, { type FastifyInstance } from 'fastify';
+import { describe, expect, it } from '@jest/globals';
+import { MayflyError } from '@mayfly/contracts';
 import { GatewaySettings } from '../settings.ts';
-import { Admission, sourceKeyOf } from './admission.ts';
+import { Admission, type RequestKind } from './admission.ts';
 
-const settings = GatewaySettings.parse({ MAYFLY_NATS_URL: 'x', MAYFLY_KEYS: 'x', MAYFLY_MAX_IN_FLIGHT: 4 });
-
-describe('Admission', () => {
-  let gateway: FastifyInstance;
-  let open: ClientRequest[];
-  let refused: string[];
-
-  beforeEach(async () => {
-    open = [];
-    gateway = Fastify();
-    refused = [];
-    new Admission(settings).register(gateway, (cause) => refused.push(cause));
-    gateway.post('/', () => 'done');
-    await gateway.listen({ port: 0, host: '127.0.0.1' });
-  });
-  afterEach(async () => {
-    for (const pending of open) pending.destroy();
-    await gateway.close();
-  });
-
-  function post(localAddress: string): ClientRequest {
-    const { port } = gateway.server.address() as AddressInfo;
-    const made = request({ port, host: '127.0.0.1', localAddress, method: 'POST', agent: false });
-    made.on('error', () => undefined);
-    open.push(made);
-    return made;
+const admission = (more: Record<string, string> = {}) => {
+  const made = new Admission(
+    GatewaySettings.parse({
+      MAYFLY_NATS_URL: 'x',
+      MAYFLY_KEYS: 'x',
+      MAYFLY_MAX_IN_FLIGHT: '8',
+      MAYFLY_MAX_VITAL_IN_FLIGHT: '4',
+      ...more,
+    }),
+  );
+  const refused: string[] = [];
+  made.onRefusal((cause) => refused.push(cause));
+  return { made, refused };
+};
+/** Enters as often as it is let, and gives the functions that leave again. */
+const fill = (made: Admission, source: string, kind: RequestKind) => {
+  const entered: (() => void)[] = [];
+  for (;;) {
+    const place = made.enter(source, kind);
+    if (typeof place === 'string') return entered;
+    entered.push(place);
   }
-  const status = (sent: ClientRequest) =>
-    new Promise<number | undefined>((resolve) => {
-      sent.on('response', (response) => resolve(response.resume().statusCode)).end();
-    });
-  /** Sends the head of a request and keeps its body back; resolves when the gateway has taken it in. */
-  const holdBack = (localAddress: string) =>
-    new Promise<void>((resolve) => {
-      gateway.server.once('request', () => resolve());
-      const held = post(localAddress);
-      held.setHeader('content-type', 'text/plain').setHeader('content-length', 10);
-      held.flushHeaders();
-    });
+};
 
-  it('keeps places for others when one address sends many bodies slowly, and gives its own back', async () => {
-    for (let count = 0; count < 2; count++) await holdBack('127.0.0.2');
-    expect(await status(post('127.0.0.2'))).toBe(429);
+describe('the places of requests', () => {
+  it('leave the half of all to others, whatever one address sends, and come back', () => {
+    const { made, refused } = admission();
+    const held = fill(made, 'a', 'usual');
+    expect(held).toHaveLength(4);
     expect(refused).toEqual(['source_in_flight']);
-    expect(await status(post('127.0.0.3'))).toBe(200);
-    open[0]?.destroy();
-    let again: number | undefined;
-    for (const deadline = Date.now() + 5_000; again !== 200 && Date.now() < deadline;) {
-      again = await status(post('127.0.0.2'));
-    }
-    expect(again).toBe(200);
+    expect(fill(made, 'b', 'usual')).toHaveLength(4);
+    expect(made.enter('c', 'usual')).toBe('in_flight');
+    held[0]?.();
+    expect(made.enter('c', 'usual')).toBeInstanceOf(Function);
+  });
+
+  it('are half free for those who have a session, whoever asks without one', () => {
+    const { made } = admission();
+    const strangers = ['a', 'b', 'c', 'd'].flatMap((source) => fill(made, source, 'open'));
+    expect(strangers).toHaveLength(4);
+    expect(fill(made, 'e', 'usual')).toHaveLength(4);
+    for (const leave of strangers) leave();
+    expect(fill(made, 'a', 'open')).toHaveLength(2);
+  });
+
+  it('are there for ends, revocations and heartbeats when all others are taken', () => {
+    const { made } = admission();
+    for (const source of ['a', 'b']) fill(made, source, 'usual');
+    expect(made.enter('c', 'usual')).toBe('in_flight');
+    // Also for the very address that holds all it may.
+    expect(fill(made, 'a', 'vital')).toHaveLength(2);
+    const ends = fill(made, 'c', 'vital');
+    expect(ends).toHaveLength(2);
+    expect(made.enter('d', 'vital')).toBe('in_flight');
+    ends[0]?.();
+    expect(made.enter('d', 'usual')).toBe('in_flight');
+    expect(made.enter('d', 'vital')).toBeInstanceOf(Function);
+  });
+
+  it('are not lost on the way: whoever is refused holds nothing', () => {
+    const { made } = admission();
+    const all = ['a', 'b'].flatMap((source) => fill(made, source, 'usual'));
+    for (let i = 0; i < 100; i++) expect(typeof made.enter('c', 'open')).toBe('string');
+    for (const leave of all) leave();
+    expect(fill(made, 'c', 'open')).toHaveLength(2);
   });
 });
 
-describe('the source that is counted', () => {
-  it('is an IPv4 address, and of IPv6 the network that one subscriber has', () => {
-    expect(sourceKeyOf('203.0.113.7')).toBe('203.0.113.7');
-    const ofOneNetwork = ['2001:db8:1:2::1', '2001:db8:1:2:ffff:1:2:3', '2001:0DB8:0001:0002::'];
-    expect(ofOneNetwork.map(sourceKeyOf)).toEqual(ofOneNetwork.map(() => '2001:db8:1:2::/64'));
-    expect(sourceKeyOf('2001:db8:1:3::1')).toBe('2001:db8:1:3::/64');
-    expect(sourceKeyOf('::1')).toBe('0:0:0:0::/64');
-    expect(sourceKeyOf('2001:db8::5')).toBe('2001:db8:0:0::/64');
-    expect(sourceKeyOf('64:ff9b::192.0.2.1')).toBe('64:ff9b:0:0::/64');
+describe('the rates', () => {
+  it('of ends, revocations and heartbeats are drained by nothing else', () => {
+    const { made, refused } = admission({ MAYFLY_SOURCE_RATE: '1', MAYFLY_SOURCE_BURST: '2' });
+    expect([1, 2, 3].map(() => made.chargeSource('a', 'open'))).toEqual([
+      undefined,
+      undefined,
+      'source_rate',
+    ]);
+    expect(made.chargeSource('a', 'usual')).toBe('source_rate');
+    expect(made.chargeSource('a', 'vital')).toBeUndefined();
+    expect(refused).toEqual(['source_rate', 'source_rate']);
+  });
+
+  it('of an organization that asks for too much leave it the ends of what it has', async () => {
+    const { made } = admission({ MAYFLY_ORGANIZATION_RATE: '1', MAYFLY_ORGANIZATION_BURST: '1' });
+    const claims = Buffer.from(JSON.stringify({ organization: 'acme' })).toString('base64url');
+    const token = `x.${claims}.x`;
+    const ok = () => Promise.resolve('done');
+    expect(await made.charged(token, 'usual', ok)).toBe('done');
+    await expect(made.charged(token, 'usual', ok)).rejects.toMatchObject({ code: 'rate_limited' });
+    expect(await made.charged(token, 'vital', ok)).toBe('done');
+  });
+
+  it('of an organization are not drained by tokens that policy refuses', async () => {
+    const { made } = admission({ MAYFLY_ORGANIZATION_RATE: '1', MAYFLY_ORGANIZATION_BURST: '1' });
+    const token = `x.${Buffer.from('{"organization":"acme"}').toString('base64url')}.x`;
+    const forged = () => Promise.reject(new MayflyError('unauthenticated', 'no'));
+    for (let i = 0; i < 5; i++)
+      await expect(made.charged(token, 'usual', forged)).rejects.toMatchObject({ code: 'unauthenticated' });
+    expect(await made.charged(token, 'usual', () => Promise.resolve(1))).toBe(1);
   });
 });

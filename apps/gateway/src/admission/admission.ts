@@ -1,115 +1,119 @@
 /**
  * What is turned away before any work is done: too many requests at once, or from one source, or for one organization.
- * An organization's bucket is drained only by calls whose token policy has verified, so a stranger who writes an
- * organization's name into a token of his own stops nobody (I12).
+ *
+ * A place is taken when a request is there with its whole body, so that nobody holds one by being slow. What ends something, and what
+ * keeps a session alive, has places and rates of its own which nothing else can take. An organization's bucket is drained only by
+ * calls whose token policy has verified, so a stranger who writes an organization's name into a token of his own stops nobody (I12).
  */
-import { isIPv6 } from 'node:net';
 import { MayflyError } from '@mayfly/contracts';
 import type { RefusalCause } from '@mayfly/telemetry';
-import type { FastifyInstance } from 'fastify';
-import { sendProblem } from '../http/error-filter.ts';
-import { sourceIpOf } from '../http/route.ts';
 import type { GatewaySettings } from '../settings.ts';
+import { Places } from './places.ts';
 import { TokenBuckets } from './token-bucket.ts';
 
-const refusals: Record<RefusalCause, string> = {
+/**
+ * `vital`: it ends something or keeps a session alive (`HttpBinding.vital`). `open`: it takes no session, so anybody may send it.
+ * `usual`: all else.
+ */
+export type RequestKind = 'vital' | 'usual' | 'open';
+
+/** What the asker is told. */
+export const refusalReasons: Record<RefusalCause, string> = {
   in_flight: 'too many requests at once',
   source_in_flight: 'too many requests at once from this address',
   source_rate: 'too many requests from this address',
   organization_rate: 'the organization sends too many requests',
 };
 
-/** Paths of probes and scrapers, which must get through when all else is busy. */
-const exempt = new Set(['/healthz', '/readyz', '/metrics']);
+/** A source's buckets for vital requests and for all others; an organization's likewise. */
+interface Buckets {
+  readonly vital: TokenBuckets;
+  readonly others: TokenBuckets;
+}
+
+const bucketsOf = (ratePerSecond: number, burst: number, maxKeys: number): Buckets => ({
+  vital: new TokenBuckets({ ratePerSecond, burst, maxKeys }),
+  others: new TokenBuckets({ ratePerSecond, burst, maxKeys }),
+});
 
 export class Admission {
-  readonly #sources: TokenBuckets;
-  readonly #organizations: TokenBuckets;
-  readonly #maxInFlight: number;
-  /** One address may hold half of all places: a stranger who sends many bodies slowly keeps nobody else out. */
-  readonly #maxOfSource: number;
-  readonly #inFlightOf = new Map<string, number>();
-  #inFlight = 0;
+  readonly #sources: Buckets;
+  readonly #organizations: Buckets;
+  /** Of every kind. One address may have half: the other half is for the others. */
+  readonly #places: Places;
+  /** Of `open` requests, beside a place of every kind: those who have no session keep none out who have one. */
+  readonly #openPlaces: Places;
+  /** Of `vital` requests, when there is no other. */
+  readonly #vitalPlaces: Places;
   #onRefusal: (cause: RefusalCause) => void = () => undefined;
 
   constructor(settings: GatewaySettings) {
-    this.#sources = new TokenBuckets({
-      ratePerSecond: settings.MAYFLY_SOURCE_RATE,
-      burst: settings.MAYFLY_SOURCE_BURST,
-      maxKeys: 50_000,
-    });
-    this.#organizations = new TokenBuckets({
-      ratePerSecond: settings.MAYFLY_ORGANIZATION_RATE,
-      burst: settings.MAYFLY_ORGANIZATION_BURST,
-      maxKeys: 10_000,
-    });
-    this.#maxInFlight = settings.MAYFLY_MAX_IN_FLIGHT;
-    this.#maxOfSource = Math.ceil(settings.MAYFLY_MAX_IN_FLIGHT / 2);
+    const { MAYFLY_MAX_IN_FLIGHT: most, MAYFLY_MAX_VITAL_IN_FLIGHT: mostVital } = settings;
+    this.#sources = bucketsOf(settings.MAYFLY_SOURCE_RATE, settings.MAYFLY_SOURCE_BURST, 50_000);
+    this.#organizations = bucketsOf(
+      settings.MAYFLY_ORGANIZATION_RATE,
+      settings.MAYFLY_ORGANIZATION_BURST,
+      10_000,
+    );
+    this.#places = new Places({ most, mostOfSource: Math.ceil(most / 2) });
+    this.#openPlaces = new Places({ most: Math.ceil(most / 2), mostOfSource: Math.ceil(most / 4) });
+    this.#vitalPlaces = new Places({ most: mostVital, mostOfSource: Math.ceil(mostVital / 2) });
   }
 
-  /** @param onRefusal Told once for each request that is turned away. */
-  register(fastify: FastifyInstance, onRefusal: (cause: RefusalCause) => void): void {
-    this.#onRefusal = onRefusal;
-    fastify.addHook('onRequest', (request, reply, done) => {
-      void reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
-      if (exempt.has(request.routeOptions.url ?? '')) return done();
-      const source = sourceKeyOf(sourceIpOf(request));
-      const refusal = this.#refusal(source);
-      if (refusal !== undefined) {
-        onRefusal(refusal);
-        return sendProblem(reply, { code: 'rate_limited', reason: refusals[refusal] });
-      }
-      this.#count(source, 1);
-      // `close` comes once for every response, also for one whose client has gone.
-      reply.raw.once('close', () => this.#count(source, -1));
-      done();
-    });
+  /** @param told Called once for each request that is turned away. */
+  onRefusal(told: (cause: RefusalCause) => void): void {
+    this.#onRefusal = told;
+  }
+
+  /** Charges a source for a request, when its headers are there. The cause when the source sends too many. */
+  chargeSource(source: string, kind: RequestKind): RefusalCause | undefined {
+    const buckets = kind === 'vital' ? this.#sources.vital : this.#sources.others;
+    return buckets.take(source, performance.now()) ? undefined : this.#refused('source_rate');
+  }
+
+  /** Takes a place for a request that is there as a whole. Gives the function that gives it back, or the cause when there is none. */
+  enter(source: string, kind: RequestKind): (() => void) | RefusalCause {
+    const open = kind === 'open' ? this.#openPlaces.take(source) : undefined;
+    if (typeof open === 'string') return this.#refused(open === 'full' ? 'in_flight' : 'source_in_flight');
+    let place = this.#places.take(source);
+    if (typeof place === 'string' && kind === 'vital') place = this.#vitalPlaces.take(source);
+    if (typeof place === 'function') {
+      const leave = place;
+      return () => {
+        open?.();
+        leave();
+      };
+    }
+    open?.();
+    return this.#refused(place === 'full' ? 'in_flight' : 'source_in_flight');
   }
 
   /** Runs a call that policy verifies, and charges the organization of its token once it has been verified. */
-  async charged<T>(token: string, call: () => Promise<T>): Promise<T> {
+  async charged<T>(token: string, kind: 'vital' | 'usual', call: () => Promise<T>): Promise<T> {
     const organization = claimedOrganization(token);
-    if (organization !== undefined && !this.#organizations.has(organization, performance.now())) {
-      this.#onRefusal('organization_rate');
-      throw new MayflyError('rate_limited', refusals.organization_rate);
+    if (organization === undefined) return call();
+    const buckets = kind === 'vital' ? this.#organizations.vital : this.#organizations.others;
+    if (!buckets.has(organization, performance.now())) {
+      throw new MayflyError('rate_limited', refusalReasons[this.#refused('organization_rate')]);
     }
     try {
       const result = await call();
-      if (organization !== undefined) this.#organizations.take(organization, performance.now());
+      buckets.take(organization, performance.now());
       return result;
     } catch (error) {
       const verified =
         error instanceof MayflyError &&
         error.code !== 'unauthenticated' &&
         error.code !== 'dependency_unavailable';
-      if (verified && organization !== undefined) this.#organizations.take(organization, performance.now());
+      if (verified) buckets.take(organization, performance.now());
       throw error;
     }
   }
 
-  #refusal(source: string): RefusalCause | undefined {
-    if (this.#inFlight >= this.#maxInFlight) return 'in_flight';
-    if ((this.#inFlightOf.get(source) ?? 0) >= this.#maxOfSource) return 'source_in_flight';
-    return this.#sources.take(source, performance.now()) ? undefined : 'source_rate';
+  #refused(cause: RefusalCause): RefusalCause {
+    this.#onRefusal(cause);
+    return cause;
   }
-
-  #count(source: string, by: 1 | -1): void {
-    this.#inFlight += by;
-    const ofSource = (this.#inFlightOf.get(source) ?? 0) + by;
-    if (ofSource === 0) this.#inFlightOf.delete(source);
-    else this.#inFlightOf.set(source, ofSource);
-  }
-}
-
-/** One subscriber has a whole /64 of IPv6 (RFC 6177 §2) and could come from another address of it each time. */
-export function sourceKeyOf(address: string): string {
-  if (!isIPv6(address)) return address;
-  const [head = [], tail = []] = address
-    .split('::', 2)
-    .map((groups) => groups.split(':').filter((group) => group !== ''));
-  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0');
-  const network = [...head, ...zeros, ...tail].slice(0, 4);
-  return `${network.map((group) => group.replace(/^0+(?=.)/, '').toLowerCase()).join(':')}::/64`;
 }
 
 /** The organization that a token names, unverified: fit for choosing a bucket to look into, for nothing else. */

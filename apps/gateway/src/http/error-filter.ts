@@ -23,7 +23,8 @@ const oauthPaths = new Set(
 );
 const tokenPath = '/v1/token';
 
-interface Failure {
+/** What a client is told. */
+export interface Failure {
   readonly code: ErrorCode;
   readonly reason: string;
   /** Where HTTP has a more exact status than the code's own, such as 413. */
@@ -40,11 +41,7 @@ export class ErrorFilter implements ExceptionFilter {
     const failure = failureOf(exception);
     if (failure.code === 'internal') this.logger.error({ err: exception }, 'a request failed');
     if (reply.sent || reply.raw.headersSent) return;
-    const path = request.routeOptions.url ?? '';
-    const answer = () => {
-      if (oauthPaths.has(path)) sendOAuthError(reply, failure, path);
-      else sendProblem(reply, failure);
-    };
+    const answer = () => answerFailure(reply, failure, request.routeOptions.url ?? '');
     if (failure.status === 413) afterDiscarding(request.raw, answer);
     else answer();
   }
@@ -76,8 +73,14 @@ function afterDiscarding(body: IncomingMessage, done: () => void): void {
   body.on('data', discard).on('end', finish).on('close', finish).resume();
 }
 
+/** Answers in the form of the endpoint. `path` is that of the route, empty where there is none. */
+export function answerFailure(reply: FastifyReply, failure: Failure, path: string): void {
+  if (oauthPaths.has(path)) sendOAuthError(reply, failure, path);
+  else sendProblem(reply, failure);
+}
+
 /** Answers with problem details. */
-export function sendProblem(reply: FastifyReply, failure: Failure): void {
+function sendProblem(reply: FastifyReply, failure: Failure): void {
   const { code } = failure;
   const problem = problemOf(failure);
   challenge(reply, code);

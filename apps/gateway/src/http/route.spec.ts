@@ -4,7 +4,7 @@ import { http, httpOperations, MayflyError, type HttpOperation } from '@mayfly/c
 import { AdministrationController } from '../administration/administration.controller.ts';
 import { LeasesController } from '../leases/leases.controller.ts';
 import { OAuthController } from '../oauth/oauth.controller.ts';
-import { operationKey, parseInput, sourceIpOf } from './route.ts';
+import { operationKey, parseInput } from './route.ts';
 
 const request = (parts: { params?: object; query?: object; body?: unknown }) => ({
   params: {},
@@ -76,16 +76,5 @@ describe('the input of an operation', () => {
   it('is refused when a path parameter is given twice', () => {
     const twice = request({ params: { lease_id: leaseId }, body: { lease_id: leaseId } });
     expect(() => parseInput(http.leases.reportUse, twice)).toThrow('path only');
-  });
-});
-
-describe('the source address', () => {
-  it.each([
-    ['127.0.0.1', '127.0.0.1'],
-    ['::ffff:10.0.0.1', '10.0.0.1'],
-    ['fe80::1%eth0', 'fe80::1'],
-    ['::1', '::1'],
-  ])('of %s is %s', (ip, expected) => {
-    expect(sourceIpOf({ ip } as Parameters<typeof sourceIpOf>[0])).toBe(expected);
   });
 });

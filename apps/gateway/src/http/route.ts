@@ -50,15 +50,16 @@ export const AuthenticatedCaller = createParamDecorator((_: unknown, context: Ex
   return { token: readBearerToken(request.headers.authorization), sourceIp: sourceIpOf(request) };
 });
 
-/** The address a request came from. */
+/** The caller's canonical address. */
 export const SourceIp = createParamDecorator((_: unknown, context: ExecutionContext): string =>
   sourceIpOf(context.switchToHttp().getRequest<FastifyRequest>()),
 );
 
-/** IPv4 addresses that arrive over an IPv6 socket are written as IPv4 (RFC 4291 §2.5.5.2); zones are dropped. */
-export function sourceIpOf(request: FastifyRequest): string {
-  const address = request.ip.replace(/%.*$/, '');
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
+/** As the edge has told it (`TrustedProxies.callerOf`). Fails closed where it has not. */
+function sourceIpOf({ callerAddress }: FastifyRequest): string {
+  if (callerAddress === '')
+    throw new MayflyError('internal', 'internal error', { cause: new Error('a request of nobody') });
+  return callerAddress;
 }
 
 function operationOf(context: ExecutionContext): HttpOperation {

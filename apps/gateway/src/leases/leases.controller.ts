@@ -11,7 +11,7 @@ import {
 } from '@mayfly/contracts';
 import { BusClient } from '@mayfly/messaging';
 import { METRICS } from '@mayfly/service';
-import { issuanceDuration, issuances, unknownCredential } from '@mayfly/telemetry';
+import { issuanceDuration, issuances, unknownCredential, type IssuanceLabel } from '@mayfly/telemetry';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Registry } from 'prom-client';
 import { AuthenticatedCaller, Input, Route, type Caller } from '../http/route.ts';
@@ -21,6 +21,9 @@ import { RenewLease } from './renew-lease.ts';
 
 const { createLease, deleteLease, getLease, listCredentials, listLeases, renewLease, reportUse } =
   http.leases;
+
+/** The labels of the metrics of issuance. */
+export const ISSUANCE_LABELS = Symbol('mayfly:issuance-labels');
 
 /** Refusals that policy gives only for a credential it knows; only those may be named in a metric. */
 const refusalsOfKnown = new Set([
@@ -43,9 +46,10 @@ export class LeasesController {
     private readonly issueLease: IssueLease,
     private readonly renewLease: RenewLease,
     @Inject(METRICS) metrics: Registry,
+    @Inject(ISSUANCE_LABELS) private readonly labels: readonly IssuanceLabel[],
   ) {
-    this.issuances = issuances(metrics);
-    this.duration = issuanceDuration(metrics);
+    this.issuances = issuances(metrics, labels);
+    this.duration = issuanceDuration(metrics, labels);
   }
 
   @Route(listCredentials)
@@ -63,8 +67,9 @@ export class LeasesController {
   ): Promise<IssuedLease> {
     const started = performance.now();
     const observe = (credential: string, outcome: string) => {
-      this.issuances.inc({ credential, outcome });
-      this.duration.observe({ credential, outcome }, (performance.now() - started) / 1000);
+      const told = this.labels.includes('credential') ? { credential, outcome } : { outcome };
+      this.issuances.inc(told);
+      this.duration.observe(told, (performance.now() - started) / 1000);
     };
     try {
       const isGone = () => incoming.raw.socket.destroyed;

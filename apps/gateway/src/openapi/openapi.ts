@@ -29,7 +29,11 @@ export function openApiDocument(publicUrl: string, version: string): object {
           description: 'Session token of POST /v1/token',
         },
       },
-      schemas: { Problem: jsonSchema(Problem, 'output'), OAuthError: jsonSchema(OAuthError, 'output') },
+      schemas: {
+        Problem: jsonSchema(Problem, 'output'),
+        OAuthError: jsonSchema(OAuthError, 'output'),
+        Json: JSON.parse(JSON.stringify(anyJson).replaceAll('"#"', '"#/components/schemas/Json"')) as object,
+      },
     },
   };
 }
@@ -115,13 +119,31 @@ function errorResponses(operation: HttpOperation): Record<string, object> {
   );
 }
 
-/** A schema inside the page needs no dialect of its own: OpenAPI 3.1 speaks 2020-12. */
+/**
+ * A schema inside the page: it needs no dialect of its own, because OpenAPI 3.1 speaks 2020-12, and what it refers to is found among the
+ * components of the page (https://spec.openapis.org/oas/v3.1.1.html#components-object), not in a `$defs` of its own, which would be
+ * looked for at the root of the page.
+ */
 function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): object {
-  const described: Record<string, unknown> = z.toJSONSchema(schema, {
-    io,
-    unrepresentable: 'any',
-    target: 'draft-2020-12',
-  });
+  const { $defs = {}, ...described } = describe(schema, io);
   delete described['$schema'];
-  return described;
+  let text = JSON.stringify(described);
+  for (const [name, definition] of Object.entries($defs as Record<string, object>)) {
+    const own = JSON.stringify(`#/$defs/${name}`);
+    const content = JSON.stringify(definition).replaceAll(own, '"#"');
+    const component = components.get(content);
+    if (component === undefined) throw new Error('a schema that others refer to has no name in the page');
+    text = text.replaceAll(own, JSON.stringify(`#/components/schemas/${component}`));
+  }
+  return JSON.parse(text) as object;
 }
+
+function describe(schema: z.ZodType, io: 'input' | 'output'): Record<string, unknown> {
+  return z.toJSONSchema(schema, { io, unrepresentable: 'any', target: 'draft-2020-12' });
+}
+
+/** Any JSON value, which refers to itself. */
+const { $schema, ...anyJson } = describe(z.json(), 'output');
+void $schema;
+/** Names of the schemas that refer to themselves, by their text. */
+const components = new Map([[JSON.stringify(anyJson), 'Json']]);

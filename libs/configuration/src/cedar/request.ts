@@ -1,5 +1,6 @@
 /** A question as Cedar's request: who, what, with which circumstances, and the few entities that matter to it. */
 import type { EntityJson, EntityUidJson, StatefulAuthorizationCall } from '@cedar-policy/cedar-wasm/nodejs';
+import { canonicalAddress } from '@mayfly/contracts';
 import type { PolicyQuestion } from './evaluator.ts';
 
 export function cedarRequest(
@@ -37,7 +38,8 @@ export function cedarRequest(
     action: { type: 'Action', id: 'mint' },
     resource,
     context: {
-      source_ip: { __extn: { fn: 'ip', arg: plainAddress(context.source_ip) } },
+      // In the form that a policy's `ip("…")` and the audit log have. What is no address makes Cedar fail, which denies.
+      source_ip: { __extn: { fn: 'ip', arg: canonicalAddress(context.source_ip) ?? context.source_ip } },
       ttl_seconds: context.ttl_seconds,
       ...(context.claimed_task !== undefined && { claimed_task: context.claimed_task }),
       justification_given: context.justification_given,
@@ -45,14 +47,4 @@ export function cedarRequest(
     },
     entities,
   };
-}
-
-/** An IPv4 address that came as an IPv6 one (RFC 4291 §2.5.5.2) is the IPv4 address: a policy on its range must catch it. */
-export function plainAddress(address: string): string {
-  const mapped = /^(?:0{0,4}:){2,5}(?::)?ffff:(.+)$/i.exec(address)?.[1] ?? '';
-  if (/^[0-9]+(?:\.[0-9]+){3}$/.test(mapped)) return mapped;
-  const [high, low] = mapped.split(':').map((part) => Number.parseInt(part, 16));
-  if (!/^[0-9a-f]{1,4}:[0-9a-f]{1,4}$/i.test(mapped) || high === undefined || low === undefined)
-    return address;
-  return [high >> 8, high & 255, low >> 8, low & 255].join('.');
 }

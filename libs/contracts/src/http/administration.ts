@@ -28,7 +28,14 @@ export const revoke = defineOperation({
   summary: 'End all leases of a subject',
   description:
     'Accepted means durable: whatever crashes afterwards, every lease of the subject that lives now ends, and mints under way for it come to nothing. Ask `GET /v1/revocations/{revocation_id}` how far it is. Asking again is safe: a new revocation of what still lives then, which is also tried at once.',
-  http: { method: 'POST', path: '/v1/revocations', status: 202, auth: 'session', tag: 'administration' },
+  http: {
+    method: 'POST',
+    path: '/v1/revocations',
+    status: 202,
+    auth: 'session',
+    vital: true,
+    tag: 'administration',
+  },
   input: z.strictObject({ subject: RevocationSubject, reason: text(256) }),
   output: AcceptedRevocation,
   errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
@@ -70,7 +77,14 @@ export const addBlock = defineOperation({
   summary: 'Block a subject',
   description:
     'Once it is answered, no lease is issued or renewed for the subject, not even one whose mint was under way, until the block is removed or its time is over. The leases that it has go on unless `revoke` is set: then they end as by `POST /v1/revocations`. A subject that is blocked already keeps its block, which lasts at least as long as before.',
-  http: { method: 'POST', path: '/v1/blocks', status: 201, auth: 'session', tag: 'administration' },
+  http: {
+    method: 'POST',
+    path: '/v1/blocks',
+    status: 201,
+    auth: 'session',
+    vital: true,
+    tag: 'administration',
+  },
   input: z.strictObject({ ...newBlock, revoke: z.boolean().default(false) }),
   output: z.strictObject({ block: Block, revocation: AcceptedRevocation.optional() }),
   errors: ['unauthenticated', 'policy_denied', 'rate_limited'],

@@ -155,7 +155,14 @@ export const reportUse = defineOperation({
 export const deleteLease = defineOperation({
   name: 'giveBackLease',
   summary: 'Give a lease back',
-  http: { method: 'DELETE', path: '/v1/leases/{lease_id}', status: 200, auth: 'session', tag: 'leases' },
+  http: {
+    method: 'DELETE',
+    path: '/v1/leases/{lease_id}',
+    status: 200,
+    auth: 'session',
+    vital: true,
+    tag: 'leases',
+  },
   input: z.strictObject({ lease_id: Uuid }),
   output: EndOutcome,
   errors: ['unauthenticated', 'not_found', 'rate_limited'],

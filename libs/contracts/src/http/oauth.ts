@@ -61,7 +61,14 @@ export const heartbeat = defineOperation({
   summary: 'Say that a session is alive',
   description:
     'For a session that was opened with `heartbeat_seconds` and has nothing else to call; any other call with its token counts as well. Does nothing for other sessions.',
-  http: { method: 'POST', path: '/v1/sessions/heartbeat', status: 200, auth: 'session', tag: 'oauth' },
+  http: {
+    method: 'POST',
+    path: '/v1/sessions/heartbeat',
+    status: 200,
+    auth: 'session',
+    vital: true,
+    tag: 'oauth',
+  },
   input: z.strictObject({}),
   output: z.strictObject({}),
   errors: ['unauthenticated', 'rate_limited'],
@@ -76,6 +83,7 @@ export const revokeToken = defineOperation({
     path: '/v1/token/revoke',
     status: 200,
     auth: 'none',
+    vital: true,
     body: 'form',
     errors: 'oauth',
     tag: 'oauth',

@@ -4,11 +4,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ServiceName } from '@mayfly/contracts';
 import { startProcess, type ProcessExit, type RunningProcess } from '../processes/start-process.ts';
+import type { ServicePorts } from '../service-environment.ts';
 
 /** How to run a service. */
 export interface ServiceOptions {
   readonly service: ServiceName;
-  readonly port: number;
+  readonly ports: ServicePorts;
   /** The whole environment. */
   readonly env: Readonly<Record<string, string>>;
   readonly logFile: string;
@@ -23,8 +24,10 @@ export interface ServiceOptions {
 export interface StackService {
   /** Of the current process. */
   readonly pid: number;
-  /** `http://127.0.0.1:<port>`; the same after a restart. */
+  /** `http://127.0.0.1:<port>` of its operations listener: `/healthz`, `/readyz`, `/metrics`. The same after a restart. */
   readonly url: string;
+  /** The same of the API that it serves; of a gateway alone. */
+  readonly apiUrl: string | undefined;
   readonly logFile: string;
   process(): RunningProcess;
   stop(): Promise<ProcessExit>;
@@ -42,9 +45,9 @@ const steadyNewSpace = ['--min-semi-space-size=16', '--max-semi-space-size=16'];
 
 /** Starts a service and waits for its /readyz. @throws ProcessFailed with its last lines */
 export async function startService(options: ServiceOptions): Promise<StackService> {
-  const { service, port, logFile, onRestarted = () => undefined } = options;
+  const { service, ports, logFile, onRestarted = () => undefined } = options;
   const root = repositoryRoot();
-  const url = `http://127.0.0.1:${String(port)}`;
+  const url = `http://127.0.0.1:${String(ports.operations)}`;
   let { env } = options;
   const start = (signal?: AbortSignal): Promise<RunningProcess> =>
     startProcess({
@@ -72,6 +75,7 @@ export async function startService(options: ServiceOptions): Promise<StackServic
       return current.pid;
     },
     url,
+    apiUrl: ports.api === undefined ? undefined : `http://127.0.0.1:${String(ports.api)}`,
     logFile,
     process: () => current,
     stop: () => current.stop(),

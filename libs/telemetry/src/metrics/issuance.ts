@@ -13,22 +13,31 @@ export const unknownCredential = 'unknown';
  */
 export type IssuanceLabel = 'credential' | 'outcome';
 
-/** `mayfly_issuances_total{credential,outcome}`: answers to `POST /v1/leases`. */
-export function issuances(registry: Registry): Counter<IssuanceLabel> {
+/** What the gateway tells by default: no names, so that whoever reads metrics does not learn what there is to ask for. */
+const namingNobody: readonly IssuanceLabel[] = ['outcome'];
+
+/** `mayfly_issuances_total{outcome}`, with `credential` where it is asked for: answers to `POST /v1/leases`. */
+export function issuances(
+  registry: Registry,
+  labelNames: readonly IssuanceLabel[] = namingNobody,
+): Counter<IssuanceLabel> {
   return new Counter({
     name: 'mayfly_issuances_total',
     help: 'Requests for a credential, by credential and outcome',
-    labelNames: ['credential', 'outcome'],
+    labelNames,
     registers: [registry],
   });
 }
 
-/** `mayfly_issuance_duration_seconds{credential,outcome}`: from the request's arrival to its answer, in seconds. */
-export function issuanceDuration(registry: Registry): Histogram<IssuanceLabel> {
+/** `mayfly_issuance_duration_seconds`, with the same labels: from the request's arrival to its answer, in seconds. */
+export function issuanceDuration(
+  registry: Registry,
+  labelNames: readonly IssuanceLabel[] = namingNobody,
+): Histogram<IssuanceLabel> {
   return new Histogram({
     name: 'mayfly_issuance_duration_seconds',
     help: 'Time from the arrival of a request for a credential to its answer',
-    labelNames: ['credential', 'outcome'],
+    labelNames,
     // Up to the 20 s that a provider may take, and a little beyond.
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 25],
     registers: [registry],

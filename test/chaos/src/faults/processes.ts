@@ -69,10 +69,10 @@ export function oneOfTwo(): Fault {
       const { stack, http } = scene;
       const replicas = await Promise.all(serviceNames.map((service) => stack.startReplica(service)));
       const second = replicas[serviceNames.indexOf('gateway')];
-      http.use([stack.gatewayUrl, second?.url ?? stack.gatewayUrl]);
+      http.use([stack.gatewayUrl, second?.apiUrl ?? stack.gatewayUrl]);
       for (const service of serviceNames) {
         await broken(() => stack.services[service].kill('SIGKILL'));
-        if (service === 'gateway') http.use([second?.url ?? stack.gatewayUrl]);
+        if (service === 'gateway') http.use([second?.apiUrl ?? stack.gatewayUrl]);
         if (!(await scene.load.untilIssued(5_000)))
           throw new Error(`nothing was issued by the other ${service} within 5 s`);
         await stack.services[service].restart();
