@@ -2,6 +2,7 @@
  * Limits, compared step by step with a model of them: mints, renewals by rotation, give-backs, revocations, expiries, mints that
  * fail, and their events in any order, late and twice, as a crash of policy or of a relay makes them.
  */
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
@@ -70,6 +71,9 @@ class Run {
         personRoles: [],
         trustRule: 'agents',
         ttlSeconds: 3_600,
+        configVersion: 1,
+        identitySha256: randomBytes(32),
+        mostOfIdentity: 1,
       });
       this.#sessions.push(id);
     }
