@@ -97,6 +97,7 @@ export const usedUp: readonly Attack[] = [
     name: 'uses up all connections with one lease, whose ends come after a quiet time',
     leases: [{ settings: { connection_limit: 100 } }, {}],
     mintsMayFail: true,
+    holdsUpNeighbours: true,
     attack: async (stage) => {
       await cutTheAdmin(stage);
       await takeAllConnections([stage.lessee]);
@@ -106,6 +107,7 @@ export const usedUp: readonly Attack[] = [
     name: 'uses up all connections with one lease',
     leases: [{ settings: { connection_limit: 100 } }, {}, {}, {}],
     mintsMayFail: true,
+    holdsUpNeighbours: true,
     attack: async ({ lessee }) => {
       await takeAllConnections([lessee]);
     },
@@ -114,6 +116,7 @@ export const usedUp: readonly Attack[] = [
     name: 'uses up all connections with many leases, in another database',
     leases: Array.from({ length: 8 }, () => ({})),
     mintsMayFail: true,
+    holdsUpNeighbours: true,
     attack: async ({ lessee, accomplices }) => {
       await takeAllConnections([lessee, ...accomplices], 'postgres');
     },
@@ -122,6 +125,7 @@ export const usedUp: readonly Attack[] = [
     name: 'uses up all connections with sessions that are still being made',
     leases: [{ settings: { connection_limit: 100 } }, {}],
     mintsMayFail: true,
+    holdsUpNeighbours: true,
     attack: async ({ lessee }) => {
       await takeAllConnections([lessee]);
       for (let count = 0; count < 8; count++) {
