@@ -3,6 +3,8 @@
  * the custom export condition), so a test never runs against a stale build; only the tests that start Mayfly's
  * services as processes need `npm run build` first.
  */
+import { availableParallelism } from 'node:os';
+
 const shared = {
   testEnvironment: 'node',
   testEnvironmentOptions: { customExportConditions: ['@mayfly/source', 'node', 'node-addons'] },
@@ -24,6 +26,8 @@ const shared = {
 };
 
 export default {
+  // Most suites wait for processes and servers that they have started, so a machine of two cores runs three of them at once.
+  maxWorkers: Math.max(3, availableParallelism() - 1),
   // Many of these start processes, on machines that are busy with the others: what hangs is cut off, what is slow is not.
   testTimeout: 30_000,
   projects: [

@@ -78,6 +78,7 @@ const otherFields: Record<string, unknown> = {
   credential: 'nothing/here',
   lease_id: uuidv7(),
   block_id: uuidv7(),
+  session_id: uuidv7(),
   act: { action: 'list_leases' },
   document: 'organizations: []',
   subject: { kind: 'user', id: 'nobody@example.com' },
