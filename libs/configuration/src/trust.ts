@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import type {
   AgentTrustRule,
+  ClaimPath,
   ClaimSource,
   JwksSource,
   PersonTrustRule,
@@ -85,6 +86,7 @@ function readRule(
     require: parsed.require ?? {},
     algorithms: parsed.algorithms ?? defaultAlgorithms,
     sessionTtlSeconds: parsed.session_ttl ?? defaultSessionTtlSeconds,
+    requireRecipientKey: parsed.require_recipient_key ?? false,
   };
   if (parsed.as === 'person') {
     return {
@@ -107,11 +109,11 @@ function readRule(
   } satisfies AgentTrustRule;
 }
 
-function claimSource(written: string | { claim: string }): ClaimSource {
+function claimSource(written: string | { claim: ClaimPath }): ClaimSource {
   return typeof written === 'string' ? { value: written } : written;
 }
 
-function roleSource(written: string | { claim: string; allowed: string[] }): RoleSource {
+function roleSource(written: string | { claim: ClaimPath; allowed: string[] }): RoleSource {
   return typeof written === 'string' ? { value: written } : written;
 }
 

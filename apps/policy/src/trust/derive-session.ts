@@ -3,7 +3,7 @@ import { Name, text, type PersonRole } from '@mayfly/contracts';
 import type { AgentTrustRule, OrganizationConfig, PersonTrustRule, TrustRule } from '@mayfly/configuration';
 import { agentId, personId } from '@mayfly/domain';
 import type { Session } from '../sessions/session.ts';
-import { claimAt, valueOf } from './claims.ts';
+import { claimAt, namePartOf, valueOf, type Claims } from './claims.ts';
 
 export type AttestedIdentity = Omit<Session, 'id' | 'recipientKey' | 'expiresAt'>;
 
@@ -11,8 +11,6 @@ export type Derivation =
   | { readonly outcome: 'derived'; readonly identity: AttestedIdentity }
   /** `why` is for auditors: it names the rule. */
   | { readonly outcome: 'refused'; readonly why: string };
-
-type Claims = Readonly<Record<string, unknown>>;
 
 export function deriveSession(
   rule: TrustRule,
@@ -32,11 +30,11 @@ function deriveAgent(
   organization: Pick<OrganizationConfig, 'name' | 'trustDomain'>,
   claims: Claims,
 ): AttestedIdentity | string {
-  const orchestration = valueOf(claims, rule.agent.orchestration);
-  const task = valueOf(claims, rule.agent.task);
-  const instance = valueOf(claims, rule.agent.instance);
-  if (typeof orchestration !== 'string' || typeof task !== 'string' || typeof instance !== 'string') {
-    return 'a claim for orchestration, task or instance is missing or no string';
+  const orchestration = namePartOf(claims, rule.agent.orchestration);
+  const task = namePartOf(claims, rule.agent.task);
+  const instance = namePartOf(claims, rule.agent.instance);
+  if (orchestration === undefined || task === undefined || instance === undefined) {
+    return 'a claim for orchestration, task or instance is missing, or neither text nor an exact whole number';
   }
   const id = agentId(organization.trustDomain, { orchestration, task, instance });
   if (id === undefined) return 'orchestration, task or instance cannot stand in a SPIFFE ID';

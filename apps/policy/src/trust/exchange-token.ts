@@ -10,7 +10,7 @@ import {
 import type { TrustRule } from '@mayfly/configuration';
 import { appendToOutbox, type OutboxRelay } from '@mayfly/messaging';
 import { inTransaction } from '@mayfly/postgres';
-import { sealTo, type IdentityVerifier, type TokenSigner } from '@mayfly/tokens';
+import { sealTo, UnknownKey, type IdentityVerifier, type TokenSigner } from '@mayfly/tokens';
 import type { SessionClaims } from '@mayfly/contracts';
 import { decodeJwt } from 'jose';
 import type { Pool } from 'pg';
@@ -22,6 +22,7 @@ import { describeBlock, findBlock } from '../store/blocks.ts';
 import { insertSession } from '../store/sessions.ts';
 import { fitsRequirements } from './claims.ts';
 import { deriveSession, type AttestedIdentity } from './derive-session.ts';
+import { selectRules } from './select-rules.ts';
 
 type Input = InputOf<typeof bus.policy.exchangeToken>;
 type Output = OutputOf<typeof bus.policy.exchangeToken>;
@@ -61,6 +62,16 @@ class Blocked extends MayflyError {
   }
 }
 
+/** Admitted, but by a rule that wants secrets sealed to the session's own key. Told to the asker, who can mend it. */
+class NeedsRecipientKey extends MayflyError {
+  constructor(
+    readonly why: string,
+    readonly organization: string,
+  ) {
+    super('invalid_request', 'The trust rule that admits this identity asks for a recipient_key.');
+  }
+}
+
 export class ExchangeToken {
   constructor(private readonly parts: ExchangeTokenParts) {}
 
@@ -79,7 +90,7 @@ export class ExchangeToken {
       const { rule, identity } = await this.#attest(input, running);
       return await this.#open(input, running, rule, identity);
     } catch (error) {
-      if (error instanceof Blocked || (error instanceof MayflyError && error.code === 'unauthenticated')) {
+      if (isRejection(error)) {
         await this.parts.signals.report('session.rejected', rejection(error, input, running));
       }
       throw error;
@@ -92,19 +103,19 @@ export class ExchangeToken {
   ): Promise<{ rule: TrustRule; identity: AttestedIdentity }> {
     const token = await this.parts.gate.unseal(input.subject_token);
     // Picks by what the token claims, so that no more signatures are checked than may matter. Nothing is believed yet.
-    const unverified = claimsOf(token);
-    const fitting = configuration.trust.filter((rule) => fitsRequirements(unverified, rule.require));
-    const now = new Date();
-    const candidates = fitting.some((rule) => rule.issuer === unverified['iss'])
-      ? fitting
-      : configuration.trust;
-    const { rule, claims } = await this.parts.identities.verify(token, candidates, { now });
-    if (!fitsRequirements(claims, rule.require))
-      throw new Refused('the claims fit no trust rule of the issuer');
+    const selection = selectRules(configuration.trust, claimsOf(token));
+    if (selection.outcome === 'none' && selection.failed === 'require') throw new Refused(selection.why);
+    // With an issuer or audience of nobody's, verifying fails before any key is asked for, with words for the asker.
+    const candidates = selection.outcome === 'selected' ? selection.rules : configuration.trust;
+    const { rule, claims } = await this.parts.identities.verify(token, candidates, { now: new Date() });
+    if (!fitsRequirements(claims, rule.require)) throw new Refused('the verified claims are other ones');
     const organization = configuration.organizations.get(rule.organization);
     if (organization === undefined) throw new Refused(`trust rule ${rule.name} names no organization`);
     const derived = deriveSession(rule, organization, claims);
     if (derived.outcome === 'refused') throw new Refused(derived.why, organization.name);
+    if (rule.requireRecipientKey && input.recipient_key === undefined) {
+      throw new NeedsRecipientKey(`trust rule ${rule.name} requires a recipient key`, organization.name);
+    }
     return { rule, identity: derived.identity };
   }
 
@@ -184,8 +195,18 @@ function claimsOf(token: string): Record<string, unknown> {
   }
 }
 
+/** What auditors are told of. A key that its issuer does not have yet may as well be a forger's. */
+function isRejection(error: unknown): error is MayflyError {
+  if (error instanceof Blocked || error instanceof NeedsRecipientKey || error instanceof UnknownKey)
+    return true;
+  return error instanceof MayflyError && error.code === 'unauthenticated';
+}
+
 function rejection(error: MayflyError, input: Input, running: RunningVersion): EventData {
-  const refused = error instanceof Refused || error instanceof Blocked ? error : undefined;
+  const refused =
+    error instanceof Refused || error instanceof Blocked || error instanceof NeedsRecipientKey
+      ? error
+      : undefined;
   return {
     reason: refused?.why ?? error.reason,
     outcome: error.code,
