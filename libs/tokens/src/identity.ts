@@ -2,7 +2,7 @@
  * Verifies platform identities: JWTs of the issuers that organizations trust (RFC 7519, RFC 8725). Asymmetric signatures
  * only. It does not remember tokens: the same identity may be shown again until it expires.
  */
-import { withinDepth } from '@mayfly/contracts';
+import { MayflyError, withinDepth } from '@mayfly/contracts';
 import {
   decodeJwt,
   decodeProtectedHeader,
@@ -34,6 +34,13 @@ export interface VerifiedIdentity<Rule extends TrustIssuer = TrustIssuer> {
   readonly rule: Rule;
   /** All claims, registered ones too; nested at most 16 levels deep. Untrusted in form: only the signature is checked. */
   readonly claims: Record<string, unknown>;
+  /** What the token says of the key that it was signed with (RFC 7515 §4.1.1, §4.1.4). */
+  readonly key: IdentityKey;
+}
+
+export interface IdentityKey {
+  readonly alg: string;
+  readonly kid?: string;
 }
 
 /** Longest identity token, in characters. */
@@ -81,7 +88,8 @@ export class IdentityVerifier {
     const failures: Error[] = [];
     for (const rule of candidates(token, rules)) {
       try {
-        return { issuer: rule.issuer, rule, claims: await this.#verifyUnder(token, rule, options.now) };
+        const claims = await this.#verifyUnder(token, rule, options.now);
+        return { issuer: rule.issuer, rule, claims, key: keyOf(token) };
       } catch (cause) {
         failures.push(rejectionOf(subject, cause));
       }
@@ -95,9 +103,33 @@ export class IdentityVerifier {
     );
   }
 
+  /**
+   * Whether a rule could accept a token that was signed with this key: by its algorithms, and by the keys that its issuer has now.
+   * Throws `dependency_unavailable` when those can't be had.
+   */
+  async mayVerify(
+    { jwks, algorithms }: Pick<TrustIssuer, 'jwks' | 'algorithms'>,
+    key: IdentityKey,
+  ): Promise<boolean> {
+    if (!this.accepts(algorithms, key)) return false;
+    try {
+      await this.#keys.of(jwks)({ ...key }, { payload: '', signature: '' });
+      return true;
+    } catch (error) {
+      if (error instanceof errors.JWKSMultipleMatchingKeys) return true;
+      if (error instanceof MayflyError) throw error;
+      return false;
+    }
+  }
+
+  /** Whether a rule with these algorithms takes a token that was signed so. No key is asked for. */
+  accepts(algorithms: readonly string[] | undefined, { alg }: IdentityKey): boolean {
+    return acceptedAlgorithms(algorithms).includes(alg);
+  }
+
   async #verifyUnder(token: string, rule: TrustIssuer, now: Date): Promise<JWTPayload> {
     const payload = await verifyWithAny(token, this.#keys.of(rule.jwks), {
-      algorithms: acceptedAlgorithms(rule),
+      algorithms: acceptedAlgorithms(rule.algorithms),
       issuer: rule.issuer,
       audience: rule.audience,
       requiredClaims: ['exp'],
@@ -111,7 +143,7 @@ export class IdentityVerifier {
 }
 
 /** Of the names of one algorithm, a rule that has either has both (RFC 9864 §2.2). */
-function acceptedAlgorithms({ algorithms }: TrustIssuer): string[] {
+function acceptedAlgorithms(algorithms: readonly string[] | undefined): string[] {
   const edwards = algorithms?.some((alg) => alg === 'EdDSA' || alg === 'Ed25519') ?? true;
   return asymmetricAlgorithms.filter((alg) =>
     alg === 'EdDSA' || alg === 'Ed25519' ? edwards : (algorithms?.includes(alg) ?? true),
@@ -145,6 +177,12 @@ async function verifyWithAny(
     }
     throw new errors.JWSSignatureVerificationFailed();
   }
+}
+
+/** Of a token that was verified. */
+function keyOf(token: string): IdentityKey {
+  const { alg = '', kid } = decodeProtectedHeader(token);
+  return { alg, ...(kid === undefined ? {} : { kid }) };
 }
 
 /** Nothing of the token is believed here: it only picks the rules that will verify it, before any key is fetched. */

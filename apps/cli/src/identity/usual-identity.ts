@@ -21,6 +21,9 @@ export const usualIdentity = {
   blocks: 'administrator',
   apply: 'administrator',
   configGet: 'administrator',
+  configHistory: 'administrator',
+  configDiff: 'administrator',
+  configRollback: 'administrator',
   audit: 'auditor',
 } as const satisfies Record<string, DevelopmentIdentity>;
 

@@ -14,10 +14,13 @@ import { inTransaction } from '@mayfly/postgres';
 import type { Pool, PoolClient } from 'pg';
 import { policyEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
-import { actorOf, type Session } from '../sessions/session.ts';
+import { actorOf } from '../sessions/session.ts';
 import { lockConfigVersions, storeConfigVersion, type StoreOutcome } from '../store/config-versions.ts';
 import { countLiveReservations, listLiveCredentials } from '../store/reservations.ts';
+import { findProof } from '../store/session-proofs.ts';
 import { requirePlatformAdministrator } from './platform-administrator.ts';
+import { lockOutBy, type KeyJudge } from './lock-out.ts';
+import { previewOf } from './preview-config.ts';
 import { refusal, removalEvent, removalOrders } from './removal-orders.ts';
 import { removedCredentials, type RemovedCredential } from './removed.ts';
 import type { RunningConfiguration } from './running-configuration.ts';
@@ -31,6 +34,17 @@ export interface ApplyConfigParts {
   readonly signals: SignalReporter;
   readonly pool: Pool;
   readonly relay: Pick<OutboxRelay, 'nudge'>;
+  readonly keys: KeyJudge;
+}
+
+/** Whose document it is. */
+export interface Applier {
+  /** SPIFFE ID of an administrator, or `recovery`. */
+  readonly by: string;
+  /** Source address, or host and operating system user. */
+  readonly from: string;
+  /** What events tell of it. */
+  readonly about: EventData;
 }
 
 /** Most revocations that the answer names; the events order them all. */
@@ -40,12 +54,16 @@ const namedAtMost = 100;
 const mostLooks = 3;
 
 export class ApplyConfig {
-  constructor(private readonly parts: ApplyConfigParts) {}
+  readonly #store: DocumentStore;
+
+  constructor(private readonly parts: ApplyConfigParts) {
+    this.#store = new DocumentStore(parts);
+  }
 
   /**
-   * Stores the document together with the orders to revoke what it removes, or neither; nobody is waited for. Throws
-   * `unauthenticated`, `policy_denied`, or `conflict`: another version is running than the expected one, or leases of what the
-   * document removes may still work and it was not said that they shall end.
+   * Stores the document together with the orders to revoke what it removes, or neither; nobody is waited for. With `dry_run` it only
+   * tells what it would change. Throws `unauthenticated`, `policy_denied`, or `conflict`: another version is running than the expected
+   * one, the document no longer admits who applies it, or leases of what it removes may still work, and it was not said that this is meant.
    */
   async run(input: InputOf<typeof bus.policy.applyConfig>): Promise<Output> {
     const session = await this.parts.gate.liveSession(input.token);
@@ -54,6 +72,7 @@ export class ApplyConfig {
 
     const parsed = checkDocument(input.document);
     if (parsed.outcome === 'rejected') {
+      if (input.dry_run === true) return { outcome: 'rejected', problems: parsed.problems.slice(0, 100) };
       await this.parts.signals.report('config.rejected', {
         ...actor,
         reason: parsed.problems.map(describe).join('; ') || 'the document is not valid',
@@ -62,7 +81,19 @@ export class ApplyConfig {
       return { outcome: 'rejected', problems: parsed.problems.slice(0, 100) };
     }
 
-    const { outcome, orders } = await this.#store(input, parsed.configuration, session, actor);
+    // Before anything is locked: the keys of an issuer may have to be fetched.
+    const proof = await findProof(this.parts.pool, session.id);
+    const lockedOut = await lockOutBy(parsed.configuration, proof, this.parts.keys);
+    if (input.dry_run === true) return previewOf(this.parts, input, parsed.configuration, lockedOut);
+    if (lockedOut !== undefined && input.lock_me_out !== true) {
+      throw new MayflyError(
+        'conflict',
+        `This document would lock you out (lock_me_out applies it all the same): ${lockedOut}`.slice(0, 500),
+      );
+    }
+
+    const applier = { by: session.agentId, from: input.source_ip, about: actor };
+    const { outcome, orders } = await this.#store.store(input, parsed.configuration, applier);
     this.parts.relay.nudge();
     this.parts.running.takeUp(outcome.stored, parsed.configuration);
     return {
@@ -73,12 +104,17 @@ export class ApplyConfig {
       revocations_total: orders.length,
     };
   }
+}
 
-  async #store(
-    input: InputOf<typeof bus.policy.applyConfig>,
+/** The one way of a document into the store: with the events and orders that follow from it, or not at all. */
+export class DocumentStore {
+  constructor(private readonly parts: Pick<ApplyConfigParts, 'pool' | 'running'>) {}
+
+  /** Throws `conflict`, as for `ApplyConfig`. Whoever applies it has checked the document, and that it may. */
+  async store(
+    input: { document: string; expected_version?: number | undefined; end_leases: boolean },
     after: Configuration,
-    session: Session,
-    actor: EventData,
+    applier: Applier,
   ): Promise<{ outcome: Stored; orders: RemovalOrder[] }> {
     const { pool, running } = this.parts;
     for (let look = 0; look < mostLooks; look++) {
@@ -91,9 +127,10 @@ export class ApplyConfig {
         if (before !== undefined && newest !== before.version) return undefined;
         const outcome = await storeWithEvent(client, {
           document: input.document,
-          appliedBy: session.agentId,
+          appliedBy: applier.by,
+          appliedFrom: applier.from,
           ...(input.expected_version === undefined ? {} : { expectedVersion: input.expected_version }),
-          about: actor,
+          about: applier.about,
         });
         // Whoever expects another version has not seen what is removed.
         if (outcome.outcome === 'conflict') throw otherVersion(outcome.runningVersion);
@@ -105,7 +142,7 @@ export class ApplyConfig {
           if (live.length > 0) throw new MayflyError('conflict', refusal(live));
         }
         const orders = removalOrders(gone, after);
-        const events = orders.map((order) => removalEvent(order, session, outcome.stored.version));
+        const events = orders.map((order) => removalEvent(order, applier.about, outcome.stored.version));
         await appendToOutbox(client, 'policy', events);
         return { outcome, orders };
       });
@@ -133,19 +170,32 @@ function otherVersion(running: number): MayflyError {
 export async function applyFirstDocument(
   pool: Pool,
   document: string,
+  path: string,
 ): Promise<{ outcome: 'applied' | 'superseded' } | { outcome: 'rejected'; problems: ConfigProblem[] }> {
   const parsed = checkDocument(document);
   if (parsed.outcome === 'rejected') return parsed;
   const { outcome } = await inTransaction(pool, async (client) => {
     await lockConfigVersions(client);
-    return storeWithEvent(client, { document, appliedBy: 'bootstrap', expectedVersion: 0, about: {} });
+    return storeWithEvent(client, {
+      document,
+      appliedBy: 'bootstrap',
+      appliedFrom: path,
+      expectedVersion: 0,
+      about: {},
+    });
   });
   return { outcome: outcome === 'stored' ? 'applied' : 'superseded' };
 }
 
 async function storeWithEvent(
   client: PoolClient,
-  wanted: { document: string; appliedBy: string; expectedVersion?: number; about: EventData },
+  wanted: {
+    document: string;
+    appliedBy: string;
+    appliedFrom: string;
+    expectedVersion?: number;
+    about: EventData;
+  },
 ): Promise<StoreOutcome> {
   const outcome = await storeConfigVersion(client, wanted);
   if (outcome.outcome === 'stored') {
@@ -153,7 +203,11 @@ async function storeWithEvent(
       ...wanted.about,
       config_version: outcome.stored.version,
       outcome: 'applied',
-      action_context: { applied_by: wanted.appliedBy },
+      action_context: {
+        ...wanted.about.action_context,
+        applied_by: wanted.appliedBy,
+        applied_from: wanted.appliedFrom,
+      },
     });
     await appendToOutbox(client, 'policy', [event]);
   }
@@ -161,7 +215,7 @@ async function storeWithEvent(
 }
 
 /** Postgres stores no NUL, and no YAML has one. */
-function checkDocument(
+export function checkDocument(
   document: string,
 ): { outcome: 'ok'; configuration: Configuration } | { outcome: 'rejected'; problems: ConfigProblem[] } {
   if (document.includes('\0')) {

@@ -8,8 +8,10 @@ export interface ConfigVersion {
   readonly version: number;
   readonly document: string;
   readonly appliedAt: Date;
-  /** SPIFFE ID, or `bootstrap`. */
+  /** SPIFFE ID, `bootstrap`, or `recovery`. */
   readonly appliedBy: string;
+  /** Source address, file of the first start, or host and user of a recovery. Absent for versions of before it was kept. */
+  readonly appliedFrom?: string;
 }
 
 /** 0 when none was ever applied. */
@@ -28,7 +30,7 @@ export async function findConfigVersion(
 ): Promise<ConfigVersion | undefined> {
   const [row] = await rowsOf<VersionRow>(database, {
     name: version === undefined ? 'newest-config-version' : 'config-version',
-    text: `SELECT version, document, sha256, applied_at, applied_by FROM policy.config_versions
+    text: `SELECT version, document, sha256, applied_at, applied_by, applied_from FROM policy.config_versions
            ${version === undefined ? 'ORDER BY version DESC LIMIT 1' : 'WHERE version = $1'}`,
     ...(version === undefined ? {} : { values: [version] }),
   });
@@ -59,10 +61,10 @@ export type StoreOutcome =
  */
 export async function storeConfigVersion(
   client: PoolClient,
-  wanted: { document: string; appliedBy: string; expectedVersion?: number },
+  wanted: { document: string; appliedBy: string; appliedFrom?: string; expectedVersion?: number },
 ): Promise<StoreOutcome> {
   const [newest] = await rowsOf<VersionRow>(client, {
-    text: `SELECT version, document, sha256, applied_at, applied_by FROM policy.config_versions
+    text: `SELECT version, document, sha256, applied_at, applied_by, applied_from FROM policy.config_versions
            ORDER BY version DESC LIMIT 1`,
   });
   const runningVersion = newest?.version ?? 0;
@@ -72,10 +74,10 @@ export async function storeConfigVersion(
   const sha256 = createHash('sha256').update(wanted.document, 'utf8').digest('hex');
   if (newest?.sha256 === sha256) return { outcome: 'unchanged', stored: versionOf(newest) };
   const [row] = await rowsOf<VersionRow>(client, {
-    text: `INSERT INTO policy.config_versions (version, document, sha256, applied_at, applied_by)
-           VALUES ($1, $2, $3, now(), $4)
-           RETURNING version, document, sha256, applied_at, applied_by`,
-    values: [runningVersion + 1, wanted.document, sha256, wanted.appliedBy],
+    text: `INSERT INTO policy.config_versions (version, document, sha256, applied_at, applied_by, applied_from)
+           VALUES ($1, $2, $3, now(), $4, $5)
+           RETURNING version, document, sha256, applied_at, applied_by, applied_from`,
+    values: [runningVersion + 1, wanted.document, sha256, wanted.appliedBy, wanted.appliedFrom ?? null],
   });
   if (row === undefined) throw new Error('INSERT … RETURNING gave no row');
   return { outcome: 'stored', stored: versionOf(row) };
@@ -87,6 +89,7 @@ interface VersionRow {
   sha256: string;
   applied_at: Date;
   applied_by: string;
+  applied_from: string | null;
 }
 
 function versionOf(row: VersionRow): ConfigVersion {
@@ -95,5 +98,6 @@ function versionOf(row: VersionRow): ConfigVersion {
     document: row.document,
     appliedAt: row.applied_at,
     appliedBy: row.applied_by,
+    ...(row.applied_from === null ? {} : { appliedFrom: row.applied_from }),
   };
 }

@@ -15,10 +15,12 @@ import type { SessionClaims } from '@mayfly/contracts';
 import { decodeJwt } from 'jose';
 import type { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
+import { holds } from '../authorization/authorize-act.ts';
 import type { RunningConfiguration, RunningVersion } from '../configuration/running-configuration.ts';
 import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
 import { describeBlock, findBlock } from '../store/blocks.ts';
+import { keepProof, type Proof } from '../store/session-proofs.ts';
 import { insertSession } from '../store/sessions.ts';
 import { fitsRequirements } from './claims.ts';
 import { deriveSession, type AttestedIdentity } from './derive-session.ts';
@@ -87,8 +89,8 @@ export class ExchangeToken {
     if (input.recipient_key !== undefined) await sealTo(input.recipient_key, 'probe');
     const running = this.parts.running.current();
     try {
-      const { rule, identity } = await this.#attest(input, running);
-      return await this.#open(input, running, rule, identity);
+      const { rule, identity, proof } = await this.#attest(input, running);
+      return await this.#open(input, running, rule, identity, proof);
     } catch (error) {
       if (isRejection(error)) {
         await this.parts.signals.report('session.rejected', rejection(error, input, running));
@@ -100,14 +102,14 @@ export class ExchangeToken {
   async #attest(
     input: Input,
     { configuration }: RunningVersion,
-  ): Promise<{ rule: TrustRule; identity: AttestedIdentity }> {
+  ): Promise<{ rule: TrustRule; identity: AttestedIdentity; proof: Proof }> {
     const token = await this.parts.gate.unseal(input.subject_token);
     // Picks by what the token claims, so that no more signatures are checked than may matter. Nothing is believed yet.
     const selection = selectRules(configuration.trust, claimsOf(token));
     if (selection.outcome === 'none' && selection.failed === 'require') throw new Refused(selection.why);
     // With an issuer or audience of nobody's, verifying fails before any key is asked for, with words for the asker.
     const candidates = selection.outcome === 'selected' ? selection.rules : configuration.trust;
-    const { rule, claims } = await this.parts.identities.verify(token, candidates, { now: new Date() });
+    const { rule, claims, key } = await this.parts.identities.verify(token, candidates, { now: new Date() });
     if (!fitsRequirements(claims, rule.require)) throw new Refused('the verified claims are other ones');
     const organization = configuration.organizations.get(rule.organization);
     if (organization === undefined) throw new Refused(`trust rule ${rule.name} names no organization`);
@@ -116,7 +118,7 @@ export class ExchangeToken {
     if (rule.requireRecipientKey && input.recipient_key === undefined) {
       throw new NeedsRecipientKey(`trust rule ${rule.name} requires a recipient key`, organization.name);
     }
-    return { rule, identity: derived.identity };
+    return { rule, identity: derived.identity, proof: { claims, key, jwks: rule.jwks } };
   }
 
   async #open(
@@ -124,6 +126,7 @@ export class ExchangeToken {
     running: RunningVersion,
     rule: TrustRule,
     identity: AttestedIdentity,
+    proof: Proof,
   ): Promise<Output> {
     const session = {
       ...identity,
@@ -139,6 +142,8 @@ export class ExchangeToken {
         if (block !== undefined) throw new Blocked(describeBlock(block), session.organization);
       }
       const opened = await insertSession(client, { ...session, trustRule: rule.name, ttlSeconds });
+      // A document can then be tried on it before it locks this administrator out.
+      if (holds(session, 'platform_administrator')) await keepProof(client, session.id, proof);
       const event = sessionEvent('session.opened', session, {
         source_ip: input.source_ip,
         ttl_seconds: ttlSeconds,

@@ -1,0 +1,199 @@
+/** What a document changes, and for whom: one sentence for each thing that differs. Pure. */
+import { isDeepStrictEqual } from 'node:util';
+import type { ConfigChange } from '@mayfly/contracts';
+import type { Configuration, CredentialConfig, IntegrationConfig, TrustRule } from '@mayfly/configuration';
+import { credentialFacts, integrationFacts, organizationFacts, trustFacts, type Facts } from './facts.ts';
+
+/** A change before anybody has counted whom it concerns now. */
+export type Change = Omit<ConfigChange, 'live_sessions' | 'live_leases'>;
+
+const mostDetails = 16;
+
+/** In the order of the document: organizations, trust rules, integrations, credentials, policies. */
+export function changesBetween(before: Configuration | undefined, after: Configuration): Change[] {
+  return [
+    ...organizationChanges(before, after),
+    ...trustChanges(before, after),
+    ...integrationChanges(before, after),
+    ...credentialChanges(before, after),
+    ...policyChanges(before, after),
+  ].filter(({ change, details }) => change !== 'changed' || details.length > 0);
+}
+
+function organizationChanges(before: Configuration | undefined, after: Configuration): Change[] {
+  const was = before?.organizations ?? new Map<string, never>();
+  return compare([...was.values()], [...after.organizations.values()], ({ name }) => name).map((pair) => ({
+    ...describe(pair, organizationFacts),
+    kind: 'organization' as const,
+    organization: pair.key,
+    name: pair.key,
+    concerns: `everybody in ${pair.key}`,
+  }));
+}
+
+function trustChanges(before: Configuration | undefined, after: Configuration): Change[] {
+  const key = (rule: TrustRule) => JSON.stringify([rule.organization, rule.name]);
+  const pairs = compare(before?.trust ?? [], after.trust, key).map((pair) => {
+    const rule = (pair.after ?? pair.before) as TrustRule;
+    return {
+      ...describe(pair, trustFacts),
+      kind: 'trust_rule' as const,
+      organization: rule.organization,
+      name: rule.name,
+      concerns: `${rule.as === 'person' ? 'people' : 'agents'} whom it admits (issuer ${rule.issuer})`.slice(
+        0,
+        400,
+      ),
+    };
+  });
+  // Of rules that fit, the first is taken: their order decides as well.
+  const order = (configuration: Configuration | undefined, beside: Configuration | undefined) => {
+    const known = new Set(beside?.trust.map(key));
+    return configuration?.trust.map(key).filter((name) => known.has(name)) ?? [];
+  };
+  if (isDeepStrictEqual(order(before, after), order(after, before))) return pairs;
+  return [
+    ...pairs,
+    {
+      kind: 'trust_rule',
+      change: 'changed',
+      details: ['the order of the trust rules, of which the first that fits is taken'],
+      concerns: 'whoever is admitted by one of several that fit',
+    },
+  ];
+}
+
+function integrationChanges(before: Configuration | undefined, after: Configuration): Change[] {
+  const key = ({ organization, name }: IntegrationConfig) => JSON.stringify([organization, name]);
+  return compare([...(before?.integrations ?? [])], [...after.integrations], key).map((pair) => {
+    const { organization, name } = (pair.after ?? pair.before) as IntegrationConfig;
+    return {
+      ...describe(pair, integrationFacts),
+      kind: 'integration' as const,
+      organization,
+      name,
+      concerns: 'whoever may have one of its credentials; live leases keep what they were minted with',
+    };
+  });
+}
+
+function credentialChanges(before: Configuration | undefined, after: Configuration): Change[] {
+  const all = (configuration: Configuration | undefined) =>
+    [...(configuration?.organizations.keys() ?? [])].flatMap((name) => [
+      ...(configuration?.credentialsOf(name) ?? []),
+    ]);
+  const key = ({ organization, name }: CredentialConfig) => JSON.stringify([organization, name]);
+  return compare(all(before), all(after), key).map((pair) => {
+    const { organization, name } = (pair.after ?? pair.before) as CredentialConfig;
+    return {
+      ...describe(pair, credentialFacts),
+      kind: 'credential' as const,
+      organization,
+      name,
+      concerns: concernedByCredential(pair.before?.roles ?? [], pair.after?.roles ?? []),
+    };
+  });
+}
+
+function policyChanges(before: Configuration | undefined, after: Configuration): Change[] {
+  const texts = (policies: readonly { text: string }[] | undefined) =>
+    policies?.map(({ text }) => text) ?? [];
+  const owners = new Set([
+    ...(before?.policies.byOrganization.keys() ?? []),
+    ...after.policies.byOrganization.keys(),
+  ]);
+  const sets: [string | undefined, string[], string[]][] = [
+    [undefined, texts(before?.policies.general), texts(after.policies.general)],
+    ...[...owners].map((owner): [string, string[], string[]] => [
+      owner,
+      texts(before?.policies.byOrganization.get(owner)),
+      texts(after.policies.byOrganization.get(owner)),
+    ]),
+  ];
+  return sets.flatMap(([organization, was, is]): Change[] => {
+    const gone = was.filter((text) => !is.includes(text));
+    const come = is.filter((text) => !was.includes(text));
+    if (gone.length + come.length === 0) return [];
+    const change = was.length === 0 ? 'added' : is.length === 0 ? 'removed' : 'changed';
+    return [
+      {
+        ...(organization === undefined ? {} : { organization }),
+        kind: 'policies',
+        change,
+        details: cut([
+          ...gone.map((text) => `no longer: ${oneLine(text)}`),
+          ...come.map((text) => `now: ${oneLine(text)}`),
+        ]),
+        concerns: organization === undefined ? 'every agent' : `every agent of ${organization}`,
+      },
+    ];
+  });
+}
+
+function concernedByCredential(before: readonly string[], after: readonly string[]): string {
+  const gain = after.filter((role) => !before.includes(role));
+  const lose = before.filter((role) => !after.includes(role));
+  const keep = after.filter((role) => before.includes(role));
+  const parts = [
+    ...(gain.length > 0 ? [`${roles(gain)} may have it from now on`] : []),
+    ...(lose.length > 0 ? [`${roles(lose)} may no longer have it by its list of roles`] : []),
+    ...(keep.length > 0 ? [`${roles(keep)} may have it, as before`] : []),
+  ];
+  return (parts.join('; ') || 'whoever a policy permits it').slice(0, 400);
+}
+
+function roles(names: readonly string[]): string {
+  return `role${names.length === 1 ? '' : 's'} ${names.join(', ')}`;
+}
+
+interface Pair<T> {
+  readonly key: string;
+  readonly before?: T;
+  readonly after?: T;
+}
+
+/** Those of both lists that are not the same, by key. */
+function compare<T>(before: readonly T[], after: readonly T[], key: (one: T) => string): Pair<T>[] {
+  const was = new Map(before.map((one) => [key(one), one]));
+  const is = new Map(after.map((one) => [key(one), one]));
+  return [...new Set([...was.keys(), ...is.keys()])].map((name) => {
+    const [old, now] = [was.get(name), is.get(name)];
+    return {
+      key: name,
+      ...(old === undefined ? {} : { before: old }),
+      ...(now === undefined ? {} : { after: now }),
+    };
+  });
+}
+
+/** What of a thing differs: no details where nothing does. */
+function describe<T>(
+  { before, after }: Pair<T>,
+  factsOf: (one: T) => Facts,
+): Pick<Change, 'change' | 'details'> {
+  if (before === undefined) return { change: 'added', details: [] };
+  if (after === undefined) return { change: 'removed', details: [] };
+  const [was, is] = [factsOf(before), factsOf(after)];
+  const differing = [...new Set([...Object.keys(was), ...Object.keys(is)])].filter(
+    (name) => !isDeepStrictEqual(was[name], is[name]),
+  );
+  return {
+    change: 'changed',
+    details: cut(differing.map((name) => `${name}: ${textOf(was[name])} → ${textOf(is[name])}`)),
+  };
+}
+
+function cut(details: readonly string[]): string[] {
+  const named = details.length > mostDetails ? [...details.slice(0, mostDetails - 1), '…'] : details;
+  return named.map((detail) => (detail.length > 400 ? `${detail.slice(0, 399)}…` : detail));
+}
+
+function textOf(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length > 180 ? `${text.slice(0, 179)}…` : text;
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').trim();
+}
