@@ -24,6 +24,7 @@ import { ApplyConfig } from './configuration/apply-config.ts';
 import { ConfigurationHandler } from './configuration/configuration.handler.ts';
 import { loadFirstDocument } from './configuration/first-document.ts';
 import { GetConfig } from './configuration/get-config.ts';
+import { KnownSubjects } from './configuration/known-subjects.ts';
 import { ListConfigVersions } from './configuration/list-config-versions.ts';
 import { OrderReconciliation } from './configuration/order-reconciliation.ts';
 import { OrderSweeps } from './configuration/order-sweeps.ts';
@@ -224,6 +225,7 @@ function useCases(parts: Parts): Provider[] {
     pool,
     hearing,
   );
+  const known = new KnownSubjects({ running, pool });
   const signals = new SignalReporter(host.publisher, host.logger);
   const signer = new TokenSigner(tokenKinds.sessionToken, keys.sessionToken);
   const grants = new TokenSigner(tokenKinds.grant, keys.grant);
@@ -269,8 +271,8 @@ function useCases(parts: Parts): Provider[] {
       mostFailingCleanUps,
     }),
     new LeaseRegister(pool),
-    new Authorize({ gate, assertions, signals }),
-    new Blocks({ gate, assertions, signals, pool, relay }),
+    new Authorize({ gate, known, assertions, signals }),
+    new Blocks({ gate, known, assertions, signals, pool, relay }),
     new ApplyConfig({ gate, running, signals, pool, relay, keys: identities }),
     new GetConfig({ gate, signals, pool }),
     new ListConfigVersions({ gate, signals, pool }),

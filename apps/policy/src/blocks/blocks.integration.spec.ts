@@ -69,10 +69,6 @@ describe('a block', () => {
       add({ kind: 'agent', id: 'spiffe://acme.example/agent/ci/nightly/2' }),
       add({ kind: 'user', id: agentOne }),
       add({ kind: 'session', id: randomUUID() }),
-      add({ kind: 'credential', id: 'tool' }),
-      add({ kind: 'integration', id: 'too' }),
-      add({ kind: 'integration', id: 'plans' }),
-      add({ kind: 'agent', id: 'spiffe://globex.example/agent/ci/nightly/1' }),
     ]);
     const { token } = await policy.open(analyst);
     expect(await decide(token)).toMatchObject({ decision: 'allow' });

@@ -17,6 +17,7 @@ import type { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { holds } from '../authorization/authorize-act.ts';
 import { signAssertion } from '../authorization/sign-assertion.ts';
+import type { KnownSubjects } from '../configuration/known-subjects.ts';
 import type { SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
 import { actorOf, type Session } from '../sessions/session.ts';
@@ -25,6 +26,7 @@ import { blockEvent } from './block-event.ts';
 
 export interface BlocksParts {
   readonly gate: SessionGate;
+  readonly known: Pick<KnownSubjects, 'require'>;
   readonly assertions: TokenSigner<AssertionClaims>;
   readonly signals: SignalReporter;
   readonly pool: Pool;
@@ -44,6 +46,7 @@ export class Blocks {
     if (subject.kind === 'session' && !Uuid.safeParse(subject.id).success) {
       throw new MayflyError('invalid_request', 'A session is named by its id, a UUID.');
     }
+    await this.parts.known.require(session.organization, subject);
     // One for each time that it is asked for: what has come to life since ends too.
     const revocation = revoke ? { revocation_id: uuidv7() } : {};
     const block = await inTransaction(this.parts.pool, async (client) => {
