@@ -192,7 +192,7 @@ describe('I5: an agent of the same path in another trust domain', () => {
     await globex.lease('orders-db/readonly');
     const administrator = await people('globex', 'administrators');
     const revoke = (id: string) => revocation(administrator, 'agent', id);
-    expect(await revoke(`spiffe://acme.example${path}`)).toMatchObject({ matched: 0, leases: [] });
+    expect(await refusal(revoke(`spiffe://acme.example${path}`))).toMatchObject({ code: 'invalid_request' });
     expect(await acme.leases()).toMatchObject([{ lease_id: lease.lease_id, state: 'active' }]);
     expect(await revoke(`spiffe://globex.example${path}`)).toMatchObject({ matched: 1 });
     expect(await globex.leases()).toEqual([]);
@@ -242,7 +242,28 @@ describe('I5: an administrator who revokes', () => {
     await expect(twin.acme.lease('orders-db/readonly')).resolves.toBeDefined();
   });
 
-  it.each(['lease', 'session', 'agent', 'user'] as const)(
+  it('by an agent, credential or integration of the other organization is told that there is none, as of any', async () => {
+    const twin = await twins();
+    const lease = await twin.acme.postgresLease('orders-db/readonly');
+    const administrator = await people('globex', 'administrators');
+    const tell = async (kind: string, id: string, name: string) => {
+      const { detail, ...other } = await refusal(revocation(administrator, kind, id));
+      return { ...other, detail: String(detail).replace(name, '…') };
+    };
+    const cases = [
+      ['agent', `spiffe://acme.example${twin.path}`, `spiffe://a.b${twin.path}`],
+      ['credential', 'away-db/scarce', 'zzzzzzz-api/zzzzzzz'],
+      ['integration', 'down-db', 'zzzzzzz'],
+    ] as const;
+    for (const [kind, ofTheOther, ofNobody] of cases) {
+      const answer = await tell(kind, ofTheOther, ofTheOther);
+      expect(answer).toMatchObject({ code: 'invalid_request' });
+      expect(answer).toEqual(await tell(kind, ofNobody, ofNobody));
+    }
+    expect(await works(lease.secret.url, 'orders')).toBe(true);
+  });
+
+  it.each(['lease', 'session', 'user'] as const)(
     'by the %s of the other organization finds nothing, as for one that does not exist',
     async (kind) => {
       const twin = await twins();
@@ -251,13 +272,11 @@ describe('I5: an administrator who revokes', () => {
       const id = {
         lease: lease.lease_id,
         session: twin.acme.sessionId,
-        agent: `spiffe://acme.example${twin.path}`,
         user: twin.user,
       }[kind];
       const unknown = {
         lease: uuidv7(),
         session: randomUUID(),
-        agent: 'spiffe://a.b/agent/x',
         user: 'nobody',
       };
       const answer = await revocation(administrator, kind, id);

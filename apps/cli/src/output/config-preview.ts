@@ -13,7 +13,8 @@ export function printPreview(printer: Printer, preview: z.infer<typeof Previewed
     );
   }
   for (const change of changes) printChange(printer, change);
-  if (changes_total > changes.length) printer.line(`and ${changes_total - changes.length} more changes`);
+  const more = changes_total - changes.length;
+  if (more > 0) printer.line(`and ${more} more change${more === 1 ? '' : 's'}`);
   if (ending_leases > 0) {
     const live = ending_leases === 1 ? '1 live lease' : `${ending_leases} live leases`;
     printer.line(`! it removes what has ${live}: refused without --end-leases, with which they end`);
