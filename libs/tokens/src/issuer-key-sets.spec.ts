@@ -26,6 +26,12 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
+function pair(index: number): Pair {
+  const found = rsa[index];
+  if (found === undefined) throw new Error(`there is no key ${index}`);
+  return found;
+}
+
 async function newPair(alg: 'RS256' | 'EdDSA'): Promise<Pair> {
   const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true });
   return { privateKey, jwk: await exportJWK(publicKey) };
@@ -52,7 +58,7 @@ async function verify(
 
 describe('a JWK set with several keys that fit', () => {
   it.each([0, 1, 2])('tries all of them for a token without a kid (key %i)', async (which) => {
-    const { privateKey } = rsa[which]!;
+    const { privateKey } = pair(which);
     const keys = rsa.map(({ jwk }, index) => ({ ...jwk, kid: `k${index}`, alg: 'RS256' }));
     expect(await verify(keys, { header: { alg: 'RS256' }, key: privateKey })).toBe('accepted');
     const bare = rsa.map(({ jwk }) => jwk);
@@ -61,42 +67,46 @@ describe('a JWK set with several keys that fit', () => {
 
   it.each([0, 1])('tries both when one kid stands twice (key %i)', async (which) => {
     const keys = rsa.slice(0, 2).map(({ jwk }) => ({ ...jwk, kid: 'same', use: 'sig' }));
-    const token = { header: { alg: 'RS256', kid: 'same' }, key: rsa[which]!.privateKey };
+    const token = { header: { alg: 'RS256', kid: 'same' }, key: pair(which).privateKey };
     expect(await verify(keys, token)).toBe('accepted');
   });
 
   it('refuses a token that none of them has signed', async () => {
     const keys = rsa.slice(0, 2).map(({ jwk }) => ({ ...jwk, kid: 'same' }));
-    const forged = { header: { alg: 'RS256', kid: 'same' }, key: rsa[2]!.privateKey };
+    const forged = { header: { alg: 'RS256', kid: 'same' }, key: pair(2).privateKey };
     expect(await verify(keys, forged)).toBe('unauthenticated');
     expect(await verify(keys, { ...forged, header: { alg: 'RS256' } })).toBe('unauthenticated');
   });
 
   it('tries 16 at most: a token without a kid costs bounded work', async () => {
-    const others = Array.from({ length: 16 }, () => rsa[0]!.jwk);
-    const token = { header: { alg: 'RS256' }, key: rsa[1]!.privateKey };
-    expect(await verify([...others.slice(1), rsa[1]!.jwk], token)).toBe('accepted');
-    expect(await verify([...others, rsa[1]!.jwk], token)).toBe('unauthenticated');
+    const others = Array.from({ length: 16 }, () => pair(0).jwk);
+    const token = { header: { alg: 'RS256' }, key: pair(1).privateKey };
+    expect(await verify([...others.slice(1), pair(1).jwk], token)).toBe('accepted');
+    expect(await verify([...others, pair(1).jwk], token)).toBe('unauthenticated');
   });
 
   it('looks past keys of kinds and uses that do not fit', async () => {
     const odd = [
       { kty: 'AKP', alg: 'ML-DSA-44', pub: 'AA' },
       { kty: 'unheard-of' },
-      { ...rsa[1]!.jwk, use: 'enc' },
+      { ...pair(1).jwk, use: 'enc' },
     ];
-    const token = { header: { alg: 'RS256' }, key: rsa[0]!.privateKey };
-    expect(await verify([...odd, rsa[0]!.jwk], token)).toBe('accepted');
+    const token = { header: { alg: 'RS256' }, key: pair(0).privateKey };
+    expect(await verify([...odd, pair(0).jwk], token)).toBe('accepted');
   });
 });
 
 describe('an Ed25519 key', () => {
   const names = ['EdDSA', 'Ed25519'];
-  it.each(names.flatMap((inToken) => [...names, undefined].map((inSet) => [inToken, inSet])))(
+  it.each(
+    names.flatMap((inToken) =>
+      [...names, undefined].map((inSet): [string, string | undefined] => [inToken, inSet]),
+    ),
+  )(
     'verifies a token that says %s when the set says %s, under a rule that names either',
     async (inToken, inSet) => {
       const key = inSet === undefined ? edwards.jwk : { ...edwards.jwk, alg: inSet };
-      const token = { header: { alg: inToken!, kid: 'ed' }, key: edwards.privateKey };
+      const token = { header: { alg: inToken, kid: 'ed' }, key: edwards.privateKey };
       for (const algorithms of [undefined, ['EdDSA'], ['Ed25519']]) {
         expect(await verify([{ ...key, kid: 'ed' }], token, algorithms)).toBe('accepted');
       }
@@ -107,15 +117,15 @@ describe('an Ed25519 key', () => {
 
 describe('a key that is not there yet', () => {
   it('is retryable, and found once it is there', async () => {
-    const token = { header: { alg: 'RS256', kid: 'new' }, key: rsa[1]!.privateKey };
-    const before = [{ ...rsa[0]!.jwk, kid: 'old' }];
+    const token = { header: { alg: 'RS256', kid: 'new' }, key: pair(1).privateKey };
+    const before = [{ ...pair(0).jwk, kid: 'old' }];
     expect(await verify(before, token)).toBe('unknown key');
-    expect(await verify([...before, { ...rsa[1]!.jwk, kid: 'new' }], token)).toBe('accepted');
+    expect(await verify([...before, { ...pair(1).jwk, kid: 'new' }], token)).toBe('accepted');
     expect(new UnknownKey(undefined).code).toBe('dependency_unavailable');
   });
 
   it('is no such key when the token names none', async () => {
     const token = { header: { alg: 'EdDSA' }, key: edwards.privateKey };
-    expect(await verify([without(rsa[0]!.jwk, 'kid')], token)).toBe('unauthenticated');
+    expect(await verify([without(pair(0).jwk, 'kid')], token)).toBe('unauthenticated');
   });
 });

@@ -166,8 +166,7 @@ function publicSet(json: string): JSONWebKeySet {
 function withEitherName(jwk: JWK): JWK {
   if (jwk.kty !== 'OKP' || jwk.crv !== 'Ed25519') return jwk;
   if (jwk.alg !== 'EdDSA' && jwk.alg !== 'Ed25519') return jwk;
-  const { alg: _either, ...key } = jwk;
-  return key;
+  return Object.fromEntries(Object.entries(jwk).filter(([member]) => member !== 'alg'));
 }
 
 function assertPublicSet(value: unknown): asserts value is JSONWebKeySet {

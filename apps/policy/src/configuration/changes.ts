@@ -34,7 +34,7 @@ function organizationChanges(before: Configuration | undefined, after: Configura
 function trustChanges(before: Configuration | undefined, after: Configuration): Change[] {
   const key = (rule: TrustRule) => JSON.stringify([rule.organization, rule.name]);
   const pairs = compare(before?.trust ?? [], after.trust, key).map((pair) => {
-    const rule = (pair.after ?? pair.before) as TrustRule;
+    const rule = pair.newer;
     return {
       ...describe(pair, trustFacts),
       kind: 'trust_rule' as const,
@@ -66,7 +66,7 @@ function trustChanges(before: Configuration | undefined, after: Configuration): 
 function integrationChanges(before: Configuration | undefined, after: Configuration): Change[] {
   const key = ({ organization, name }: IntegrationConfig) => JSON.stringify([organization, name]);
   return compare([...(before?.integrations ?? [])], [...after.integrations], key).map((pair) => {
-    const { organization, name } = (pair.after ?? pair.before) as IntegrationConfig;
+    const { organization, name } = pair.newer;
     return {
       ...describe(pair, integrationFacts),
       kind: 'integration' as const,
@@ -84,7 +84,7 @@ function credentialChanges(before: Configuration | undefined, after: Configurati
     ]);
   const key = ({ organization, name }: CredentialConfig) => JSON.stringify([organization, name]);
   return compare(all(before), all(after), key).map((pair) => {
-    const { organization, name } = (pair.after ?? pair.before) as CredentialConfig;
+    const { organization, name } = pair.newer;
     return {
       ...describe(pair, credentialFacts),
       kind: 'credential' as const,
@@ -150,20 +150,22 @@ interface Pair<T> {
   readonly key: string;
   readonly before?: T;
   readonly after?: T;
+  /** The one of them that is there; of two, the one of the new document. */
+  readonly newer: T;
 }
 
 /** Those of both lists that are not the same, by key. */
 function compare<T>(before: readonly T[], after: readonly T[], key: (one: T) => string): Pair<T>[] {
   const was = new Map(before.map((one) => [key(one), one]));
   const is = new Map(after.map((one) => [key(one), one]));
-  return [...new Set([...was.keys(), ...is.keys()])].map((name) => {
-    const [old, now] = [was.get(name), is.get(name)];
-    return {
-      key: name,
-      ...(old === undefined ? {} : { before: old }),
-      ...(now === undefined ? {} : { after: now }),
-    };
-  });
+  const gone = before.filter((one) => !is.has(key(one)));
+  return [
+    ...gone.map((one) => ({ key: key(one), before: one, newer: one })),
+    ...after.map((one) => {
+      const old = was.get(key(one));
+      return { key: key(one), ...(old === undefined ? {} : { before: old }), after: one, newer: one };
+    }),
+  ];
 }
 
 /** What of a thing differs: no details where nothing does. */
