@@ -21,7 +21,14 @@ export * from './tokens/assertion.ts';
 export * from './tokens/tool-token.ts';
 export * from './tokens/checkpoint.ts';
 export { Block, ConfigProblem, CredentialListing, mostBlocks, RemovalOrder } from './bus/policy.ts';
-export { ConfigChange, ConfigVersion, mostConfigChanges, PreviewedConfig } from './bus/configuration.ts';
+export {
+  ConfigChange,
+  ConfigVersion,
+  longestChangeDetail,
+  mostChangeDetails,
+  mostConfigChanges,
+  PreviewedConfig,
+} from './bus/configuration.ts';
 export { EndOutcome, LeaseView, mostRevokedLeases, RevocationView, RevokedLease } from './bus/revocation.ts';
 export { AuditEvent, LeaseLifecycle } from './bus/audit.ts';
 export { IssuedLease, RenewedLease } from './http/leases.ts';

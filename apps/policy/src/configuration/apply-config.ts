@@ -92,7 +92,11 @@ export class ApplyConfig {
       );
     }
 
-    const applier = { by: session.agentId, from: input.source_ip, about: actor };
+    const about = {
+      ...actor,
+      ...(lockedOut === undefined ? {} : { action_context: { locked_out: lockedOut } }),
+    };
+    const applier = { by: session.agentId, from: input.source_ip, about };
     const { outcome, orders } = await this.#store.store(input, parsed.configuration, applier);
     this.parts.relay.nudge();
     this.parts.running.takeUp(outcome.stored, parsed.configuration);

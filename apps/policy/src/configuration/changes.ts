@@ -1,13 +1,11 @@
 /** What a document changes, and for whom: one sentence for each thing that differs. Pure. */
 import { isDeepStrictEqual } from 'node:util';
-import type { ConfigChange } from '@mayfly/contracts';
+import { longestChangeDetail, mostChangeDetails, type ConfigChange } from '@mayfly/contracts';
 import type { Configuration, CredentialConfig, IntegrationConfig, TrustRule } from '@mayfly/configuration';
 import { credentialFacts, integrationFacts, organizationFacts, trustFacts, type Facts } from './facts.ts';
 
 /** A change before anybody has counted whom it concerns now. */
 export type Change = Omit<ConfigChange, 'live_sessions' | 'live_leases'>;
-
-const mostDetails = 16;
 
 /** In the order of the document: organizations, trust rules, integrations, credentials, policies. */
 export function changesBetween(before: Configuration | undefined, after: Configuration): Change[] {
@@ -40,9 +38,9 @@ function trustChanges(before: Configuration | undefined, after: Configuration): 
       kind: 'trust_rule' as const,
       organization: rule.organization,
       name: rule.name,
-      concerns: `${rule.as === 'person' ? 'people' : 'agents'} whom it admits (issuer ${rule.issuer})`.slice(
-        0,
-        400,
+      concerns: shortened(
+        `${rule.as === 'person' ? 'people' : 'agents'} whom it admits (issuer ${rule.issuer})`,
+        longestChangeDetail,
       ),
     };
   });
@@ -111,8 +109,9 @@ function policyChanges(before: Configuration | undefined, after: Configuration):
     ]),
   ];
   return sets.flatMap(([organization, was, is]): Change[] => {
-    const gone = was.filter((text) => !is.includes(text));
-    const come = is.filter((text) => !was.includes(text));
+    const [before, after] = [new Set(was), new Set(is)];
+    const gone = was.filter((text) => !after.has(text));
+    const come = is.filter((text) => !before.has(text));
     if (gone.length + come.length === 0) return [];
     const change = was.length === 0 ? 'added' : is.length === 0 ? 'removed' : 'changed';
     return [
@@ -139,7 +138,7 @@ function concernedByCredential(before: readonly string[], after: readonly string
     ...(lose.length > 0 ? [`${roles(lose)} may no longer have it by its list of roles`] : []),
     ...(keep.length > 0 ? [`${roles(keep)} may have it, as before`] : []),
   ];
-  return (parts.join('; ') || 'whoever a policy permits it').slice(0, 400);
+  return (parts.join('; ') || 'whoever a policy permits it').slice(0, longestChangeDetail);
 }
 
 function roles(names: readonly string[]): string {
@@ -176,24 +175,46 @@ function describe<T>(
   if (before === undefined) return { change: 'added', details: [] };
   if (after === undefined) return { change: 'removed', details: [] };
   const [was, is] = [factsOf(before), factsOf(after)];
-  const differing = [...new Set([...Object.keys(was), ...Object.keys(is)])].filter(
-    (name) => !isDeepStrictEqual(was[name], is[name]),
-  );
-  return {
-    change: 'changed',
-    details: cut(differing.map((name) => `${name}: ${textOf(was[name])} → ${textOf(is[name])}`)),
-  };
+  const names = [...new Set([...Object.keys(was), ...Object.keys(is)])];
+  return { change: 'changed', details: cut(names.flatMap((name) => differences(name, was[name], is[name]))) };
+}
+
+/** Down to what differs, so that long lists and maps don't hide it. */
+function differences(name: string, was: unknown, is: unknown): string[] {
+  if (isDeepStrictEqual(was, is)) return [];
+  if (isMap(was) && isMap(is)) {
+    const keys = [...new Set([...Object.keys(was), ...Object.keys(is)])];
+    return keys.flatMap((key) => differences(`${name}.${key}`, was[key], is[key]));
+  }
+  if (!Array.isArray(was) || !Array.isArray(is)) return [`${name}: ${textOf(was)} → ${textOf(is)}`];
+  const [old, now] = [was.map(textOf), is.map(textOf)];
+  const gone = old.filter((text) => !now.includes(text));
+  const come = now.filter((text) => !old.includes(text));
+  const parts = [
+    ...(gone.length > 0 ? [`no longer ${gone.join(', ')}`] : []),
+    ...(come.length > 0 ? [`also ${come.join(', ')}`] : []),
+  ];
+  return [`${name}: ${parts.join('; ') || 'in another order'}`];
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function cut(details: readonly string[]): string[] {
-  const named = details.length > mostDetails ? [...details.slice(0, mostDetails - 1), '…'] : details;
-  return named.map((detail) => (detail.length > 400 ? `${detail.slice(0, 399)}…` : detail));
+  const named =
+    details.length > mostChangeDetails ? [...details.slice(0, mostChangeDetails - 1), '…'] : details;
+  return named.map((detail) => shortened(detail, longestChangeDetail));
+}
+
+function shortened(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
 }
 
 function textOf(value: unknown): string {
   if (value === undefined) return 'nothing';
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return text.length > 180 ? `${text.slice(0, 179)}…` : text;
+  return shortened(text, longestChangeDetail / 3);
 }
 
 function oneLine(text: string): string {

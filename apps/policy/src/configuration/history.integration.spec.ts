@@ -108,7 +108,7 @@ describe('a dry run', () => {
         kind: 'credential',
         organization: 'acme',
         name: 'tool/read',
-        details: ['roles: ["analyst"] → ["writer"]', 'ttl.max: 900s → 600s'],
+        details: ['roles: no longer analyst; also writer', 'ttl.max: 900s → 600s'],
         concerns:
           'role writer may have it from now on; role analyst may no longer have it by its list of roles',
         live_leases: 1,

@@ -86,6 +86,8 @@ describe('a document that no longer admits who applies it', () => {
     expect(await apply(document(), { dry_run: true })).toBe('would_apply');
     expect(await versions()).toBe(1);
     expect(await apply(document(), { lock_me_out: true })).toBe('applied');
+    const told = (await policy.outbox()).filter(({ data }) => data.config_version === 2);
+    expect(told[0]?.data.action_context).toMatchObject({ locked_out: expect.stringMatching(why) });
     expect(await versions()).toBe(2);
   });
 

@@ -11,6 +11,9 @@ export interface RecoveriesParts {
   readonly logger: ConfigurationLogger;
 }
 
+/** As long as the alert fires. */
+const newsMs = 3_600_000;
+
 export class Recoveries {
   #looked = 0;
   #told = 0;
@@ -26,6 +29,8 @@ export class Recoveries {
     if (last === undefined || last.version === this.#told) return;
     this.#told = last.version;
     this.parts.gauge.set(last.appliedAt.getTime() / 1000);
+    // A restart must not cry wolf: the metric goes on telling when it was.
+    if (Date.now() - last.appliedAt.getTime() > newsMs) return;
     this.parts.logger.error(
       { config_version: last.version, applied_from: last.appliedFrom, applied_at: last.appliedAt },
       'a configuration was applied from the machine, by mayfly-policy recover',

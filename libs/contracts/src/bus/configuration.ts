@@ -49,8 +49,11 @@ export const listConfigVersions = defineOperation({
   errors: ['unauthenticated', 'policy_denied'],
 });
 
-/** Most changes that an answer names. */
-export const mostConfigChanges = 200;
+/** Most changes that an answer names: with all that is said of each, they fit into a message of the bus (1 MiB). */
+export const mostConfigChanges = 100;
+/** Most details of one change, and the longest of them, in characters. */
+export const mostChangeDetails = 8;
+export const longestChangeDetail = 300;
 
 /** One thing that a document changes, and for whom. */
 export const ConfigChange = z.strictObject({
@@ -58,8 +61,11 @@ export const ConfigChange = z.strictObject({
   kind: z.enum(['organization', 'trust_rule', 'integration', 'credential', 'policies']),
   name: z.string().max(256).optional(),
   change: z.enum(['added', 'removed', 'changed']),
-  details: z.array(z.string().max(400)).max(16).describe('What of it differs, one sentence each'),
-  concerns: z.string().max(400).describe('For whom'),
+  details: z
+    .array(z.string().max(longestChangeDetail))
+    .max(mostChangeDetails)
+    .describe('What of it differs, one sentence each'),
+  concerns: z.string().max(longestChangeDetail).describe('For whom'),
   live_sessions: z.int().min(0).describe('Of those who were admitted by it, now'),
   live_leases: z.int().min(0).describe('Of it, now'),
 });
