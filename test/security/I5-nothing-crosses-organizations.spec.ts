@@ -246,19 +246,16 @@ describe('I5: an administrator who revokes', () => {
     const twin = await twins();
     const lease = await twin.acme.postgresLease('orders-db/readonly');
     const administrator = await people('globex', 'administrators');
-    const tell = async (kind: string, id: string, name: string) => {
-      const { detail, ...other } = await refusal(revocation(administrator, kind, id));
-      return { ...other, detail: String(detail).replace(name, '…') };
-    };
+    const tell = (kind: string, id: string) => refusal(revocation(administrator, kind, id));
     const cases = [
       ['agent', `spiffe://acme.example${twin.path}`, `spiffe://a.b${twin.path}`],
       ['credential', 'away-db/scarce', 'zzzzzzz-api/zzzzzzz'],
       ['integration', 'down-db', 'zzzzzzz'],
     ] as const;
     for (const [kind, ofTheOther, ofNobody] of cases) {
-      const answer = await tell(kind, ofTheOther, ofTheOther);
+      const answer = await tell(kind, ofTheOther);
       expect(answer).toMatchObject({ code: 'invalid_request' });
-      expect(answer).toEqual(await tell(kind, ofNobody, ofNobody));
+      expect(answer).toEqual(await tell(kind, ofNobody));
     }
     expect(await works(lease.secret.url, 'orders')).toBe(true);
   });

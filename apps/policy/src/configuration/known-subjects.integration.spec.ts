@@ -38,11 +38,11 @@ const revoke = (subject: RevocationSubject) =>
 
 describe('what is not there', () => {
   it.each<[BlockSubject, RegExp]>([
-    [{ kind: 'credential', id: 'tool/raed' }, /no credential "tool\/raed"; did you mean "tool\/read"/],
-    [{ kind: 'credential', id: 'tool' }, /no credential "tool"/],
-    [{ kind: 'integration', id: 'orders_db' }, /no integration "orders_db"; did you mean "orders-db"/],
-    [{ kind: 'integration', id: 'plans' }, /no integration "plans", and/],
-    [{ kind: 'credential', id: 'plans/read' }, /no credential "plans\/read", and/],
+    [{ kind: 'credential', id: 'tool/raed' }, /no such credential; did you mean "tool\/read"/],
+    [{ kind: 'credential', id: 'tool' }, /no such credential/],
+    [{ kind: 'integration', id: 'orders_db' }, /no such integration; did you mean "orders-db"/],
+    [{ kind: 'integration', id: 'plans' }, /no such integration, and/],
+    [{ kind: 'credential', id: 'plans/read' }, /no such credential, and/],
     [
       { kind: 'agent', id: 'spiffe://globex.example/agent/ci/nightly/1' },
       /of the trust domain acme\.example/,
@@ -59,7 +59,7 @@ describe('what is not there', () => {
 
   it('is told alike whether another organization has it or nobody has (I5)', async () => {
     const told = await block({ kind: 'integration', id: 'plans' });
-    expect((await block({ kind: 'integration', id: 'zzzzz' })).replaceAll('zzzzz', 'plans')).toBe(told);
+    expect(await block({ kind: 'integration', id: 'zzzzz' })).toBe(told);
   });
 });
 

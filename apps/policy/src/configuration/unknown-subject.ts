@@ -4,7 +4,7 @@ import { didYouMean, type Configuration } from '@mayfly/configuration';
 import { orchestrationOf } from '@mayfly/domain';
 
 /**
- * What is wrong with a subject, for its asker; undefined for one that is configured, and for kinds that no configuration knows (users,
+ * What is wrong with a subject, for its asker, without repeating what was sent; undefined for one that is configured, and for kinds that no configuration knows (users,
  * sessions, leases). Another organization's names are as unknown as any (I5). Pure.
  */
 export function unknownSubject(
@@ -18,12 +18,12 @@ export function unknownSubject(
     case 'credential': {
       if (configuration.credential(organization, id) !== undefined) return undefined;
       const names = [...configuration.credentialsOf(organization)].map(({ name }) => name);
-      return `There is no credential ${shown(id)}${didYouMean(id, names)}`;
+      return `There is no such credential${didYouMean(id, names)}`;
     }
     case 'integration': {
       if (configuration.integration(organization, id) !== undefined) return undefined;
       const own = [...configuration.integrations].filter((one) => one.organization === organization);
-      return `There is no integration ${shown(id)}${didYouMean(
+      return `There is no such integration${didYouMean(
         id,
         own.map(({ name }) => name),
       )}`;
@@ -41,8 +41,4 @@ export function unknownSubject(
     default:
       return undefined;
   }
-}
-
-function shown(id: string): string {
-  return JSON.stringify(id.slice(0, 128));
 }
