@@ -274,6 +274,7 @@ credentials:
       unchanged: false,
       revocations: [],
       revocations_total: 0,
+      sessions_ended: 0,
     };
     gateway.handlers.set(putConfig.name, () => answer);
     expect(await line.run('apply', '-f', 'mayfly.yaml')).toEqual({
@@ -458,6 +459,9 @@ describe('help', () => {
     'version',
     'config check',
     'config get',
+    'config history',
+    'config diff',
+    'config rollback',
     'config',
   ];
   it.each(commands)('of %s has examples', async (name) => {

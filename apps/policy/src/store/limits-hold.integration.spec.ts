@@ -70,6 +70,9 @@ class Run {
         personRoles: [],
         trustRule: 'agents',
         ttlSeconds: 3_600,
+        configVersion: 1,
+        identitySha256: Buffer.from(id),
+        mostOfIdentity: 1,
       });
       this.#sessions.push(id);
     }
