@@ -23,6 +23,7 @@ const calls: Record<string, { body?: object; path?: string; by: string[] }> = {
     by: ['platform-administrators'],
   },
   getConfig: { by: ['platform-administrators'] },
+  listConfigVersions: { by: ['platform-administrators'] },
   queryAudit: { path: '/v1/audit/events', by: ['administrators', 'auditors'] },
   auditLease: { path: `/v1/audit/leases/${id}`, by: ['administrators', 'auditors'] },
 };

@@ -128,9 +128,9 @@ describe('I12', () => {
 
   describe('a platform identity', () => {
     it.each(['orchestration', 'task', 'instance', 'role', 'on_behalf_of', 'org'])(
-      'is refused when its %s could not be stored or is no text',
+      'is refused when its %s could not be stored, or is neither text nor a whole number',
       async (claim) => {
-        const odd = [...unstorableTexts, '', `../${canary}`, 'a'.repeat(5_000), { a: canary }, [canary], 7];
+        const odd = [...unstorableTexts, '', `../${canary}`, 'a'.repeat(5_000), { a: canary }, [canary], 7.5];
         for (const value of odd) {
           const token = await identityToken(stack, agentClaims({ [claim]: value }));
           const fields = {

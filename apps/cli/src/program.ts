@@ -6,7 +6,10 @@ import { registerAudit } from './commands/audit.ts';
 import { registerAuditVerify } from './commands/audit-verify.ts';
 import { registerBlock, registerBlocks, registerUnblock } from './commands/block.ts';
 import { registerConfigCheck } from './commands/config-check.ts';
+import { registerConfigDiff } from './commands/config-diff.ts';
 import { registerConfigGet } from './commands/config-get.ts';
+import { registerConfigHistory } from './commands/config-history.ts';
+import { registerConfigRollback } from './commands/config-rollback.ts';
 import { registerCredentials } from './commands/credentials.ts';
 import { registerExec } from './commands/exec.ts';
 import { registerGet } from './commands/get.ts';
@@ -77,13 +80,16 @@ export function buildProgram(context: CommandContext): Command {
   registerApply(program, context);
   const config = program
     .command('config')
-    .description('look at the configuration document')
+    .description('check the configuration document, look at its versions, go back to one')
     .addHelpText(
       'after',
-      '\nExamples:\n  mayfly config check mayfly.yaml\n  mayfly config get > mayfly.yaml',
+      '\nExamples:\n  mayfly config check mayfly.yaml\n  mayfly config get > mayfly.yaml\n  mayfly config diff 3',
     );
   registerConfigCheck(config, context);
   registerConfigGet(config, context);
+  registerConfigHistory(config, context);
+  registerConfigDiff(config, context);
+  registerConfigRollback(config, context);
   registerVersion(program, context);
   return program;
 }

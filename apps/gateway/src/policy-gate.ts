@@ -63,8 +63,22 @@ export class PolicyGate {
     );
   }
 
-  getConfig(caller: Caller): Promise<OutputOf<typeof bus.policy.getConfig>> {
-    return this.#charged(caller, (identity) => this.client.call(bus.policy.getConfig, identity));
+  getConfig(
+    caller: Caller,
+    request: SealedCall<typeof bus.policy.getConfig>,
+  ): Promise<OutputOf<typeof bus.policy.getConfig>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.getConfig, { ...request, ...identity }),
+    );
+  }
+
+  listConfigVersions(
+    caller: Caller,
+    page: SealedCall<typeof bus.policy.listConfigVersions>,
+  ): Promise<OutputOf<typeof bus.policy.listConfigVersions>> {
+    return this.#charged(caller, (identity) =>
+      this.client.call(bus.policy.listConfigVersions, { ...page, ...identity }),
+    );
   }
 
   addBlock(

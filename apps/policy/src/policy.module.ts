@@ -5,7 +5,7 @@ import type { AssertionClaims } from '@mayfly/contracts';
 import { isConnected, OutboxRelay } from '@mayfly/messaging';
 import { createPool, migrate } from '@mayfly/postgres';
 import { BackgroundLoop, failpoint, type ServiceHost } from '@mayfly/service';
-import { outboxPending } from '@mayfly/telemetry';
+import { configRecovered, outboxPending } from '@mayfly/telemetry';
 import {
   IdentityVerifier,
   loadSealingKey,
@@ -24,8 +24,11 @@ import { ApplyConfig } from './configuration/apply-config.ts';
 import { ConfigurationHandler } from './configuration/configuration.handler.ts';
 import { loadFirstDocument } from './configuration/first-document.ts';
 import { GetConfig } from './configuration/get-config.ts';
+import { KnownSubjects } from './configuration/known-subjects.ts';
+import { ListConfigVersions } from './configuration/list-config-versions.ts';
 import { OrderReconciliation } from './configuration/order-reconciliation.ts';
 import { OrderSweeps } from './configuration/order-sweeps.ts';
+import { Recoveries } from './configuration/recoveries.ts';
 import { RunningConfiguration } from './configuration/running-configuration.ts';
 import { Decide } from './decisions/decide.ts';
 import { DecisionsHandler } from './decisions/decisions.handler.ts';
@@ -108,6 +111,7 @@ export class PolicyModule {
       isConnected: () => isConnected(host.connection),
       leases,
     });
+    const recoveries = new Recoveries({ pool, running, gauge: configRecovered(host.metrics), logger });
     const lost = { client: host.client, pool, everyMs: settings.MAYFLY_RESERVATION_CHECK_MS };
     const lostEnds = new LostEnds(lost);
     const lostCleanUps = new LostCleanUps(lost);
@@ -116,7 +120,10 @@ export class PolicyModule {
       new BackgroundLoop({
         name: 'configuration versions',
         intervalMs: settings.MAYFLY_CONFIG_POLL_MS,
-        pass: () => running.refresh().then(() => undefined),
+        pass: async () => {
+          await running.refresh();
+          await recoveries.look();
+        },
         logger,
       }),
       new BackgroundLoop({
@@ -222,6 +229,7 @@ function useCases(parts: Parts): Provider[] {
     pool,
     hearing,
   );
+  const known = new KnownSubjects({ running, pool });
   const signals = new SignalReporter(host.publisher, host.logger);
   const signer = new TokenSigner(tokenKinds.sessionToken, keys.sessionToken);
   const grants = new TokenSigner(tokenKinds.grant, keys.grant);
@@ -267,11 +275,12 @@ function useCases(parts: Parts): Provider[] {
       mostFailingCleanUps,
     }),
     new LeaseRegister(pool),
-    new Authorize({ gate, assertions, signals, running, pool }),
-    new Blocks({ gate, assertions, signals, pool, relay, running, leases }),
+    new Authorize({ gate, known, assertions, signals }),
+    new Blocks({ gate, known, assertions, signals, pool, relay, leases }),
     new AdministerSessions({ gate, assertions, signals, pool, relay }),
-    new ApplyConfig({ gate, running, signals, pool, relay, leases }),
+    new ApplyConfig({ gate, running, signals, pool, relay, leases, keys: identities }),
     new GetConfig({ gate, signals, pool }),
+    new ListConfigVersions({ gate, signals, pool }),
     new OrderReconciliation({ running, orders }),
     new OrderSweeps({ running, orders: new TokenSigner(tokenKinds.sweepOrder, keys.grant), installation }),
   ];

@@ -12,19 +12,29 @@ export interface OrganizationConfig {
   readonly secretReferences: readonly string[];
 }
 
-/** Where a value of the session comes from: a verified claim (dot path into the payload) or the rule itself. */
-export type ClaimSource = { readonly claim: string } | { readonly value: string };
+/**
+ * A claim of the payload: a dot path (`realm.groups`, `kubernetes.io.namespace`), or the exact keys one below the other, for
+ * names that could be read in two ways.
+ */
+export type ClaimPath = string | readonly string[];
+
+/** Where a value of the session comes from: a verified claim or the rule itself. */
+export type ClaimSource = { readonly claim: ClaimPath } | { readonly value: string };
 
 /** Where the agent role comes from. A claim must hold one of `allowed`, exactly; anything else gives no session. */
 export type RoleSource =
-  { readonly claim: string; readonly allowed: readonly string[] } | { readonly value: string };
+  { readonly claim: ClaimPath; readonly allowed: readonly string[] } | { readonly value: string };
 
 /** Where the issuer's public keys are: fetched from `url` (https, or http on this machine), or read from an absolute path. */
 export type JwksSource = { readonly url: string } | { readonly file: string };
 
-/** Signature algorithms that a trust rule may accept: asymmetric ones only (RFC 7518 §3.1, RFC 8037 §3.1). */
+/**
+ * Signature algorithms that a trust rule may accept: asymmetric ones only (RFC 7518 §3.1, RFC 8037 §3.1). `Ed25519` is the
+ * newer name of what Mayfly takes as `EdDSA` (RFC 9864 §2.2): a rule that names either accepts both.
+ */
 export const trustAlgorithms = [
   'EdDSA',
+  'Ed25519',
   'ES256',
   'ES384',
   'ES512',
@@ -55,6 +65,8 @@ interface TrustRuleBase {
   readonly maxIdentityAgeSeconds: number;
   /** How many sessions one identity token opens in its life. */
   readonly maxSessionsPerIdentity: number;
+  /** Whether a session has to register a key of its own, so that its secrets never pass the gateway in the clear. */
+  readonly requireRecipientKey: boolean;
 }
 
 /** Admits agents. */
@@ -75,7 +87,7 @@ export interface PersonTrustRule extends TrustRuleBase {
   readonly as: 'person';
   readonly user: ClaimSource;
   /** Values of a claim (a string or an array of them) that make a person an administrator, an auditor or both. */
-  readonly personRoles?: { readonly claim: string; readonly values: Readonly<Record<string, PersonRole>> };
+  readonly personRoles?: { readonly claim: ClaimPath; readonly values: Readonly<Record<string, PersonRole>> };
 }
 
 /** Who may open a session, and as whom. */

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import type {
   AgentTrustRule,
+  ClaimPath,
   ClaimSource,
   JwksSource,
   PersonTrustRule,
@@ -89,6 +90,7 @@ function readRule(
     sessionTtlSeconds: parsed.session_ttl ?? defaultSessionTtlSeconds,
     maxIdentityAgeSeconds: parsed.max_identity_age ?? defaultIdentityAgeSeconds,
     maxSessionsPerIdentity: parsed.max_sessions_per_identity ?? defaultSessionsPerIdentity,
+    requireRecipientKey: parsed.require_recipient_key ?? false,
   };
   if (parsed.as === 'person') {
     return {
@@ -111,11 +113,11 @@ function readRule(
   } satisfies AgentTrustRule;
 }
 
-function claimSource(written: string | { claim: string }): ClaimSource {
+function claimSource(written: string | { claim: ClaimPath }): ClaimSource {
   return typeof written === 'string' ? { value: written } : written;
 }
 
-function roleSource(written: string | { claim: string; allowed: string[] }): RoleSource {
+function roleSource(written: string | { claim: ClaimPath; allowed: string[] }): RoleSource {
   return typeof written === 'string' ? { value: written } : written;
 }
 

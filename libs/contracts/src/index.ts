@@ -30,6 +30,14 @@ export {
   RemovalOrder,
   SessionView,
 } from './bus/policy.ts';
+export {
+  ConfigChange,
+  ConfigVersion,
+  longestChangeDetail,
+  mostChangeDetails,
+  mostConfigChanges,
+  PreviewedConfig,
+} from './bus/configuration.ts';
 export { EndOutcome, LeaseView, mostRevokedLeases, RevocationView, RevokedLease } from './bus/revocation.ts';
 export { AuditEvent, LeaseLifecycle } from './bus/audit.ts';
 export { IssuedLease, RenewedLease } from './http/leases.ts';

@@ -19,6 +19,7 @@ export { redactFields, redactText } from './redaction.ts';
 export { shutdownTelemetry } from './running.ts';
 export { assertSupportedNode } from './supported-node.ts';
 export { createMetrics } from './metrics/registry.ts';
+export { configRecovered } from './metrics/configuration.ts';
 export {
   cutConnections,
   openConnections,

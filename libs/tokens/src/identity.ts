@@ -2,9 +2,17 @@
  * Verifies platform identities: JWTs of the issuers that organizations trust (RFC 7519, RFC 8725). Asymmetric signatures
  * only. It does not remember tokens: the same identity may be shown again until it expires.
  */
-import { withinDepth } from '@mayfly/contracts';
-import { decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose';
-import { IssuerKeys, type IssuerKeySource } from './issuer-keys.ts';
+import { MayflyError, withinDepth } from '@mayfly/contracts';
+import {
+  decodeJwt,
+  decodeProtectedHeader,
+  errors,
+  jwtVerify,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+} from 'jose';
+import { IssuerKeys, UnknownKey, type IssuerKeySource } from './issuer-keys.ts';
 import { isInternalType } from './kinds.ts';
 import { defaultClockToleranceSeconds, rejected, rejectionOf } from './rejection.ts';
 import type { WatchOptions } from './watched-file.ts';
@@ -28,6 +36,13 @@ export interface VerifiedIdentity<Rule extends TrustIssuer = TrustIssuer> {
   readonly rule: Rule;
   /** All claims, registered ones too; nested at most 16 levels deep. Untrusted in form: only the signature is checked. */
   readonly claims: Record<string, unknown>;
+  /** What the token says of the key that it was signed with (RFC 7515 §4.1.1, §4.1.4). */
+  readonly key: IdentityKey;
+}
+
+export interface IdentityKey {
+  readonly alg: string;
+  readonly kid?: string;
 }
 
 /** Longest identity token, in characters. */
@@ -35,6 +50,8 @@ const maxIdentityLength = 16_384;
 /** Oldest `iat` that any rule may allow, in seconds: 24 h. */
 const longestIdentityAgeSeconds = 86_400;
 const maxClaimsDepth = 16;
+/** Most keys that are tried for one token, so that a token without a `kid` costs bounded work under a large set (I12). */
+const maxKeysTried = 16;
 
 /** `none` and the symmetric ones (HS256 …) are not here, so no public key can ever serve as a shared secret. */
 const asymmetricAlgorithms = [
@@ -63,7 +80,7 @@ export class IdentityVerifier {
   /**
    * The token under the first of `rules` that has its issuer and audience and whose keys verify it. Throws
    * `unauthenticated` for anything wrong with the token, `dependency_unavailable` when no rule accepted it and the keys
-   * of one could not be had.
+   * of one could not be had, or (`UnknownKey`) when the key that it names is not there so far.
    */
   async verify<Rule extends TrustIssuer>(
     token: string,
@@ -73,17 +90,48 @@ export class IdentityVerifier {
     const failures: Error[] = [];
     for (const rule of candidates(token, rules)) {
       try {
-        return { issuer: rule.issuer, rule, claims: await this.#verifyUnder(token, rule, options.now) };
+        const claims = await this.#verifyUnder(token, rule, options.now);
+        return { issuer: rule.issuer, rule, claims, key: keyOf(token) };
       } catch (cause) {
         failures.push(rejectionOf(subject, cause));
       }
     }
-    throw failures.find(isUnavailable) ?? failures[0] ?? rejected(subject, 'is for another audience');
+    // An outage says nothing of the token; what is wrong with it under one rule says more than that another has not its key.
+    throw (
+      failures.find(isUnavailable) ??
+      failures.find((failure) => !(failure instanceof UnknownKey)) ??
+      failures[0] ??
+      rejected(subject, 'is for another audience')
+    );
+  }
+
+  /**
+   * Whether a rule could accept a token that was signed with this key: by its algorithms, and by the keys that its issuer has now.
+   * Throws `dependency_unavailable` when those can't be had.
+   */
+  async mayVerify(
+    { jwks, algorithms }: Pick<TrustIssuer, 'jwks' | 'algorithms'>,
+    key: IdentityKey,
+  ): Promise<boolean> {
+    if (!this.accepts(algorithms, key)) return false;
+    try {
+      await this.#keys.of(jwks)({ ...key }, { payload: '', signature: '' });
+      return true;
+    } catch (error) {
+      if (error instanceof errors.JWKSMultipleMatchingKeys) return true;
+      if (error instanceof MayflyError) throw error;
+      return false;
+    }
+  }
+
+  /** Whether a rule with these algorithms takes a token that was signed so. No key is asked for. */
+  accepts(algorithms: readonly string[] | undefined, { alg }: IdentityKey): boolean {
+    return acceptedAlgorithms(algorithms).includes(alg);
   }
 
   async #verifyUnder(token: string, rule: TrustIssuer, now: Date): Promise<JWTPayload> {
-    const { payload } = await jwtVerify(token, this.#keys.of(rule.jwks), {
-      algorithms: asymmetricAlgorithms.filter((alg) => rule.algorithms?.includes(alg) ?? true),
+    const payload = await verifyWithAny(token, this.#keys.of(rule.jwks), {
+      algorithms: acceptedAlgorithms(rule.algorithms),
       issuer: rule.issuer,
       audience: rule.audience,
       requiredClaims: ['exp'],
@@ -97,6 +145,49 @@ export class IdentityVerifier {
     if (!withinDepth(payload, maxClaimsDepth)) throw rejected(subject, 'has claims that are nested too deep');
     return payload;
   }
+}
+
+/** Of the names of one algorithm, a rule that has either has both (RFC 9864 §2.2). */
+function acceptedAlgorithms(algorithms: readonly string[] | undefined): string[] {
+  const edwards = algorithms?.some((alg) => alg === 'EdDSA' || alg === 'Ed25519') ?? true;
+  return asymmetricAlgorithms.filter((alg) =>
+    alg === 'EdDSA' || alg === 'Ed25519' ? edwards : (algorithms?.includes(alg) ?? true),
+  );
+}
+
+/**
+ * Tries every key that fits: a set may have several without a `kid`, or with the same one (a rotation), and RFC 7517 §4.5 wants no
+ * more of a `kid` than a hint. Everything but the signature is the same for all of them.
+ */
+async function verifyWithAny(
+  token: string,
+  keys: JWTVerifyGetKey,
+  options: JWTVerifyOptions,
+): Promise<JWTPayload> {
+  try {
+    return (await jwtVerify(token, keys, options)).payload;
+  } catch (error) {
+    if (error instanceof errors.JWKSNoMatchingKey && decodeProtectedHeader(token).kid !== undefined) {
+      throw new UnknownKey(error);
+    }
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    let tried = 0;
+    for await (const key of error) {
+      if (tried++ === maxKeysTried) break;
+      try {
+        return (await jwtVerify(token, key, options)).payload;
+      } catch (failure) {
+        if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure;
+      }
+    }
+    throw new errors.JWSSignatureVerificationFailed();
+  }
+}
+
+/** Of a token that was verified. */
+function keyOf(token: string): IdentityKey {
+  const { alg = '', kid } = decodeProtectedHeader(token);
+  return { alg, ...(kid === undefined ? {} : { kid }) };
 }
 
 /** Nothing of the token is believed here: it only picks the rules that will verify it, before any key is fetched. */
@@ -122,5 +213,5 @@ function unverified(token: string): { typ?: unknown; iss?: unknown; aud?: unknow
 }
 
 function isUnavailable(error: Error): boolean {
-  return 'code' in error && error.code === 'dependency_unavailable';
+  return 'code' in error && error.code === 'dependency_unavailable' && !(error instanceof UnknownKey);
 }

@@ -15,8 +15,8 @@ export {
 export { TokenSigner, type SignOptions } from './signer.ts';
 export { TokenVerifier, type VerifyOptions } from './verifier.ts';
 export { signToolToken, verifyToolToken, type VerifiedToolToken } from './tool-token.ts';
-export { IdentityVerifier, type TrustIssuer, type VerifiedIdentity } from './identity.ts';
-export { isAcceptableJwksUrl } from './issuer-keys.ts';
+export { IdentityVerifier, type IdentityKey, type TrustIssuer, type VerifiedIdentity } from './identity.ts';
+export { isAcceptableJwksUrl, UnknownKey } from './issuer-keys.ts';
 export {
   generateSealingKeyPair,
   loadSealingKey,

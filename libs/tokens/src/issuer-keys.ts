@@ -6,6 +6,7 @@ import {
   customFetch,
   errors,
   type FetchImplementation,
+  type JWK,
   type JSONWebKeySet,
   type JWTVerifyGetKey,
 } from 'jose';
@@ -28,6 +29,22 @@ const cacheMaxAgeMs = 600_000;
  * not take all that the service can handle at once (256), or a stranger stops the issuance of everybody (I12).
  */
 export const maxWaiting = 96;
+
+/**
+ * The token names a key that is not among those of its issuer. It may be there later: issuers sign with a new key before everybody
+ * sees it, and are asked again at most once in 30 seconds. So it is retryable, as an outage is, and audit is told all the same.
+ */
+export class UnknownKey extends MayflyError {
+  constructor(cause: unknown) {
+    super(
+      'dependency_unavailable',
+      'The key of the identity token is not among those of its issuer, or not yet.',
+      {
+        cause,
+      },
+    );
+  }
+}
 
 /** `https`, or `http` to this machine itself (an issuer for development). */
 export function isAcceptableJwksUrl(url: string): boolean {
@@ -96,8 +113,7 @@ const fetchBounded: FetchImplementation = async (url, options) => {
       throw new Error(`the JWKS address answered with status ${response.status}`);
     }
     const body = await readBounded(response);
-    assertPublicSet(JSON.parse(body));
-    return new Response(body);
+    return new Response(JSON.stringify(publicSet(body)));
   } catch (error) {
     throw unavailable(error);
   }
@@ -130,12 +146,27 @@ function keysIn(path: string, options: WatchOptions): JWTVerifyGetKey {
 
 function parseFile(path: string, content: string): JWTVerifyGetKey {
   try {
-    const set: unknown = JSON.parse(content);
-    assertPublicSet(set);
-    return createLocalJWKSet(set);
+    return createLocalJWKSet(publicSet(content));
   } catch {
     throw new KeyFileError(`${path} is not a JWK Set of at most ${maxJwksKeys} public keys.`);
   }
+}
+
+/** The keys of a JWK Set. Throws for what is none, and for private keys. */
+function publicSet(json: string): JSONWebKeySet {
+  const set: unknown = JSON.parse(json);
+  assertPublicSet(set);
+  return { keys: set.keys.map(withEitherName) };
+}
+
+/**
+ * `EdDSA` (RFC 8037 §3.1) and `Ed25519` (RFC 9864 §2.2) are two names of one algorithm for a key of that curve; without an `alg` the
+ * key serves tokens that say either.
+ */
+function withEitherName(jwk: JWK): JWK {
+  if (jwk.kty !== 'OKP' || jwk.crv !== 'Ed25519') return jwk;
+  if (jwk.alg !== 'EdDSA' && jwk.alg !== 'Ed25519') return jwk;
+  return Object.fromEntries(Object.entries(jwk).filter(([member]) => member !== 'alg'));
 }
 
 function assertPublicSet(value: unknown): asserts value is JSONWebKeySet {

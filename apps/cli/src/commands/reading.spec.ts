@@ -459,6 +459,9 @@ describe('help', () => {
     'version',
     'config check',
     'config get',
+    'config history',
+    'config diff',
+    'config rollback',
     'config',
   ];
   it.each(commands)('of %s has examples', async (name) => {

@@ -24,6 +24,9 @@ export const usualIdentity = {
   closeSession: 'administrator',
   apply: 'administrator',
   configGet: 'administrator',
+  configHistory: 'administrator',
+  configDiff: 'administrator',
+  configRollback: 'administrator',
   audit: 'auditor',
 } as const satisfies Record<string, DevelopmentIdentity>;
 

@@ -27,6 +27,11 @@ export class Printer {
     this.result(printable(text));
   }
 
+  /** A line of a result in a colour, where there are any. */
+  coloured(colour: (text: string) => string, text: string): void {
+    this.result(colour(printable(text)));
+  }
+
   json(value: unknown): void {
     this.#io.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
   }

@@ -8,6 +8,7 @@ import { PolicyGate } from '../policy-gate.ts';
 const {
   addBlock,
   listBlocks,
+  listConfigVersions,
   removeBlock,
   auditLease,
   closeSession,
@@ -115,8 +116,19 @@ export class AdministrationController {
   }
 
   @Route(getConfig)
-  getConfig(@AuthenticatedCaller() caller: Caller): Promise<OutputOf<typeof getConfig>> {
-    return this.gate.getConfig(caller);
+  getConfig(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() request: InputOf<typeof getConfig>,
+  ): Promise<OutputOf<typeof getConfig>> {
+    return this.gate.getConfig(caller, request);
+  }
+
+  @Route(listConfigVersions)
+  listConfigVersions(
+    @AuthenticatedCaller() caller: Caller,
+    @Input() page: InputOf<typeof listConfigVersions>,
+  ): Promise<OutputOf<typeof listConfigVersions>> {
+    return this.gate.listConfigVersions(caller, page);
   }
 
   @Route(queryAudit)

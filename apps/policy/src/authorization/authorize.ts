@@ -1,27 +1,25 @@
 /** Turns a session token into an assertion of one act. */
 import { MayflyError, type AssertionClaims, type InputOf, type OutputOf, type bus } from '@mayfly/contracts';
 import type { TokenSigner } from '@mayfly/tokens';
+import type { KnownSubjects } from '../configuration/known-subjects.ts';
 import type { SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
 import { actorOf } from '../sessions/session.ts';
-import type { Pool } from 'pg';
-import type { RunningConfiguration } from '../configuration/running-configuration.ts';
 import { authorizeAct } from './authorize-act.ts';
-import { ownOrganization, requireKnownSubject } from './known-subject.ts';
+import { ownOrganization } from './own-organization.ts';
 import { signAssertion } from './sign-assertion.ts';
 
 export interface AuthorizeParts {
   readonly gate: SessionGate;
+  readonly known: Pick<KnownSubjects, 'require'>;
   readonly assertions: TokenSigner<AssertionClaims>;
   readonly signals: SignalReporter;
-  readonly running: Pick<RunningConfiguration, 'isLoaded' | 'current' | 'refresh'>;
-  readonly pool: Pool;
 }
 
 export class Authorize {
   constructor(private readonly parts: AuthorizeParts) {}
 
-  /** Throws `unauthenticated`, `policy_denied`, or `invalid_request` for a subject that can't be. */
+  /** Throws `unauthenticated` or `policy_denied`, and `invalid_request` for a revocation of what is not there. */
   async run(input: InputOf<typeof bus.policy.authorize>): Promise<OutputOf<typeof bus.policy.authorize>> {
     const session = await this.parts.gate.liveSession(input.token);
     const act =
@@ -43,9 +41,7 @@ export class Authorize {
       );
       throw new MayflyError('policy_denied', authorization.reason);
     }
-    if (act.action === 'revoke') {
-      await requireKnownSubject(act.subject, session.organization, this.parts.running, this.parts.pool);
-    }
+    if (act.action === 'revoke') await this.parts.known.require(session.organization, act.subject);
     const { audience } = authorization;
     return { assertion: await signAssertion(this.parts.assertions, session, act, { audience }) };
   }

@@ -17,8 +17,7 @@ import type { Pool, PoolClient } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { holds } from '../authorization/authorize-act.ts';
 import { signAssertion } from '../authorization/sign-assertion.ts';
-import { requireKnownSubject } from '../authorization/known-subject.ts';
-import type { RunningConfiguration } from '../configuration/running-configuration.ts';
+import type { KnownSubjects } from '../configuration/known-subjects.ts';
 import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
 import type { SessionLeases } from '../sessions/session-leases.ts';
@@ -29,11 +28,11 @@ import { blockEvent } from './block-event.ts';
 
 export interface BlocksParts {
   readonly gate: SessionGate;
+  readonly known: Pick<KnownSubjects, 'require'>;
   readonly assertions: TokenSigner<AssertionClaims>;
   readonly signals: SignalReporter;
   readonly pool: Pool;
   readonly relay: Pick<OutboxRelay, 'nudge'>;
-  readonly running: Pick<RunningConfiguration, 'isLoaded' | 'current' | 'refresh'>;
   readonly leases: Pick<SessionLeases, 'end'>;
 }
 
@@ -54,7 +53,7 @@ export class Blocks {
         'You would lock yourself out; let another administrator block you.',
       );
     }
-    await requireKnownSubject(subject, session.organization, this.parts.running, this.parts.pool);
+    await this.parts.known.require(session.organization, subject);
     // One for each time that it is asked for: what has come to life since ends too.
     const revocation = revoke ? { revocation_id: uuidv7() } : {};
     const { block, people } = await inTransaction(this.parts.pool, async (client) => {

@@ -20,8 +20,11 @@ import { endGroundlessSessions } from '../sessions/withdraw-sessions.ts';
 import { lockConfigVersions, storeConfigVersion, type StoreOutcome } from '../store/config-versions.ts';
 import { idsInNextVersion } from '../store/organizations.ts';
 import { countLiveReservations, listLiveCredentials } from '../store/reservations.ts';
+import { findProof } from '../store/session-proofs.ts';
 import { identified } from './identified-configuration.ts';
 import { requirePlatformAdministrator } from './platform-administrator.ts';
+import { lockOutBy, type KeyJudge } from './lock-out.ts';
+import { previewOf } from './preview-config.ts';
 import { refusal, removalEvent, removalOrders } from './removal-orders.ts';
 import { removedCredentials, type RemovedCredential } from './removed.ts';
 import type { RunningConfiguration } from './running-configuration.ts';
@@ -43,6 +46,17 @@ export interface ApplyConfigParts {
   readonly pool: Pool;
   readonly relay: Pick<OutboxRelay, 'nudge'>;
   readonly leases: Pick<SessionLeases, 'end'>;
+  readonly keys: KeyJudge;
+}
+
+/** Whose document it is. */
+export interface Applier {
+  /** SPIFFE ID of an administrator, or `recovery`. */
+  readonly by: string;
+  /** Source address, or host and operating system user. */
+  readonly from: string;
+  /** What events tell of it. */
+  readonly about: EventData;
 }
 
 /** Most revocations that the answer names; the events order them all. */
@@ -52,13 +66,17 @@ const namedAtMost = 100;
 const mostLooks = 3;
 
 export class ApplyConfig {
-  constructor(private readonly parts: ApplyConfigParts) {}
+  readonly #store: DocumentStore;
+
+  constructor(private readonly parts: ApplyConfigParts) {
+    this.#store = new DocumentStore(parts);
+  }
 
   /**
    * Stores the document together with the ends of the sessions that it no longer admits and the orders to revoke what it removes, or
-   * nothing at all. Throws
-   * `unauthenticated`, `policy_denied`, or `conflict`: another version is running than the expected one, or leases of what the
-   * document removes may still work and it was not said that they shall end.
+   * nothing at all; nobody is waited for. With `dry_run` it only tells what it would change. Throws `unauthenticated`, `policy_denied`,
+   * or `conflict`: another version is running than the expected one, the document no longer admits who applies it, or leases of what it
+   * removes may still work, and it was not said that this is meant.
    */
   async run(input: InputOf<typeof bus.policy.applyConfig>): Promise<Output> {
     const session = await this.parts.gate.liveSession(input.token);
@@ -67,6 +85,7 @@ export class ApplyConfig {
 
     const parsed = checkDocument(input.document);
     if (parsed.outcome === 'rejected') {
+      if (input.dry_run === true) return { outcome: 'rejected', problems: parsed.problems.slice(0, 100) };
       await this.parts.signals.report('config.rejected', {
         ...actor,
         reason: parsed.problems.map(describe).join('; ') || 'the document is not valid',
@@ -75,7 +94,23 @@ export class ApplyConfig {
       return { outcome: 'rejected', problems: parsed.problems.slice(0, 100) };
     }
 
-    const { outcome, orders, ended } = await this.#store(input, parsed.configuration, session, actor);
+    // Before anything is locked: the keys of an issuer may have to be fetched.
+    const proof = await findProof(this.parts.pool, session.id);
+    const lockedOut = await lockOutBy(parsed.configuration, proof, this.parts.keys);
+    if (input.dry_run === true) return previewOf(this.parts, input, parsed.configuration, lockedOut);
+    if (lockedOut !== undefined && input.lock_me_out !== true) {
+      throw new MayflyError(
+        'conflict',
+        `This document would lock you out (lock_me_out applies it all the same): ${lockedOut}`.slice(0, 500),
+      );
+    }
+
+    const about = {
+      ...actor,
+      ...(lockedOut === undefined ? {} : { action_context: { locked_out: lockedOut } }),
+    };
+    const applier = { by: session.agentId, from: input.source_ip, about };
+    const { outcome, orders, ended } = await this.#store.store(input, parsed.configuration, applier);
     this.parts.relay.nudge();
     this.parts.running.takeUp(outcome.stored, parsed.configuration);
     await this.parts.leases.end(ended);
@@ -88,12 +123,21 @@ export class ApplyConfig {
       sessions_ended: ended.length,
     };
   }
+}
 
-  async #store(
-    input: InputOf<typeof bus.policy.applyConfig>,
+/** The one way of a document into the store: with the ends, events and orders that follow from it, or not at all. */
+export class DocumentStore {
+  constructor(private readonly parts: Pick<ApplyConfigParts, 'pool' | 'running'>) {}
+
+  /**
+   * Throws `conflict`, as for `ApplyConfig`. Whoever applies it has checked the document, and that it may, and has the leases of the
+   * ended sessions ended at once. With `keepsSessions` none ends: the next document judges those by what admitted them.
+   */
+  async store(
+    input: { document: string; expected_version?: number | undefined; end_leases: boolean },
     document: Configuration,
-    session: Session,
-    actor: EventData,
+    applier: Applier,
+    { keepsSessions = false }: { readonly keepsSessions?: boolean } = {},
   ): Promise<Applied> {
     const { pool, running } = this.parts;
     for (let look = 0; look < mostLooks; look++) {
@@ -104,19 +148,23 @@ export class ApplyConfig {
       const after = identified(document, await idsInNextVersion(pool, organizations));
       const removed = before === undefined ? [] : removedCredentials(before.configuration, after);
       const stored = await inTransaction(pool, async (client) => {
-        const ended = await endGroundlessSessions(client, {
+        const change = {
           before: before?.configuration,
           after,
-          versionOf: (version) => running.versionOf(version),
-        });
+          versionOf: (version: number) => running.versionOf(version),
+        };
+        // Before the lock of the versions, which decisions wait for while they hold the rows of their sessions.
+        const ended = keepsSessions ? [] : await endGroundlessSessions(client, change);
         const newest = await lockConfigVersions(client);
         if (before !== undefined && newest !== before.version) throw new OutdatedLook();
         const outcome = await storeWithEvent(client, {
           document: input.document,
           organizations,
-          appliedBy: session.agentId,
+          appliedBy: applier.by,
+          appliedFrom: applier.from,
+          keepsSessions,
           ...(input.expected_version === undefined ? {} : { expectedVersion: input.expected_version }),
-          about: actor,
+          about: applier.about,
         });
         // Whoever expects another version has not seen what is removed.
         if (outcome.outcome === 'conflict') throw otherVersion(outcome.runningVersion);
@@ -128,7 +176,7 @@ export class ApplyConfig {
           if (live.length > 0) throw new MayflyError('conflict', refusal(live));
         }
         const orders = removalOrders(gone, after);
-        const events = orders.map((order) => removalEvent(order, session, outcome.stored.version));
+        const events = orders.map((order) => removalEvent(order, applier.about, outcome.stored.version));
         await appendToOutbox(client, 'policy', events);
         return { outcome, orders, ended };
       }).catch((error: unknown) => {
@@ -162,6 +210,7 @@ function otherVersion(running: number): MayflyError {
 export async function applyFirstDocument(
   pool: Pool,
   document: string,
+  path: string,
 ): Promise<{ outcome: 'applied' | 'superseded' } | { outcome: 'rejected'; problems: ConfigProblem[] }> {
   const parsed = checkDocument(document);
   if (parsed.outcome === 'rejected') return parsed;
@@ -172,6 +221,7 @@ export async function applyFirstDocument(
       document,
       organizations,
       appliedBy: 'bootstrap',
+      appliedFrom: path,
       expectedVersion: 0,
       about: {},
     });
@@ -181,7 +231,10 @@ export async function applyFirstDocument(
 
 async function storeWithEvent(
   client: PoolClient,
-  wanted: Parameters<typeof storeConfigVersion>[1] & { readonly about: EventData },
+  wanted: Parameters<typeof storeConfigVersion>[1] & {
+    readonly appliedFrom: string;
+    readonly about: EventData;
+  },
 ): Promise<StoreOutcome> {
   const outcome = await storeConfigVersion(client, wanted);
   if (outcome.outcome === 'stored') {
@@ -189,7 +242,11 @@ async function storeWithEvent(
       ...wanted.about,
       config_version: outcome.stored.version,
       outcome: 'applied',
-      action_context: { applied_by: wanted.appliedBy },
+      action_context: {
+        ...wanted.about.action_context,
+        applied_by: wanted.appliedBy,
+        applied_from: wanted.appliedFrom,
+      },
     });
     await appendToOutbox(client, 'policy', [event]);
   }
@@ -197,7 +254,7 @@ async function storeWithEvent(
 }
 
 /** Postgres stores no NUL, and no YAML has one. */
-function checkDocument(
+export function checkDocument(
   document: string,
 ): { outcome: 'ok'; configuration: Configuration } | { outcome: 'rejected'; problems: ConfigProblem[] } {
   if (document.includes('\0')) {

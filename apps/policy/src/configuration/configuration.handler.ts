@@ -5,6 +5,7 @@ import { bus, type InputOf, type OutputOf } from '@mayfly/contracts';
 import { Handles } from '@mayfly/messaging';
 import { ApplyConfig } from './apply-config.ts';
 import { GetConfig } from './get-config.ts';
+import { ListConfigVersions } from './list-config-versions.ts';
 import { OrderReconciliation } from './order-reconciliation.ts';
 import { OrderSweeps } from './order-sweeps.ts';
 
@@ -13,6 +14,7 @@ export class ConfigurationHandler {
   constructor(
     private readonly applying: ApplyConfig,
     private readonly reading: GetConfig,
+    private readonly history: ListConfigVersions,
     private readonly reconciliation: OrderReconciliation,
     private readonly sweeps: OrderSweeps,
   ) {}
@@ -29,6 +31,13 @@ export class ConfigurationHandler {
     @Payload() input: InputOf<typeof bus.policy.getConfig>,
   ): Promise<OutputOf<typeof bus.policy.getConfig>> {
     return this.reading.run(input);
+  }
+
+  @Handles(bus.policy.listConfigVersions)
+  listConfigVersions(
+    @Payload() input: InputOf<typeof bus.policy.listConfigVersions>,
+  ): Promise<OutputOf<typeof bus.policy.listConfigVersions>> {
+    return this.history.run(input);
   }
 
   @Handles(bus.policy.orderSweeps)

@@ -22,7 +22,7 @@ export async function loadFirstDocument(
     logger.error({ err: error, path }, 'the configuration file of MAYFLY_CONFIG cannot be read');
     return;
   }
-  const applied = await applyFirstDocument(pool, document);
+  const applied = await applyFirstDocument(pool, document, path);
   if (applied.outcome === 'rejected') {
     logger.error(
       { path, problems: applied.problems },

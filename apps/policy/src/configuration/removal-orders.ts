@@ -1,9 +1,8 @@
 /** What follows from removing credentials: the refusal while they have live leases, or the orders to revoke them. Pure. */
-import type { MayflyEvent, RemovalOrder } from '@mayfly/contracts';
+import type { EventData, MayflyEvent, RemovalOrder } from '@mayfly/contracts';
 import type { Configuration } from '@mayfly/configuration';
 import { v7 as uuidv7 } from 'uuid';
 import { policyEvent } from '../reporting/events.ts';
-import type { Session } from '../sessions/session.ts';
 import { subjectsOf, type RemovedCredential } from './removed.ts';
 
 /** Most that a refusal names. */
@@ -17,20 +16,20 @@ export function removalOrders(removed: readonly RemovedCredential[], after: Conf
 /** Revocation carries the order out when it gets this. Told in the organization whose leases end. */
 export function removalEvent(
   { organization, subject, revocation_id }: RemovalOrder,
-  administrator: Pick<Session, 'id' | 'agentId'>,
+  about: EventData,
   version: number,
 ): MayflyEvent {
   return policyEvent(
     'config.removed',
     {
       organization,
-      session_id: administrator.id,
-      agent_id: administrator.agentId,
+      ...(about.session_id === undefined ? {} : { session_id: about.session_id }),
+      ...(about.agent_id === undefined ? {} : { agent_id: about.agent_id }),
       reason: 'removed from the configuration',
       config_version: version,
       outcome: 'removed',
       revocation_id,
-      action_context: { subject },
+      action_context: { ...about.action_context, subject },
     },
     { subject: revocation_id },
   );

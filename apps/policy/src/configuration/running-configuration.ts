@@ -55,7 +55,7 @@ export class RunningConfiguration {
   /** Looks for a newer version and takes it up. */
   async refresh(): Promise<void> {
     const newest = await newestVersionNumber(this.pool);
-    if (newest <= this.#newestSeen()) return;
+    if (newest <= this.newestSeen()) return;
     await noteUnnotedVersions(this.pool);
     const stored = await findConfigVersion(this.pool);
     if (stored !== undefined) this.takeUp(stored);
@@ -64,7 +64,7 @@ export class RunningConfiguration {
   /** For who has learnt that there is a newer version than this one. One look serves all who ask at the same time. */
   async refreshFrom(version: number): Promise<void> {
     // A look that was under way may have begun before the newer version was there.
-    for (let look = 0; look < 2 && this.#newestSeen() <= version; look++) {
+    for (let look = 0; look < 2 && this.newestSeen() <= version; look++) {
       this.#looking ??= this.refresh().finally(() => {
         this.#looking = undefined;
       });
@@ -74,7 +74,7 @@ export class RunningConfiguration {
 
   /** Makes a stored version the running one, unless a newer one is. `parsed` saves parsing what the caller has parsed. */
   takeUp(stored: ConfigVersion, parsed?: Configuration): void {
-    if (stored.version <= this.#newestSeen()) return;
+    if (stored.version <= this.newestSeen()) return;
     const document = parsed ?? this.#parse(stored);
     if (document === undefined) {
       this.#unusable = stored.version;
@@ -100,7 +100,8 @@ export class RunningConfiguration {
     return this.#keep(version, identified(configuration, stored.organizationIds));
   }
 
-  #newestSeen(): number {
+  /** The newest version that this replica has found, usable or not; 0 for none. */
+  newestSeen(): number {
     return Math.max(this.#running?.version ?? 0, this.#unusable ?? 0);
   }
 

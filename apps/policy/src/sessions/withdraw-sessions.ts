@@ -2,7 +2,7 @@
 import type { MayflyEvent } from '@mayfly/contracts';
 import type { Configuration } from '@mayfly/configuration';
 import { appendToOutbox } from '@mayfly/messaging';
-import type { PoolClient } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { sessionEvent } from '../reporting/events.ts';
 import { holdOpenings, liveGrounds, withdrawSessions, type LiveGround } from '../store/session-ends.ts';
 import { lostGround } from '../trust/ground.ts';
@@ -26,16 +26,10 @@ export interface ConfigurationChange {
  */
 export async function endGroundlessSessions(
   client: PoolClient,
-  { before, after, versionOf }: ConfigurationChange,
+  change: ConfigurationChange,
 ): Promise<Session[]> {
   await holdOpenings(client);
-  const lost = new Map<LiveGround, string>();
-  for (const ground of await liveGrounds(client)) {
-    const admittedBy =
-      ground.admittedBy === undefined ? before : await versionOf(ground.admittedBy).catch(() => undefined);
-    const why = lostGround(ground, admittedBy, after);
-    if (why !== undefined) lost.set(ground, why);
-  }
+  const lost = await lostGrounds(client, change);
   const ended = await withdrawSessions(client, [...lost.keys()]);
   const events: MayflyEvent[] = ended.map((session) =>
     sessionEvent('session.closed', session, {
@@ -47,4 +41,25 @@ export async function endGroundlessSessions(
     await appendToOutbox(client, 'policy', events.slice(from, from + batch));
   }
   return ended;
+}
+
+/** How many sessions lose their ground with this change, at this moment. Ends nothing and locks nothing. */
+export async function countGroundless(pool: Pool, change: ConfigurationChange): Promise<number> {
+  const lost = await lostGrounds(pool, change);
+  return [...lost.keys()].reduce((sum, { sessions }) => sum + sessions, 0);
+}
+
+/** With why each is lost. */
+async function lostGrounds(
+  database: Pool | PoolClient,
+  { before, after, versionOf }: ConfigurationChange,
+): Promise<Map<LiveGround, string>> {
+  const lost = new Map<LiveGround, string>();
+  for (const ground of await liveGrounds(database)) {
+    const admittedBy =
+      ground.admittedBy === undefined ? before : await versionOf(ground.admittedBy).catch(() => undefined);
+    const why = lostGround(ground, admittedBy, after);
+    if (why !== undefined) lost.set(ground, why);
+  }
+  return lost;
 }

@@ -16,10 +16,12 @@ export interface ConfigVersion {
   readonly version: number;
   readonly document: string;
   readonly appliedAt: Date;
-  /** SPIFFE ID, or `bootstrap`. */
+  /** SPIFFE ID, `bootstrap`, or `recovery`. */
   readonly appliedBy: string;
   /** What its organizations are known by outside of the document. */
   readonly organizationIds: OrganizationIds;
+  /** Source address, file of the first start, or host and user of a recovery. Absent for versions of before it was kept. */
+  readonly appliedFrom?: string;
 }
 
 /** 0 when none was ever applied. */
@@ -75,6 +77,7 @@ export async function storeConfigVersion(
     /** Those of the document. */
     organizations: readonly NamedOrganization[];
     appliedBy: string;
+    appliedFrom?: string;
     expectedVersion?: number;
     /** The sessions that it no longer admits are not ended with it. */
     keepsSessions?: boolean;
@@ -90,10 +93,17 @@ export async function storeConfigVersion(
   const sha256 = createHash('sha256').update(wanted.document, 'utf8').digest('hex');
   if (newest?.sha256 === sha256) return { outcome: 'unchanged', stored: versionOf(newest) };
   const [row] = await rowsOf<Omit<VersionRow, 'organization_ids'>>(client, {
-    text: `INSERT INTO policy.config_versions (version, document, sha256, applied_at, applied_by, sessions_kept)
-           VALUES ($1, $2, $3, now(), $4, $5)
-           RETURNING version, document, sha256, applied_at, applied_by`,
-    values: [runningVersion + 1, wanted.document, sha256, wanted.appliedBy, wanted.keepsSessions ?? false],
+    text: `INSERT INTO policy.config_versions (version, document, sha256, applied_at, applied_by, applied_from, sessions_kept)
+           VALUES ($1, $2, $3, now(), $4, $5, $6)
+           RETURNING version, document, sha256, applied_at, applied_by, applied_from`,
+    values: [
+      runningVersion + 1,
+      wanted.document,
+      sha256,
+      wanted.appliedBy,
+      wanted.appliedFrom ?? null,
+      wanted.keepsSessions ?? false,
+    ],
   });
   if (row === undefined) throw new Error('INSERT … RETURNING gave no row');
   const organizationIds = await noteOrganizations(client, row.version, wanted.organizations);
@@ -118,6 +128,7 @@ interface VersionRow {
   sha256: string;
   applied_at: Date;
   applied_by: string;
+  applied_from: string | null;
   organization_ids: Record<string, string>;
 }
 
@@ -127,6 +138,7 @@ function versionOf(row: VersionRow): ConfigVersion {
     document: row.document,
     appliedAt: row.applied_at,
     appliedBy: row.applied_by,
+    ...(row.applied_from === null ? {} : { appliedFrom: row.applied_from }),
     organizationIds: new Map(Object.entries(row.organization_ids)),
   };
 }

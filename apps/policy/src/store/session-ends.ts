@@ -10,12 +10,14 @@ import type { PoolClient } from 'pg';
 import type { Session } from '../sessions/session.ts';
 import type { SessionGround } from '../trust/ground.ts';
 import { sessionColumns, sessionOf, type SessionRow } from './sessions.ts';
-import { rowsOf } from './statement.ts';
+import { rowsOf, type Database } from './statement.ts';
 
 /** Sessions of one ground, and how they are to be judged. */
 export interface LiveGround extends SessionGround {
   /** The version to compare with; undefined for the one that ran until now. */
   readonly admittedBy: number | undefined;
+  /** How many they are. */
+  readonly sessions: number;
 }
 
 /**
@@ -31,18 +33,21 @@ export async function holdOpenings(client: PoolClient): Promise<void> {
 }
 
 /** The grounds of all live sessions. Few, however many sessions there are. */
-export async function liveGrounds(client: PoolClient): Promise<LiveGround[]> {
+export async function liveGrounds(database: Database): Promise<LiveGround[]> {
   const rows = await rowsOf<{
     organization: string;
     trust_rule: string;
     kind: 'agent' | 'person';
     agent_role: string | null;
     person_roles: PersonRole[];
+    has_recipient_key: boolean;
     admitted_by: number | null;
-  }>(client, {
+    sessions: number;
+  }>(database, {
     // All that were live when a version was stored were judged by it, but for versions that kept what they did not admit.
-    text: `SELECT s.organization, s.trust_rule, s.kind, s.agent_role, s.person_roles, ${admittedBy} AS admitted_by
-           FROM policy.sessions s WHERE s.ended_at IS NULL AND s.expires_at > now() GROUP BY 1, 2, 3, 4, 5, 6`,
+    text: `SELECT s.organization, s.trust_rule, s.kind, s.agent_role, s.person_roles, s.recipient_key IS NOT NULL AS has_recipient_key,
+             ${admittedBy} AS admitted_by, count(*)::integer AS sessions
+           FROM policy.sessions s WHERE s.ended_at IS NULL AND s.expires_at > now() GROUP BY 1, 2, 3, 4, 5, 6, 7`,
   });
   return rows.map((row) => ({
     organization: row.organization,
@@ -50,7 +55,9 @@ export async function liveGrounds(client: PoolClient): Promise<LiveGround[]> {
     kind: row.kind,
     agentRole: row.agent_role ?? undefined,
     personRoles: row.person_roles,
+    hasRecipientKey: row.has_recipient_key,
     admittedBy: row.admitted_by ?? undefined,
+    sessions: row.sessions,
   }));
 }
 
@@ -67,9 +74,11 @@ export async function withdrawSessions(
     text: `WITH held AS MATERIALIZED (
              SELECT s.id, g.place FROM policy.sessions s
              JOIN jsonb_to_recordset($1::jsonb) AS g
-               (place integer, organization text, trust_rule text, kind text, agent_role text, person_roles jsonb, admitted_by integer)
+               (place integer, organization text, trust_rule text, kind text, agent_role text, person_roles jsonb, has_recipient_key boolean,
+                admitted_by integer)
                ON s.organization = g.organization AND s.trust_rule = g.trust_rule AND s.kind = g.kind
                  AND s.agent_role IS NOT DISTINCT FROM g.agent_role AND to_jsonb(s.person_roles) = g.person_roles
+                 AND (s.recipient_key IS NOT NULL) = g.has_recipient_key
                  AND ${admittedBy} IS NOT DISTINCT FROM g.admitted_by
              WHERE s.ended_at IS NULL
              ORDER BY s.id FOR NO KEY UPDATE OF s
@@ -86,6 +95,7 @@ export async function withdrawSessions(
           kind: ground.kind,
           agent_role: ground.agentRole ?? null,
           person_roles: ground.personRoles,
+          has_recipient_key: ground.hasRecipientKey,
           admitted_by: ground.admittedBy ?? null,
         })),
       ),

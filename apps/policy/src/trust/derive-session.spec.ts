@@ -15,6 +15,7 @@ const base = {
   sessionTtlSeconds: 3600,
   maxIdentityAgeSeconds: 3600,
   maxSessionsPerIdentity: 200,
+  requireRecipientKey: false,
 } as const;
 const agents: AgentTrustRule = {
   ...base,
@@ -45,6 +46,17 @@ describe('deriveSession', () => {
         task: 'nightly',
       },
     });
+  });
+
+  it('takes whole numbers as parts of a name, and no other number', () => {
+    const derived = deriveSession(agents, acme, { ...claims, task: 4711, run: { id: 0 } });
+    expect(derived).toMatchObject({
+      outcome: 'derived',
+      identity: { agentId: 'spiffe://acme.example/agent/ci/4711/0', task: '4711' },
+    });
+    for (const task of [2 ** 53, 1.5, -1e21, NaN, true, null, ['4711']]) {
+      expect(deriveSession(agents, acme, { ...claims, task }).outcome).toBe('refused');
+    }
   });
 
   it.each([
@@ -89,6 +101,45 @@ describe('claims', () => {
     expect(claimAt({ a: {} }, 'a.constructor')).toBeUndefined();
     expect(claimAt({ a: ['x'] }, 'a.0')).toBeUndefined();
     expect(claimAt({}, '__proto__.toString')).toBeUndefined();
+  });
+
+  it.each([
+    ['kubernetes.io.namespace', 'shop'],
+    ['kubernetes.io.pod.uid', 'p1'],
+    [['kubernetes.io', 'namespace'], 'shop'],
+    [['kubernetes', 'io', 'namespace'], 'nested'],
+    ['plain.deep.er', 'x'],
+    ['plain.deep', 'whole'],
+    [['plain', 'deep', 'er'], undefined],
+    ['kubernetes.io.node', undefined],
+    [['kubernetes.io.namespace'], undefined],
+    [['constructor', 'name'], undefined],
+  ])('below keys with dots are found, with the longest key first: %j', (path, value) => {
+    const nested = {
+      'kubernetes.io': { namespace: 'shop', pod: { uid: 'p1' } },
+      kubernetes: { io: { namespace: 'nested' } },
+      'plain.deep': 'whole',
+      plain: { 'deep.er': 'x' },
+    };
+    expect(claimAt(nested, path)).toBe(value);
+  });
+
+  it('cost bounded work, however a path and the claims are written', () => {
+    const part = 'a';
+    let claims: Record<string, unknown> = {};
+    for (let depth = 0; depth < 16; depth++) {
+      claims = Object.fromEntries(
+        Array.from({ length: 60 }, (_, n) => [
+          Array(n + 1)
+            .fill(part)
+            .join('.'),
+          n === 59 ? claims : {},
+        ]),
+      );
+    }
+    const started = performance.now();
+    expect(claimAt(claims, [...Array<string>(127).fill(part), 'x'].join('.'))).toBeUndefined();
+    expect(performance.now() - started).toBeLessThan(1_000);
   });
 
   it('fit requirements exactly and as a whole', () => {

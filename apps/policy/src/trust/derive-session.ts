@@ -3,7 +3,7 @@ import { Name, User, type PersonRole } from '@mayfly/contracts';
 import type { AgentTrustRule, PersonTrustRule, TrustRule } from '@mayfly/configuration';
 import { agentId, personId } from '@mayfly/domain';
 import type { Session } from '../sessions/session.ts';
-import { claimAt, valueOf } from './claims.ts';
+import { claimAt, namePartOf, valueOf, type Claims } from './claims.ts';
 
 export type AttestedIdentity = Omit<Session, 'id' | 'recipientKey' | 'expiresAt'>;
 
@@ -18,8 +18,6 @@ export interface Owner {
   readonly trustDomain: string;
 }
 
-type Claims = Readonly<Record<string, unknown>>;
-
 export function deriveSession(rule: TrustRule, organization: Owner, claims: Claims): Derivation {
   const derived =
     rule.as === 'agent' ? deriveAgent(rule, organization, claims) : derivePerson(rule, organization, claims);
@@ -30,11 +28,11 @@ export function deriveSession(rule: TrustRule, organization: Owner, claims: Clai
 
 /** The identity, or what is wrong with the claims. */
 function deriveAgent(rule: AgentTrustRule, organization: Owner, claims: Claims): AttestedIdentity | string {
-  const orchestration = valueOf(claims, rule.agent.orchestration);
-  const task = valueOf(claims, rule.agent.task);
-  const instance = valueOf(claims, rule.agent.instance);
-  if (typeof orchestration !== 'string' || typeof task !== 'string' || typeof instance !== 'string') {
-    return 'a claim for orchestration, task or instance is missing or no string';
+  const orchestration = namePartOf(claims, rule.agent.orchestration);
+  const task = namePartOf(claims, rule.agent.task);
+  const instance = namePartOf(claims, rule.agent.instance);
+  if (orchestration === undefined || task === undefined || instance === undefined) {
+    return 'a claim for orchestration, task or instance is missing, or neither text nor an exact whole number';
   }
   const id = agentId(organization.trustDomain, { orchestration, task, instance });
   if (id === undefined) return 'orchestration, task or instance cannot stand in a SPIFFE ID';

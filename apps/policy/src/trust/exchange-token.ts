@@ -10,7 +10,7 @@ import {
 import type { TrustRule } from '@mayfly/configuration';
 import { appendToOutbox, type OutboxRelay } from '@mayfly/messaging';
 import { inTransaction } from '@mayfly/postgres';
-import { sealTo, type IdentityVerifier, type TokenSigner } from '@mayfly/tokens';
+import { sealTo, UnknownKey, type IdentityVerifier, type TokenSigner } from '@mayfly/tokens';
 import type { SessionClaims } from '@mayfly/contracts';
 import { createHash } from 'node:crypto';
 import { decodeJwt } from 'jose';
@@ -22,9 +22,11 @@ import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
 import { byNewestConfiguration, outdated, type Outdated } from '../decisions/newest-configuration.ts';
 import { bindsPlatform, describeBlock, findBlock } from '../store/blocks.ts';
+import { keepProof, type Proof } from '../store/session-proofs.ts';
 import { beginOpening, insertSession } from '../store/sessions.ts';
 import { fitsRequirements } from './claims.ts';
 import { deriveSession, type AttestedIdentity } from './derive-session.ts';
+import { selectRules } from './select-rules.ts';
 
 type Input = InputOf<typeof bus.policy.exchangeToken>;
 type Output = OutputOf<typeof bus.policy.exchangeToken>;
@@ -46,6 +48,7 @@ interface Attested {
   readonly rule: TrustRule;
   readonly identity: AttestedIdentity;
   readonly identitySha256: Buffer;
+  readonly proof: Proof;
 }
 
 /** A refusal with the words for the asker and, where they say more, the words for auditors. */
@@ -85,12 +88,22 @@ class UsedUp extends Refusal {
   }
 }
 
+/** Admitted, but by a rule that wants secrets sealed to the session's own key. Told to the asker, who can mend it. */
+class NeedsRecipientKey extends Refusal {
+  constructor(
+    readonly why: string,
+    readonly organization: string,
+  ) {
+    super('invalid_request', 'The trust rule that admits this identity asks for a recipient_key.');
+  }
+}
+
 export class ExchangeToken {
   constructor(private readonly parts: ExchangeTokenParts) {}
 
   /**
    * Throws `unauthenticated` with a short reason, `policy_denied` for an agent, person or user that is blocked, `limit_exceeded`
-   * for an identity token that has opened as many sessions as it may; the full reason goes into the signal `session.rejected`.
+   * for an identity token that has opened as many sessions as it may, `invalid_request` where a recipient key is asked for; the full reason goes into the signal `session.rejected`.
    */
   async run(input: Input): Promise<Output> {
     if (!acceptedTypes.includes(input.subject_token_type)) {
@@ -104,7 +117,7 @@ export class ExchangeToken {
         this.#open(input, newest, await this.#attest(input, newest)),
       );
     } catch (error) {
-      if (error instanceof Refusal || (error instanceof MayflyError && error.code === 'unauthenticated')) {
+      if (isRejection(error)) {
         await this.parts.signals.report('session.rejected', rejection(error, input, running));
       }
       throw error;
@@ -114,27 +127,28 @@ export class ExchangeToken {
   async #attest(input: Input, { configuration }: RunningVersion): Promise<Attested> {
     const token = await this.parts.gate.unseal(input.subject_token);
     // Picks by what the token claims, so that no more signatures are checked than may matter. Nothing is believed yet.
-    const unverified = claimsOf(token);
-    const fitting = configuration.trust.filter((rule) => fitsRequirements(unverified, rule.require));
-    const now = new Date();
-    const candidates = fitting.some((rule) => rule.issuer === unverified['iss'])
-      ? fitting
-      : configuration.trust;
-    const { rule, claims } = await this.parts.identities.verify(token, candidates, { now });
-    if (!fitsRequirements(claims, rule.require))
-      throw new Refused('the claims fit no trust rule of the issuer');
+    const selection = selectRules(configuration.trust, claimsOf(token));
+    if (selection.outcome === 'none' && selection.failed === 'require') throw new Refused(selection.why);
+    // With an issuer or audience of nobody's, verifying fails before any key is asked for, with words for the asker.
+    const candidates = selection.outcome === 'selected' ? selection.rules : configuration.trust;
+    const { rule, claims, key } = await this.parts.identities.verify(token, candidates, { now: new Date() });
+    if (!fitsRequirements(claims, rule.require)) throw new Refused('the verified claims are other ones');
     const organization = configuration.organizations.get(rule.organization);
     if (organization === undefined) throw new Refused(`trust rule ${rule.name} names no organization`);
     const { trustDomain } = organization;
     const derived = deriveSession(rule, { id: rule.organization, trustDomain }, claims);
     if (derived.outcome === 'refused') throw new Refused(derived.why, rule.organization);
-    return { rule, identity: derived.identity, identitySha256: digestOf(token) };
+    if (rule.requireRecipientKey && input.recipient_key === undefined) {
+      throw new NeedsRecipientKey(`trust rule ${rule.name} requires a recipient key`, rule.organization);
+    }
+    const proof = { claims, key, jwks: rule.jwks };
+    return { rule, identity: derived.identity, identitySha256: digestOf(token), proof };
   }
 
   async #open(
     input: Input,
     running: RunningVersion,
-    { rule, identity, identitySha256 }: Attested,
+    { rule, identity, identitySha256, proof }: Attested,
   ): Promise<Output | Outdated> {
     const attested = {
       ...identity,
@@ -161,6 +175,8 @@ export class ExchangeToken {
           session.organization,
         );
       }
+      // A document can then be tried on it before it locks this administrator out.
+      if (holds(session, 'platform_administrator')) await keepProof(client, session.id, proof);
       const event = sessionEvent('session.opened', session, {
         source_ip: input.source_ip,
         ttl_seconds: ttlSeconds,
@@ -239,6 +255,12 @@ function claimsOf(token: string): Record<string, unknown> {
   } catch {
     return {};
   }
+}
+
+/** What auditors are told of. A key that its issuer does not have yet may as well be a forger's. */
+function isRejection(error: unknown): error is MayflyError {
+  if (error instanceof Refusal || error instanceof UnknownKey) return true;
+  return error instanceof MayflyError && error.code === 'unauthenticated';
 }
 
 function rejection(error: MayflyError, input: Input, running: RunningVersion): EventData {

@@ -16,6 +16,7 @@ const analyst: SessionGround = {
   kind: 'agent',
   agentRole: 'analyst',
   personRoles: [],
+  hasRecipientKey: false,
 };
 const platform: SessionGround = {
   ...analyst,
@@ -104,6 +105,18 @@ describe('a session loses its ground with', () => {
       /admits/,
     ],
     [
+      'a recipient key that it has not',
+      analyst,
+      (text) => text.replace('as: agent\n', 'as: agent\n    require_recipient_key: true\n'),
+      /recipient key/,
+    ],
+    [
+      'another reading of a claim',
+      analyst,
+      (text) => text.replace('user: { claim: on_behalf_of }', 'user: { claim: [on, behalf_of] }'),
+      /admits/,
+    ],
+    [
       'what makes its agent',
       analyst,
       (text) => text.replace('orchestration: ci', 'orchestration: cd'),
@@ -151,6 +164,16 @@ describe('a session keeps its ground', () => {
       'when another role of people goes',
       auditor,
       (text) => text.replace(', platform: platform_administrator', ''),
+    ],
+    [
+      'when its algorithms get their other name',
+      analyst,
+      (text) => text.replace('as: agent\n', 'as: agent\n    algorithms: [Ed25519, ES256, RS256]\n'),
+    ],
+    [
+      'when a recipient key is asked for that it has',
+      { ...analyst, hasRecipientKey: true },
+      (text) => text.replace('as: agent\n', 'as: agent\n    require_recipient_key: true\n'),
     ],
     [
       'when its role is given to more',

@@ -4,7 +4,7 @@
  * sessions, any other does not. When in doubt a session ends; its holder attests anew.
  */
 import type { PersonRole } from '@mayfly/contracts';
-import type { Configuration, TrustRule } from '@mayfly/configuration';
+import type { Configuration, TrustAlgorithm, TrustRule } from '@mayfly/configuration';
 
 /** Sessions that are alike in all that is judged. */
 export interface SessionGround {
@@ -14,6 +14,7 @@ export interface SessionGround {
   readonly kind: 'agent' | 'person';
   readonly agentRole: string | undefined;
   readonly personRoles: readonly PersonRole[];
+  readonly hasRecipientKey: boolean;
 }
 
 type Rules = Pick<Configuration, 'organizations' | 'trust'>;
@@ -30,6 +31,7 @@ export function lostGround(
   if (!after.organizations.has(ground.organization)) return 'its organization is gone from the configuration';
   const rule = ruleOf(ground, after);
   if (rule?.as !== ground.kind) return 'its trust rule is gone from the configuration';
+  if (rule.requireRecipientKey && !ground.hasRecipientKey) return 'its trust rule asks for a recipient key';
   const earlier = before === undefined ? rule : ruleOf(ground, before);
   if (earlier === undefined || !admitsAllOf(rule, earlier)) {
     return 'its trust rule no longer admits all that it admitted';
@@ -52,11 +54,18 @@ function admitsAllOf(rule: TrustRule, earlier: TrustRule): boolean {
     rule.issuer === earlier.issuer &&
     rule.audience === earlier.audience &&
     isSame(rule.jwks, earlier.jwks) &&
-    earlier.algorithms.every((algorithm) => rule.algorithms.includes(algorithm)) &&
+    earlier.algorithms
+      .map(algorithmOf)
+      .every((algorithm) => rule.algorithms.map(algorithmOf).includes(algorithm)) &&
     requiresNoMore &&
     isSame(rule.user, earlier.user) &&
     (rule.as !== 'agent' || earlier.as !== 'agent' || isSame(rule.agent, earlier.agent))
   );
+}
+
+/** Two names of one algorithm, of which a rule that has either takes both (RFC 9864 §2.2). */
+function algorithmOf(name: TrustAlgorithm): TrustAlgorithm {
+  return name === 'Ed25519' ? 'EdDSA' : name;
 }
 
 function givesRoles(ground: SessionGround, rule: TrustRule, earlier: TrustRule): boolean {

@@ -49,15 +49,26 @@ const ClaimPath = text(256).refine(
   { error: 'must be the name of a claim, or a path such as realm.groups' },
 );
 
+/** Keys one below the other, each to the letter. Claims are nested at most 16 levels deep. */
+const ClaimKeys = z
+  .array(text(256).refine((key) => key !== '__proto__'))
+  .min(1)
+  .max(16);
+
+/** Where something else may stand than a claim, this is what its map has. */
+const Claim = z.union([ClaimPath, ClaimKeys], {
+  error:
+    'must be the name of a claim, a path such as realm.groups, or a list of keys such as [kubernetes.io, namespace]',
+});
+
 /** A text is the value itself; a map names the claim that holds it. */
-const ClaimSource = z.union([text(256), z.strictObject({ claim: ClaimPath })], {
+const ClaimSource = z.union([text(256), z.strictObject({ claim: Claim })], {
   error: 'must be a text, or {claim: <name of the claim>}',
 });
 
-const RoleSource = z.union(
-  [Name, z.strictObject({ claim: ClaimPath, allowed: z.array(Name).min(1).max(256) })],
-  { error: 'must be the name of a role, or {claim: <name of the claim>, allowed: [<role>, …]}' },
-);
+const RoleSource = z.union([Name, z.strictObject({ claim: Claim, allowed: z.array(Name).min(1).max(256) })], {
+  error: 'must be the name of a role, or {claim: <name of the claim>, allowed: [<role>, …]}',
+});
 
 const commonTrust = {
   name: Name,
@@ -78,6 +89,7 @@ const commonTrust = {
   session_ttl: Duration(3600, '1h').optional(),
   max_identity_age: Duration(86_400, '24h').optional(),
   max_sessions_per_identity: z.int().min(1).max(10_000).optional(),
+  require_recipient_key: z.boolean().optional(),
 };
 
 export const AgentTrustBlock = z.strictObject({
@@ -94,7 +106,7 @@ export const PersonTrustBlock = z.strictObject({
   user: ClaimSource,
   person_roles: z
     .strictObject({
-      claim: ClaimPath,
+      claim: Claim,
       values: z
         .record(text(256), PersonRole)
         .refine((values) => Object.keys(values).length <= 256, { error: 'must have at most 256 entries' }),

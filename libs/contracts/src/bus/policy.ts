@@ -26,6 +26,9 @@ import {
   WellFormed,
 } from '../primitives.ts';
 import { AskedAct } from '../tokens/assertion.ts';
+import { PreviewedConfig } from './configuration.ts';
+
+export { listConfigVersions } from './configuration.ts';
 
 /** A bearer token on its way to policy: compact JWE to policy's sealing key, because the bus never carries a token in the clear. */
 const SealedToken = Sealed.describe('JWE to the sealing key of policy; the payload is the raw token');
@@ -310,10 +313,15 @@ export const applyConfig = defineOperation({
     expected_version: z.int().min(0).optional(),
     /** Remove also what has live leases, which then end; without it, such a document is refused. */
     end_leases: z.boolean().default(false),
+    /** Apply even what no longer admits who applies it; without it, such a document is refused. */
+    lock_me_out: z.boolean().optional(),
+    /** Tell what it would change, and change nothing. */
+    dry_run: z.boolean().optional(),
     source_ip: SourceIp,
   }),
   output: z.discriminatedUnion('outcome', [
     AppliedConfig,
+    PreviewedConfig,
     z.strictObject({ outcome: z.literal('rejected'), problems: z.array(ConfigProblem).max(100) }),
   ]),
   errors: ['unauthenticated', 'policy_denied', 'conflict'],
@@ -321,16 +329,21 @@ export const applyConfig = defineOperation({
 
 export const getConfig = defineOperation({
   name: 'policy.get-config',
-  summary: 'The running configuration document and its version.',
+  summary: 'The running configuration document and its version, or an earlier one.',
   bus: { service: 'policy', operation: 'get-config', callers: ['gateway'], timeoutMs: 5_000 },
-  input: z.strictObject({ token: SealedToken, source_ip: SourceIp }),
+  input: z.strictObject({
+    token: SealedToken,
+    version: z.int().min(1).max(2_147_483_647).optional(),
+    source_ip: SourceIp,
+  }),
   output: z.strictObject({
     version: z.int().min(0),
     document: z.string(),
     applied_at: Instant.optional(),
     applied_by: z.string().optional(),
+    applied_from: z.string().optional(),
   }),
-  errors: ['unauthenticated', 'policy_denied'],
+  errors: ['unauthenticated', 'policy_denied', 'not_found'],
 });
 
 export const orderReconciliation = defineOperation({

@@ -2,10 +2,16 @@
 import { z } from 'zod';
 import { AuditEvent, auditFilters, LeaseLifecycle } from '../bus/audit.ts';
 import {
+  configVersionsPage,
+  listConfigVersions as listConfigVersionsOnBus,
+  PreviewedConfig,
+} from '../bus/configuration.ts';
+import {
   AppliedConfig,
   Block,
   blocksPage,
   ConfigProblem,
+  getConfig as getConfigOnBus,
   listBlocks as listBlocksOnBus,
   listSessions as listSessionsOnBus,
   mostBlocks,
@@ -21,7 +27,7 @@ import {
   revokedLeasesPage,
 } from '../bus/revocation.ts';
 import { defineOperation } from '../operation.ts';
-import { Instant, RevocationSubject, text, Uuid, WellFormed } from '../primitives.ts';
+import { RevocationSubject, text, Uuid, WellFormed } from '../primitives.ts';
 
 export const revoke = defineOperation({
   name: 'revokeLeases',
@@ -154,7 +160,7 @@ export const putConfig = defineOperation({
   name: 'applyConfig',
   summary: 'Replace the configuration document',
   description:
-    'The whole document is validated; a document with any mistake is rejected with every place named, and the running configuration stays. What the document removes is revoked: the answer names the revocations, which are durable with the document; `GET /v1/revocations/{revocation_id}` tells how far each is.',
+    'The whole document is validated; a document with any mistake is rejected with every place named, and the running configuration stays. One that no longer admits who applies it is refused with `conflict`, unless `lock_me_out` is set. With `dry_run` nothing is applied: the answer tells what would change, and for whom. What the document removes is revoked: the answer names the revocations, which are durable with the document; `GET /v1/revocations/{revocation_id}` tells how far each is.',
   http: { method: 'PUT', path: '/v1/config', status: 200, auth: 'session', tag: 'administration' },
   input: z.strictObject({
     document: WellFormed.max(786_432).describe('mayfly.yaml'),
@@ -165,9 +171,15 @@ export const putConfig = defineOperation({
       .describe(
         'Remove also integrations and credentials that have live leases, which then end; without it such a document is refused with `conflict`',
       ),
+    lock_me_out: z
+      .boolean()
+      .optional()
+      .describe('Apply even a document that no longer admits you as a platform administrator'),
+    dry_run: z.boolean().optional().describe('Tell what it would change, and change nothing'),
   }),
   output: z.discriminatedUnion('outcome', [
     AppliedConfig,
+    PreviewedConfig,
     z.strictObject({ outcome: z.literal('rejected'), problems: z.array(ConfigProblem) }),
   ]),
   errors: ['unauthenticated', 'policy_denied', 'conflict', 'rate_limited'],
@@ -175,15 +187,27 @@ export const putConfig = defineOperation({
 
 export const getConfig = defineOperation({
   name: 'getConfig',
-  summary: 'The running configuration document',
+  summary: 'The running configuration document, or an earlier version',
   http: { method: 'GET', path: '/v1/config', status: 200, auth: 'session', tag: 'administration' },
-  input: z.strictObject({}),
-  output: z.strictObject({
-    version: z.int(),
-    document: z.string(),
-    applied_at: Instant.optional(),
-    applied_by: z.string().optional(),
+  input: z.strictObject({
+    version: z.coerce
+      .number()
+      .int()
+      .min(1)
+      .max(2_147_483_647)
+      .optional()
+      .describe('Without it: the running one'),
   }),
+  output: getConfigOnBus.output,
+  errors: ['unauthenticated', 'policy_denied', 'not_found', 'rate_limited'],
+});
+
+export const listConfigVersions = defineOperation({
+  name: 'listConfigVersions',
+  summary: 'Every applied version of the configuration document, newest first',
+  http: { method: 'GET', path: '/v1/config/versions', status: 200, auth: 'session', tag: 'administration' },
+  input: z.strictObject(configVersionsPage),
+  output: listConfigVersionsOnBus.output,
   errors: ['unauthenticated', 'policy_denied', 'rate_limited'],
 });
 
