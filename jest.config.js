@@ -48,7 +48,11 @@ export default {
       ...shared,
       displayName: 'whole',
       testMatch: ['<rootDir>/test/{e2e,security,conformance}/**/*.spec.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '/test/security/hostile-lessee/'],
+      testPathIgnorePatterns: [
+        '/node_modules/',
+        '/test/security/hostile-lessee/',
+        '/test/security/captured-service/',
+      ],
       globalSetup: '<rootDir>/test/whole-stack/setup.ts',
       globalTeardown: '<rootDir>/test/whole-stack/teardown.ts',
     },
@@ -58,6 +62,13 @@ export default {
       testMatch: ['<rootDir>/test/security/hostile-lessee/**/*.spec.ts'],
       globalSetup: '<rootDir>/test/security/hostile-lessee/setup.ts',
       globalTeardown: '<rootDir>/test/security/hostile-lessee/teardown.ts',
+    },
+    {
+      ...shared,
+      displayName: 'captured',
+      testMatch: ['<rootDir>/test/security/captured-service/**/*.spec.ts'],
+      globalSetup: '<rootDir>/test/security/captured-service/setup.ts',
+      globalTeardown: '<rootDir>/test/security/captured-service/teardown.ts',
     },
   ],
 };

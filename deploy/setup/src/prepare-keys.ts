@@ -1,8 +1,7 @@
-/** Step `keys`: every key of Mayfly, the certificate of the bus, and a nats-server.conf with one user per service. */
+/** Step `keys`: every key of Mayfly, the certificate of the bus, and a nats-server.conf with an account per service. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { natsPermissions } from '@mayfly/messaging';
-import { generateKeys, generateTls, natsServerConfig, natsUsers } from '@mayfly/stack';
+import { generateKeys, generateTls, natsServerConfig } from '@mayfly/stack';
 import { writePrivateFile, writePublicFile } from './files.ts';
 import type { KeysStep } from './settings.ts';
 
@@ -19,23 +18,20 @@ export async function prepareKeys(settings: KeysStep, tell: (line: string) => vo
   );
 
   const configFile = join(settings.MAYFLY_NATS_FOLDER, 'nats-server.conf');
-  writePrivateFile(
-    configFile,
-    natsConfiguration(settings, natsUsers(natsPermissions(), keys.natsUsers), tls),
-  );
-  tell(`${configFile} has the users ${Object.keys(keys.natsUsers).join(', ')}.`);
+  writePrivateFile(configFile, natsConfiguration(settings, keys.natsUsers, tls));
+  tell(`${configFile} has an account each for ${Object.keys(keys.natsUsers).join(', ')}.`);
 }
 
 function natsConfiguration(
   settings: KeysStep,
-  users: ReturnType<typeof natsUsers>,
+  nkeys: Readonly<Record<string, string>>,
   { certFile, keyFile }: ReturnType<typeof generateTls>,
 ): string {
   const config = natsServerConfig({
     host: '0.0.0.0',
     port: settings.MAYFLY_NATS_PORT,
     storeDirectory: settings.MAYFLY_NATS_STORE,
-    users,
+    nkeys,
   });
   return [
     config.trimEnd(),

@@ -22,6 +22,12 @@ export const KeysStep = z.object({
 });
 export type KeysStep = z.infer<typeof KeysStep>;
 
+/** Step `adopt-streams`: once, at the upgrade from a bus with one account for all, while nats-server is stopped. */
+export const AdoptStep = z.object({
+  /** JetStream's folder, as with step `keys`. */
+  MAYFLY_NATS_STORE: plainPath(),
+});
+
 /** Step `database`. */
 export const DatabaseStep = z.object({
   /** A superuser of the server, in any database of it; without the password. */
@@ -43,6 +49,12 @@ export const StreamsStep = z.object({
   MAYFLY_NATS_CA: text().optional(),
   /** Holds `setup/nats.nk`, the seed of the NATS user `setup`. */
   MAYFLY_KEYS: text(),
+  /** Sizes and copies where not the defaults. Every service needs the same: it compares the streams with them. */
+  MAYFLY_STREAM_REPLICAS: z.coerce.number().int().min(1).max(5).optional(),
+  MAYFLY_EVENTS_BYTES: z.coerce.number().int().min(1).optional(),
+  MAYFLY_SIGNALS_BYTES: z.coerce.number().int().min(1).optional(),
+  MAYFLY_DEAD_BYTES: z.coerce.number().int().min(1).optional(),
+  MAYFLY_ACK_WAIT_MS: z.coerce.number().int().min(1).max(3_600_000).optional(),
 });
 export type StreamsStep = z.infer<typeof StreamsStep>;
 

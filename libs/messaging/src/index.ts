@@ -22,7 +22,16 @@ export {
   type StreamName,
   streams,
 } from './topology.ts';
-export { declareTopology, type TopologyOptions, topologyReady } from './declare-topology.ts';
+export { declareTopology } from './declare-topology.ts';
+export { type TopologyProblem, topologyProblems, topologyReady } from './topology-check.ts';
+export {
+  topologyEnvironment,
+  type TopologyOptions,
+  topologyOptionsOf,
+  topologySettings,
+} from './topology-config.ts';
+export { accountOf, type BusAccount, busAccounts, type BusUser, logAccount } from './accounts.ts';
+export { accountsConfig } from './accounts-config.ts';
 export { type NatsPermissions, natsPermissions } from './permissions.ts';
 export { appendToOutbox, type OutboxClient, outboxTableSql } from './outbox/table.ts';
 export { OutboxRelay, type OutboxRelayOptions } from './outbox/relay.ts';

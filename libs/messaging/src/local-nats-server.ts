@@ -11,13 +11,14 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createUser } from '@nats-io/nkeys';
 import { connect } from '@nats-io/transport-node';
-import { natsPermissions } from './permissions.ts';
-import type { NatsPermissions } from './permissions.ts';
+import { accountsConfig } from './accounts-config.ts';
+import { busAccounts, logAccount } from './accounts.ts';
+import type { BusUser } from './accounts.ts';
 
 export interface LocalNatsServer {
   url: string;
   /** The seed file of a user, when started with permissions. */
-  seedFile(user: keyof ReturnType<typeof natsPermissions>): string;
+  seedFile(user: BusUser): string;
   /** Kills it with SIGKILL and waits until it is gone; `restart` starts it on the same port and files. */
   kill(): Promise<void>;
   /** While it is dead: takes away all that it had stored of a stream, as a full disk or a loss of power does. */
@@ -26,7 +27,7 @@ export interface LocalNatsServer {
   stop(): Promise<void>;
 }
 
-/** Starts nats-server on a free port with JetStream in a folder of its own; `enforced`: with one nkey user per service. */
+/** Starts nats-server on a free port with JetStream in a folder of its own; `enforced`: with an account and an nkey for each service. */
 export async function startNatsServer(options: { enforced?: boolean } = {}): Promise<LocalNatsServer> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-messaging-'));
   const port = await freePort();
@@ -48,7 +49,10 @@ export async function startNatsServer(options: { enforced?: boolean } = {}): Pro
     seedFile: (user) => join(folder, `${user}.nk`),
     kill,
     loseMessages: (stream) => {
-      rmSync(join(folder, 'jetstream', '$G', 'streams', stream, 'msgs'), { recursive: true });
+      rmSync(
+        join(folder, 'jetstream', options.enforced === true ? logAccount : '$G', 'streams', stream, 'msgs'),
+        { recursive: true },
+      );
     },
     restart: async () => {
       child = await start(config, port);
@@ -61,18 +65,14 @@ export async function startNatsServer(options: { enforced?: boolean } = {}): Pro
 }
 
 function writeUsers(folder: string): string {
-  const users = Object.entries(natsPermissions()).map(([name, permissions]) => {
-    const user = createUser();
-    writeFileSync(join(folder, `${name}.nk`), user.getSeed(), { mode: 0o600 });
-    return `{ nkey: "${user.getPublicKey()}", permissions: ${render(permissions)} }`;
-  });
-  return `authorization { users: [\n${users.join('\n')}\n] }\n`;
-}
-
-function render({ publish, subscribe, allowResponses }: NatsPermissions): string {
-  const list = (subjects: string[]) => `[${subjects.map((subject) => `"${subject}"`).join(', ')}]`;
-  const responses = allowResponses ? ', allow_responses: { max: 1, ttl: "90s" }' : '';
-  return `{ publish: { allow: ${list(publish)} }, subscribe: { allow: ${list(subscribe)} }${responses} }`;
+  const publicNkeys: Record<string, string> = {};
+  for (const { user } of busAccounts()) {
+    if (user === undefined) continue;
+    const key = createUser();
+    writeFileSync(join(folder, `${user.name}.nk`), key.getSeed(), { mode: 0o600 });
+    publicNkeys[user.name] = key.getPublicKey();
+  }
+  return accountsConfig(publicNkeys);
 }
 
 async function freePort(): Promise<number> {

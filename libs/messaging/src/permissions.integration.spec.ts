@@ -14,7 +14,8 @@ import { NestFactory } from '@nestjs/core';
 import { PermissionViolationError } from '@nats-io/transport-node';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { connectBus } from './connection.ts';
-import { declareTopology, topologyReady } from './declare-topology.ts';
+import { declareTopology } from './declare-topology.ts';
+import { topologyReady } from './topology-check.ts';
 import { Consumes } from './events/consumes.ts';
 import { JetStreamServer } from './events/consumer.ts';
 import type { Delivery } from './events/delivery.ts';
@@ -25,6 +26,8 @@ import type { LocalNatsServer } from './local-nats-server.ts';
 import { consumersOf, eventPublishers } from './topology.ts';
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+const ackWaitMs = 1_000;
 
 describe('I9: a server with natsPermissions()', () => {
   let nats: LocalNatsServer;
@@ -69,8 +72,9 @@ describe('I9: a server with natsPermissions()', () => {
   beforeAll(async () => {
     nats = await startNatsServer({ enforced: true });
     setup = await user('setup');
-    await declareTopology(setup);
-    await declareTopology(setup);
+    // Short, because below empty messages are published, and what is on its way behind one comes again after that time only.
+    await declareTopology(setup, { ackWaitMs });
+    await declareTopology(setup, { ackWaitMs });
     for (const name of serviceNames) users[name] = await user(name);
   });
   afterAll(async () => {
@@ -81,7 +85,7 @@ describe('I9: a server with natsPermissions()', () => {
   it('lets setup declare the topology and every service see that it is there', async () => {
     expect(violations.get('setup')).toEqual([]);
     for (const name of serviceNames)
-      expect([name, await topologyReady(users[name], name)]).toEqual([name, true]);
+      expect([name, await topologyReady(users[name], name, { ackWaitMs })]).toEqual([name, true]);
   });
 
   it('lets nobody subscribe to another inbox, to operations of others, to events, or to acknowledgements', async () => {

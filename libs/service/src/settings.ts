@@ -40,6 +40,12 @@ export const serviceSettings = {
   MAYFLY_NATS_CA: z.string().min(1).optional(),
   /** Folder of key files: `<service>/` for its own, `public/` for those it verifies with. */
   MAYFLY_KEYS: z.string().min(1),
+  /** As the set-up step `streams` has them: what the streams are compared with. */
+  MAYFLY_STREAM_REPLICAS: z.coerce.number().int().min(1).max(5).optional(),
+  MAYFLY_EVENTS_BYTES: z.coerce.number().int().min(1).optional(),
+  MAYFLY_SIGNALS_BYTES: z.coerce.number().int().min(1).optional(),
+  MAYFLY_DEAD_BYTES: z.coerce.number().int().min(1).optional(),
+  MAYFLY_ACK_WAIT_MS: z.coerce.number().int().min(1).max(3_600_000).optional(),
   MAYFLY_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 } as const;
 

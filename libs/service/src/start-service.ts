@@ -14,7 +14,8 @@ import {
   isConnected,
   JetStreamServer,
   RpcServer,
-  topologyReady,
+  topologyOptionsOf,
+  topologyProblems,
 } from '@mayfly/messaging';
 import {
   assertSupportedNode,
@@ -27,6 +28,7 @@ import {
   shutdownTelemetry,
   signalsLost,
   streamLag,
+  topologyProblems as topologyProblemsGauge,
 } from '@mayfly/telemetry';
 import { keyFiles } from '@mayfly/tokens';
 import { HostModule } from './host.module.ts';
@@ -35,6 +37,7 @@ import { Readiness } from './readiness.ts';
 import type { ServiceHost } from './service-host.ts';
 import type { ServiceSettings } from './settings.ts';
 import { applyTestSettings } from './test-settings.ts';
+import { TopologyWatch } from './topology-watch.ts';
 
 export interface ServiceDefinition<Settings extends ServiceSettings> {
   readonly service: ServiceName;
@@ -95,7 +98,18 @@ export async function startService<Settings extends ServiceSettings>(
     addReadinessCheck: (name, check) => readiness.add(name, check),
   };
   readiness.add('nats', () => Promise.resolve(isConnected(connection)));
-  readiness.add('streams', () => topologyReady(connection, service));
+  const topologyGauge = topologyProblemsGauge(metrics);
+  const topology = new TopologyWatch({
+    look: () => topologyProblems(connection, service, topologyOptionsOf(settings)),
+    logger,
+    onLook: (problems) => {
+      topologyGauge.reset();
+      for (const { object, kind } of problems) topologyGauge.set({ object, kind }, 1);
+    },
+  });
+  readiness.add('streams', () => topology.isReady());
+  // Told at the start, and not only when somebody asks whether the service is ready.
+  void topology.isReady();
 
   const ownModule = await definition.module(host);
   const root = { module: class RootModule {}, imports: [HostModule.register(host), ownModule] };

@@ -19,11 +19,10 @@ export {
 } from './postgres/start-postgres.ts';
 export {
   natsServerConfig,
-  natsUsers,
   NATS_MAX_PAYLOAD,
   type NatsServerConfigOptions,
-  type NatsUserPermissions,
 } from './nats/nats-server-config.ts';
+export { adoptStreams } from './nats/adopt-streams.ts';
 export { startNats, useNats, type NatsOptions, type NatsServer, type OwnNats } from './nats/start-nats.ts';
 export {
   generateKeys,

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { serviceNames, type ServiceName } from '@mayfly/contracts';
+import { topologyEnvironment } from '@mayfly/messaging';
 import { lockDataFolder, type DataFolderLock } from './data-folder/data-folder-lock.ts';
 import { keepDevelopmentIdentities } from './issuer/development-identities.ts';
 import { openDevelopmentIssuer } from './issuer/development-issuer.ts';
@@ -103,7 +104,9 @@ async function start(given: StackOptions, cleanUp: CleanUp): Promise<Stack> {
     checkpointFile,
     services,
     startReplica: replicas,
-    changeTopology: (topology) => prepareBus(bus.nats.url, options.natsCaFile, bus.keys, topology),
+    changeTopology: async (topology) => {
+      await prepareBus(bus.nats.url, options.natsCaFile, bus.keys, topology);
+    },
     stop: () => cleanUp.run(),
   };
 }
@@ -270,6 +273,7 @@ async function startOne(
     env: {
       ...inherited,
       ...serviceEnvironment(service, ports, addresses),
+      ...topologyEnvironment(options.topology ?? {}),
       ...(service === 'minting' ? options.mintingSecrets : {}),
       ...options.env?.[service],
     },

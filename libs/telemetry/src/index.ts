@@ -46,7 +46,14 @@ export {
   revocationFailures,
   type Collect,
 } from './metrics/leases.ts';
-export { deadLetters, outboxPending, rpcDuration, signalsLost, streamLag } from './metrics/messages.ts';
+export {
+  deadLetters,
+  outboxPending,
+  rpcDuration,
+  signalsLost,
+  streamLag,
+  topologyProblems,
+} from './metrics/messages.ts';
 export { ready } from './metrics/service.ts';
 export { ungrantedTables, type UngrantedCause, type UngrantedLabel } from './metrics/upstreams.ts';
 export {

@@ -24,7 +24,7 @@ Without options: every fault once, in about ten minutes.
   --hostile <n>      which part of the agents is hostile, from 0 to 1 (default 0.1)
   --habit <name>     just that of what hostile agents do, such as row-lock; may be repeated
   --keep             leave logs and data in their folder (nothing is mounted then)
-  --sabotage         break Mayfly on purpose, in four ways, and see the suite notice each
+  --sabotage         break Mayfly on purpose, in five ways, and see the suite notice each
   --help             this
 
 Examples:

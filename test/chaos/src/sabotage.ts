@@ -1,7 +1,9 @@
 /**
- * Whether the checks can fail: Mayfly is broken on purpose as it is loaded, four ways, and each time the faults that would
+ * Whether the checks can fail: Mayfly is broken on purpose as it is loaded, five ways, and each time the faults that would
  * otherwise pass must not. The services' code on disk stays as it is.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { repositoryRoot } from '@mayfly/stack';
 import { killAt } from './faults/at-failpoint.ts';
@@ -35,6 +37,43 @@ const nothing: Trial = {
   hostile: true,
 };
 
+/** All users of the bus share one account. No fault shows that; the captured services do (`test/security/captured-service/`). */
+const oneAccount = 'one-account';
+
+/** Runs the captured services as they are and with the accounts put away: the former must be green, the latter red. */
+async function runOneAccount(print: (text: string) => void): Promise<{ passed: number; failed: number }> {
+  const counts = { passed: 0, failed: 0 };
+  for (const name of ['nothing', oneAccount]) {
+    const red = !(await capturedServicesPass(name === oneAccount ? fileOf(oneAccount) : undefined));
+    const asExpected = red === (name === oneAccount);
+    print(
+      `${asExpected ? 'ok     ' : 'FAILED '} sabotage ${name}, captured services: they are ${red ? 'red' : 'green'}`,
+    );
+    counts[asExpected ? 'passed' : 'failed']++;
+  }
+  return counts;
+}
+
+async function capturedServicesPass(sabotage: string | undefined): Promise<boolean> {
+  const child = spawn(
+    process.execPath,
+    [
+      join(repositoryRoot(), 'test', 'run.js'),
+      ...['--selectProjects', 'captured', '--testNamePattern', 'does no harm|hears nothing'],
+    ],
+    {
+      stdio: ['ignore', 'ignore', 'ignore'],
+      env: { ...process.env, ...(sabotage !== undefined && { NODE_OPTIONS: `--import=${sabotage}` }) },
+    },
+  );
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code === 0;
+}
+
+function fileOf(name: string): string {
+  return join(repositoryRoot(), 'test', 'chaos', 'sabotage', `${name}.js`);
+}
+
 /** Passed: those that the suite noticed, and the same faults without sabotage, which must pass; of these, the ones `isWanted`. */
 export async function runSabotage(
   seed: number,
@@ -57,9 +96,7 @@ export async function runSabotage(
       agents: 24,
       ...(hostile && { hostileShare: 0.5, habits: ['row-lock', 'prepared-transaction'] }),
       progress: print,
-      ...(name === 'nothing'
-        ? {}
-        : { sabotage: join(repositoryRoot(), 'test', 'chaos', 'sabotage', `${name}.js`) }),
+      ...(name === 'nothing' ? {} : { sabotage: fileOf(name) }),
     });
     print(describe(`Sabotage: ${name}`, report));
     const red = countVerdicts(report).failed > 0;
@@ -67,6 +104,11 @@ export async function runSabotage(
     print(`\n${asExpected ? 'ok     ' : 'FAILED '} sabotage ${name}: the suite is ${red ? 'red' : 'green'}`);
     if (asExpected) passed++;
     else failed++;
+  }
+  if (isWanted(oneAccount)) {
+    const counts = await runOneAccount(print);
+    passed += counts.passed;
+    failed += counts.failed;
   }
   return { passed, failed };
 }

@@ -60,6 +60,11 @@ export class ConsumerLoop {
       durable: name,
       batch: this.definition.batch,
       onMissing: () => void this.bind(),
+      onCutOff: () =>
+        options.logger.error(
+          { consumer: name },
+          'an empty message came, which Mayfly never publishes: find out which service does; until an hour after it this consumer is slow',
+        ),
     });
   }
 

@@ -13,7 +13,8 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { connectBus } from '../connection.ts';
-import { declareTopology, topologyReady } from '../declare-topology.ts';
+import { declareTopology } from '../declare-topology.ts';
+import { topologyReady } from '../topology-check.ts';
 import { startNatsServer, waitUntil } from '../local-nats-server.ts';
 import type { LocalNatsServer } from '../local-nats-server.ts';
 import { consumers, streams, ackWaitMs } from '../topology.ts';
@@ -133,7 +134,7 @@ describe('events over a real JetStream', () => {
       max_deliver: -1,
     });
     for (const service of ['gateway', 'policy', 'minting', 'revocation', 'audit'] as const) {
-      expect(await topologyReady(audit, service)).toBe(true);
+      expect(await topologyReady(audit, service, { maxBytes: { MAYFLY_EVENTS: 1_000_000 } })).toBe(true);
     }
   });
 

@@ -18,6 +18,8 @@ const heartbeatMs = 5_000;
 const retryMs = 250;
 /** How long `close` waits for what is on its way. */
 const drainMs = 2_000;
+/** For so long after a pull that was cut off each pull asks for one message. */
+const carefulMs = 60 * 60_000;
 
 export interface PullOptions {
   connection: NatsConnection;
@@ -27,17 +29,21 @@ export interface PullOptions {
   batch: number;
   /** The consumer does not answer: it may not exist. Pulling has stopped until `start`. */
   onMissing: () => void;
+  /** An empty message has cut off a pull; see `cutOff`. */
+  onCutOff?: () => void;
 }
 
 export class Pull {
-  private readonly inbox: string;
-  private readonly subscription: Subscription;
+  private inbox = '';
+  private subscription: Subscription;
   private readonly buffer: HeldMessage[] = [];
   private active = false;
   private closed = false;
   /** The outstanding pull request: its number, how many messages it still brings, when it last showed life. */
   private request: { id: number; remaining: number; seenAt: number } | undefined;
   private requests = 0;
+  /** On the clock of `performance.now`. */
+  private carefulUntil = -Infinity;
   private wake: (() => void) | undefined;
   private readonly watchdog: NodeJS.Timeout;
   private retryTimer: NodeJS.Timeout | undefined;
@@ -45,13 +51,7 @@ export class Pull {
   private readonly onReconnect = () => this.refill();
 
   constructor(private readonly options: PullOptions) {
-    this.inbox = createInbox(`_INBOX_${options.service}`);
-    this.subscription = options.connection.subscribe(`${this.inbox}.*`, {
-      callback: (error, message) => {
-        if (error) this.missing();
-        else this.receive(message);
-      },
-    });
+    this.subscription = this.listen();
     // Two missed heartbeats: the request is lost (a server restart, a leader that moved).
     this.watchdog = setInterval(() => {
       if (this.request && performance.now() - this.request.seenAt > 2.5 * heartbeatMs) {
@@ -105,8 +105,18 @@ export class Pull {
     for (const message of this.buffer.splice(0)) message.nak(0);
   }
 
+  private listen(): Subscription {
+    this.inbox = createInbox(`_INBOX_${this.options.service}`);
+    return this.options.connection.subscribe(`${this.inbox}.*`, {
+      callback: (error, message) => {
+        if (error) this.missing();
+        else this.receive(message);
+      },
+    });
+  }
+
   private receive(message: Msg): void {
-    if (message.subject.startsWith(this.inbox)) {
+    if (message.subject.startsWith(`_INBOX_${this.options.service}.`)) {
       this.status(message);
       return;
     }
@@ -115,12 +125,32 @@ export class Pull {
     this.buffer.push(new HeldMessage(message, () => state.losses === losses));
     this.wake?.();
     this.wake = undefined;
+    if (message.data.length === 0 && message.headers === undefined) {
+      this.cutOff();
+      return;
+    }
     if (!this.request) return;
     this.request.seenAt = performance.now();
     if (--this.request.remaining <= 0) {
       this.request = undefined;
       this.refill();
     }
+  }
+
+  /**
+   * To nats-server an empty message without headers ends the answers to a request from another account: what else it sends for this
+   * pull is lost until its acknowledgement is overdue. Mayfly publishes no such message, but a captured publisher may, again and again.
+   * So nobody listens to this pull any more, which makes the server forget it, and those of the next hour ask for one message each:
+   * then there is nothing behind an empty one that could be lost.
+   */
+  private cutOff(): void {
+    this.request = undefined;
+    this.carefulUntil = performance.now() + carefulMs;
+    // Without accounts the rest of the pull may still be on its way.
+    void this.subscription.drain().catch(() => undefined);
+    this.subscription = this.listen();
+    this.options.onCutOff?.();
+    this.refill();
   }
 
   /** Status messages come on the request's own subject (ADR-13 of NATS: 100 heartbeat, 404/408 over, 409 ended, 503 nobody). */
@@ -142,7 +172,7 @@ export class Pull {
     if (!this.active || this.request || this.buffer.length > batch / 2) return;
     if (connection.isClosed() || !watch(connection).connected) return;
     const id = ++this.requests;
-    const wanted = batch - this.buffer.length;
+    const wanted = performance.now() < this.carefulUntil ? 1 : batch - this.buffer.length;
     this.request = { id, remaining: wanted, seenAt: performance.now() };
     connection.publish(
       `$JS.API.CONSUMER.MSG.NEXT.${stream}.${durable}`,

@@ -2,58 +2,65 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { createUser } from '@nats-io/nkeys';
 import { connect, nkeyAuthenticator, type NatsConnection } from '@nats-io/transport-node';
-import { natsUsers } from './nats-server-config.ts';
+import { busAccounts, connectBus, declareTopology, EventPublisher, newEvent } from '@mayfly/messaging';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { startNats, type OwnNats } from './start-nats.ts';
 
-const asker = createUser();
-const answerer = createUser();
-const silent = createUser();
+const users = busAccounts().flatMap(({ user }) => (user === undefined ? [] : [user.name]));
+const seeds = new Map(users.map((name) => [name, createUser()]));
+const nkeys = Object.fromEntries([...seeds].map(([name, key]) => [name, key.getPublicKey()]));
 
-const permissions = {
-  asker: { publish: ['ask.>'], subscribe: ['_INBOX_asker.>'], allowResponses: false },
-  answerer: { publish: [], subscribe: ['ask.>'], allowResponses: true },
-  silent: { publish: [], subscribe: [], allowResponses: false },
-};
-
-describe('startNats with one user per service', () => {
+describe('startNats with an account per service', () => {
   let nats: OwnNats;
   const connections: NatsConnection[] = [];
-  async function connectAs(user: typeof asker, inboxPrefix: string): Promise<NatsConnection> {
-    const authenticator = nkeyAuthenticator(user.getSeed());
-    const connection = await connect({ servers: nats.url, authenticator, inboxPrefix, reconnect: false });
+  async function connectAs(name: (typeof users)[number]): Promise<NatsConnection> {
+    const seed = seeds.get(name)?.getSeed() ?? new Uint8Array();
+    const connection = await connect({
+      servers: nats.url,
+      authenticator: nkeyAuthenticator(seed),
+      inboxPrefix: `_INBOX_${name}`,
+      reconnect: false,
+    });
     connections.push(connection);
     return connection;
   }
   beforeAll(async () => {
-    const keys = {
-      asker: asker.getPublicKey(),
-      answerer: answerer.getPublicKey(),
-      silent: silent.getPublicKey(),
-    };
-    nats = await startNats({ users: natsUsers(permissions, keys) });
+    nats = await startNats({ nkeys });
   });
   afterAll(async () => {
     await Promise.all(connections.map((connection) => connection.close()));
     await nats.stop();
   });
 
-  it('lets a service answer what it was asked, although it may publish nothing', async () => {
-    const [asking, answering] = await Promise.all([
-      connectAs(asker, '_INBOX_asker'),
-      connectAs(answerer, '_INBOX_answerer'),
-    ]);
-    answering.subscribe('ask.>', { callback: (_error, message) => void message.respond('yes') });
+  it('lets a service answer what it was asked from another account, although it may publish to no inbox', async () => {
+    const [asking, answering] = await Promise.all([connectAs('gateway'), connectAs('policy')]);
+    answering.subscribe('mayfly.rpc.policy.decide', {
+      queue: 'policy',
+      callback: (_error, message) => void message.respond('yes'),
+    });
     await answering.flush();
-    expect((await asking.request('ask.this', '', { timeout: 2_000 })).string()).toBe('yes');
+    expect((await asking.request('mayfly.rpc.policy.decide', '', { timeout: 2_000 })).string()).toBe('yes');
   });
 
-  it('allows nothing to a user with empty lists', async () => {
-    const connection = await connectAs(silent, '_INBOX_silent');
-    const refused = new Promise<string>((resolve) => {
-      connection.subscribe('ask.>', { callback: (error) => resolve(error?.message ?? 'a message') });
-    });
-    expect(await refused).toMatch(/permissions violation/iu);
-    await expect(connection.request('ask.this', '', { timeout: 1_000 })).rejects.toThrow();
+  it('gives each request to one of several replicas, and all of them have some', async () => {
+    const asking = await connectAs('revocation');
+    const counts = [0, 0, 0];
+    for (const [index] of counts.entries()) {
+      const replica = await connectAs('minting');
+      replica.subscribe('mayfly.rpc.minting.revoke', {
+        queue: 'minting',
+        callback: (_error, message) => {
+          counts[index] = (counts[index] ?? 0) + 1;
+          message.respond('');
+        },
+      });
+      await replica.flush();
+    }
+    for (let asked = 0; asked < 90; asked++) await asking.request('mayfly.rpc.minting.revoke', '');
+    expect(counts.reduce((sum, count) => sum + count)).toBe(90);
+    expect(Math.min(...counts)).toBeGreaterThan(0);
   });
 
   it('admits nobody without a key', async () => {
@@ -62,6 +69,47 @@ describe('startNats with one user per service', () => {
     );
   });
 });
+
+it('takes over the streams of a bus that had one account for all, with what waits in them', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-nats-adopt-'));
+  const seedFile = (name: string): string => join(folder, `${name}.nk`);
+  for (const [name, key] of seeds) writeFileSync(seedFile(name), key.getSeed(), { mode: 0o600 });
+  try {
+    const before = await startNats({ dataDirectory: join(folder, 'nats') });
+    const anyone = await connectBus({ servers: before.url, service: 'minting' });
+    await declareTopology(anyone);
+    const event = newEvent('minting', 'credential.intended', {});
+    await new EventPublisher(anyone, { service: 'minting' }).publish(event);
+    await anyone.close();
+    await before.stop();
+
+    const after = await startNats({ dataDirectory: join(folder, 'nats'), nkeys });
+    const setup = await connectBus({ servers: after.url, service: 'setup', seedFile: seedFile('setup') });
+    expect(await declareTopology(setup)).toEqual([]);
+    await setup.close();
+    const minting = await connectBus({
+      servers: after.url,
+      service: 'minting',
+      seedFile: seedFile('minting'),
+    });
+    // The stream knows its id, and the consumer has it still to come.
+    expect(await new EventPublisher(minting, { service: 'minting' }).publish(event)).toEqual({
+      duplicate: true,
+    });
+    await minting.close();
+    const revocation = await connectBus({
+      servers: after.url,
+      service: 'revocation',
+      seedFile: seedFile('revocation'),
+    });
+    const info = await revocation.request('$JS.API.CONSUMER.INFO.MAYFLY_EVENTS.revocation-intents');
+    expect(info.json()).toMatchObject({ num_pending: 1 });
+    await revocation.close();
+    await after.stop();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}, 60_000);
 
 describe('startNats', () => {
   it('keeps its streams over a kill and a restart on the same port', async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { findNatsServer } from '../programs/known-programs.ts';
 import { freePort, releasePort } from '../processes/free-port.ts';
 import { ProcessFailed, startProcess, type RunningProcess } from '../processes/start-process.ts';
+import { adoptStreams } from './adopt-streams.ts';
 import { natsServerConfig, type NatsServerConfigOptions } from './nats-server-config.ts';
 
 /** How to run nats-server. */
@@ -13,8 +14,8 @@ export interface NatsOptions {
   /** Holds the configuration, JetStream's files and the log; default a folder that `stop` removes. */
   readonly dataDirectory?: string;
   readonly preferredPort?: number;
-  /** One user per service; without it everybody may do everything. */
-  readonly users?: NatsServerConfigOptions['users'];
+  /** The public nkey of every user of the bus; without them everybody may do everything. */
+  readonly nkeys?: NatsServerConfigOptions['nkeys'];
   /** The program; default `findNatsServer()`. */
   readonly program?: string;
 }
@@ -52,7 +53,7 @@ export async function startNats(options: NatsOptions = {}): Promise<OwnNats> {
   let server: RunningProcess;
   for (let attempt = 1; ; attempt++) {
     try {
-      server = await startServer(program, directory, port, options.users);
+      server = await startServer(program, directory, port, options.nkeys);
       break;
     } catch (error) {
       const said = error instanceof ProcessFailed ? error.lastLines.join('\n') : '';
@@ -73,7 +74,7 @@ export async function startNats(options: NatsOptions = {}): Promise<OwnNats> {
     },
     restart: async () => {
       await server.stop();
-      server = await startServer(program, directory, port, options.users);
+      server = await startServer(program, directory, port, options.nkeys);
     },
     stop: async () => {
       await server.stop();
@@ -87,15 +88,16 @@ async function startServer(
   program: string,
   directory: string,
   port: number,
-  users: NatsServerConfigOptions['users'],
+  nkeys: NatsServerConfigOptions['nkeys'],
 ): Promise<RunningProcess> {
   const configFile = join(directory, 'nats-server.conf');
   const config = {
     port,
     storeDirectory: join(directory, 'jetstream'),
-    ...(users === undefined ? {} : { users }),
+    ...(nkeys === undefined ? {} : { nkeys }),
   };
   writeFileSync(configFile, natsServerConfig(config), { mode: 0o600 });
+  if (nkeys !== undefined) adoptStreams(config.storeDirectory);
   return startProcess({
     name: 'nats-server',
     command: program,

@@ -1,9 +1,8 @@
-/** The bus of Mayfly: nats-server with a user per service, and the streams and consumers before any service starts. */
+/** The bus of Mayfly: nats-server with an account per service, and the streams and consumers before any service starts. */
 import { readFileSync } from 'node:fs';
-import { declareTopology, natsPermissions, type TopologyOptions } from '@mayfly/messaging';
+import { declareTopology, type TopologyOptions } from '@mayfly/messaging';
 import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
 import type { GeneratedKeys } from '../keys/generate-keys.ts';
-import { natsUsers } from '../nats/nats-server-config.ts';
 import { startNats, useNats, type NatsServer, type OwnNats } from '../nats/start-nats.ts';
 
 /** Which bus to use. */
@@ -17,19 +16,16 @@ export interface BusOptions {
 /** Starts nats-server, or takes the one that was named. */
 export function openBus(options: BusOptions, keys: GeneratedKeys): Promise<NatsServer | OwnNats> {
   if (options.natsUrl !== undefined) return Promise.resolve(useNats(options.natsUrl));
-  return startNats({
-    dataDirectory: options.dataDirectory,
-    users: natsUsers(natsPermissions(), keys.natsUsers),
-  });
+  return startNats({ dataDirectory: options.dataDirectory, nkeys: keys.natsUsers });
 }
 
-/** Declares streams and consumers, as the user `setup`; what is there already is changed to what is wanted now. @throws Error when the bus can't be reached or refuses us */
+/** Declares streams and consumers, as the user `setup`; what is there already is changed to what is wanted now. Returns what was made or changed, one sentence each. @throws Error when the bus can't be reached or refuses us */
 export async function prepareBus(
   url: string,
   natsCaFile: string | undefined,
   keys: Pick<GeneratedKeys, 'natsSeedFile'>,
   topology: TopologyOptions = {},
-): Promise<void> {
+): Promise<string[]> {
   const seed = new TextEncoder().encode(readFileSync(keys.natsSeedFile('setup'), 'utf8').trim());
   const connection = await connect({
     servers: url.split(','),
@@ -45,7 +41,7 @@ export async function prepareBus(
     throw new Error(`The NATS server at ${url} could not be used: ${why}.`, { cause: error });
   });
   try {
-    await declareTopology(connection, topology);
+    return await declareTopology(connection, topology);
   } finally {
     await connection.close();
   }

@@ -58,3 +58,13 @@ export function rpcDuration(registry: Registry): Histogram<'operation' | 'code'>
     registers: [registry],
   });
 }
+
+/** `mayfly_topology_problems{object,kind}`: 1 for each stream and consumer that is missing, ahead of its stream, or not as declared. */
+export function topologyProblems(registry: Registry): Gauge<'object' | 'kind'> {
+  return new Gauge({
+    name: 'mayfly_topology_problems',
+    help: 'Streams and consumers that are not as declared',
+    labelNames: ['object', 'kind'],
+    registers: [registry],
+  });
+}
