@@ -1,9 +1,9 @@
 /** Versions of the document: kept, told, and tried before they are applied. */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { MayflyError } from '@mayfly/contracts';
+import { bus, MayflyError } from '@mayfly/contracts';
 import { Decide } from '../decisions/decide.ts';
 import { runPolicy, sourceIp, type RunningPolicy } from '../spec-support/running-policy.ts';
-import { analyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
+import { analyst, globexAnalyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
 import { ApplyConfig } from './apply-config.ts';
 import { GetConfig } from './get-config.ts';
 import { ListConfigVersions } from './list-config-versions.ts';
@@ -117,6 +117,32 @@ describe('a dry run', () => {
     ]);
     expect((await list()).versions).toHaveLength(1);
     expect(await policy.outbox()).toHaveLength(before);
+  });
+
+  it('tells an organization that takes over the name of another, and whose sessions end with it', async () => {
+    await policy.open(globexAnalyst);
+    const document = policy.document.replace('trust_domain: globex.example', 'trust_domain: initech.example');
+    const answer = await apply(document, { dry_run: true });
+    expect(answer).toMatchObject({ outcome: 'would_apply', ending_sessions: 1 });
+    const changes = answer.outcome === 'would_apply' ? answer.changes : [];
+    const told = changes.map(
+      ({ change, kind, organization, live_sessions }) =>
+        `${change} ${kind} ${organization ?? ''} ${live_sessions}`,
+    );
+    expect(new Set(told)).toEqual(
+      new Set([
+        'removed organization globex 1',
+        'added organization globex.2 0',
+        'removed trust_rule globex 1',
+        'added trust_rule globex.2 0',
+        'removed integration globex 0',
+        'added integration globex.2 0',
+        'removed credential globex 0',
+        'added credential globex.2 0',
+      ]),
+    );
+    expect(bus.policy.applyConfig.output.safeParse(answer).success).toBe(true);
+    expect(await apply(document)).toMatchObject({ outcome: 'applied', sessions_ended: 1 });
   });
 
   it('counts the leases that would end, says who is locked out, and reports no rejection', async () => {

@@ -125,7 +125,7 @@ describe('what a document has removed', () => {
     expect([await revoke(credential), await block(credential)]).toEqual(['ok', 'ok']);
     expect(await revoke({ kind: 'credential', id: 'tool/few' })).toBe('ok');
     // Removed too, and nothing of it lives.
-    expect(await revoke({ kind: 'credential', id: 'tool/limited' })).toMatch(/^invalid_request.*"tool\/few"/);
+    expect(await revoke({ kind: 'credential', id: 'tool/limited' })).toMatch(/^invalid_request/);
     await policy.database.pool.query('UPDATE policy.reservations SET ended_at = now()');
     expect(await revoke(credential)).toMatch(/^invalid_request/);
   });

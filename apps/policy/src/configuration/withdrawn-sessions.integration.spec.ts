@@ -36,12 +36,13 @@ describe('authority outlives its ground', () => {
   });
   afterEach(() => policy.stop());
 
-  const apply = async (document: string, token?: string) =>
+  const apply = async (document: string, token?: string, more: { lock_me_out?: true } = {}) =>
     policy.get(ApplyConfig).run({
       token: token ?? (await policy.open(platform)).token,
       document,
       end_leases: true,
       source_ip: sourceIp,
+      ...more,
     });
   const decide = (token: string, credential = 'tool/read') =>
     policy.get(Decide).run({ token, credential, reply_key: policy.replyKey.publicJwk, source_ip: sourceIp });
@@ -60,6 +61,8 @@ describe('authority outlives its ground', () => {
     const running = policy.document;
     const answer = await apply(
       without(', platform: platform_administrator', ', root: platform_administrator'),
+      undefined,
+      { lock_me_out: true },
     );
     expect(answer).toMatchObject({ outcome: 'applied', sessions_ended: 2 });
     expect(await outcome(policy.get(GetConfig).run({ token: attacker.token, source_ip: sourceIp }))).toBe(
@@ -88,6 +91,13 @@ describe('authority outlives its ground', () => {
     expect(await isLive(other.token)).toBe('ok');
     expect(asked).toEqual([bus.revocation.endSession.name]);
     expect((await closed()).map(({ data }) => data.session_id)).toEqual([agent.sessionId]);
+  });
+
+  it('a session without a key of its own ends when its rule asks for one, and no other', async () => {
+    const [bare, keyed] = [await policy.open(analyst), await policy.open(analyst, policy.replyKey)];
+    const document = without('as: agent\n', 'as: agent\n    require_recipient_key: true\n');
+    expect(await apply(document)).toMatchObject({ sessions_ended: 1 });
+    expect([await isLive(bare.token), await isLive(keyed.token)]).toEqual(['unauthenticated', 'ok']);
   });
 
   it('a refused document ends nothing', async () => {

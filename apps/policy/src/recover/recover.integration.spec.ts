@@ -79,8 +79,21 @@ describe('mayfly-policy recover', () => {
     const { token } = await policy.open({ ...personIn('platform'), kind: 'human' });
     const { versions } = await policy.get(ListConfigVersions).run({ token, limit: 1, source_ip: sourceIp });
     expect(versions).toMatchObject([
-      { version: 2, applied_by: 'recovery', applied_from: `host ${host}, user ${osUser}` },
+      {
+        version: 2,
+        applied_by: 'recovery',
+        applied_from: `host ${host}, user ${osUser}`,
+        sessions_kept: true,
+      },
     ]);
+    // The next document makes up for it: it ends the one that the recovery had to keep.
+    const next = `${document}# next\n`;
+    const more = { token, document: next, end_leases: false, source_ip: sourceIp };
+    expect(await policy.get(ApplyConfig).run({ ...more, dry_run: true })).toMatchObject({
+      ending_sessions: 1,
+    });
+    expect(await policy.get(ApplyConfig).run(more)).toMatchObject({ version: 3, sessions_ended: 1 });
+    await expect(policy.get(ApplyConfig).run(asked)).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 
   it('validates as an administrator’s apply does, and changes nothing when it refuses', async () => {

@@ -120,7 +120,7 @@ export async function noteUnnotedVersions(pool: Pool): Promise<void> {
   await inTransaction(pool, lockConfigVersions);
 }
 
-const columns = `version, document, sha256, applied_at, applied_by, ${organizationIdsOfVersion} AS organization_ids`;
+const columns = `version, document, sha256, applied_at, applied_by, applied_from, ${organizationIdsOfVersion} AS organization_ids`;
 
 interface VersionRow {
   version: number;
