@@ -1,0 +1,35 @@
+/**
+ * Opens a file and tells where it really is. Between asking where a path leads and opening it, whoever can write in a folder
+ * on the way can change it; so the question is put again of what has been opened, which nobody can change any more.
+ */
+import { constants, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
+
+/**
+ * Opens `path` for reading if `isAllowed` says yes to its real path, before it is opened (opening a device can do something) and
+ * after. Undefined where it says no. Throws what the system says of a path that can't be opened.
+ */
+export async function openRealFile(
+  path: string,
+  isAllowed: (realPath: string) => Promise<boolean>,
+): Promise<FileHandle | undefined> {
+  const target = await realpath(path);
+  if (!(await isAllowed(target))) return undefined;
+  // A pipe without a writer would hold a thread for ever, were it waited for.
+  const file = await open(target, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  try {
+    if (await isAllowed(await realPathOf(file, target))) return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+  await file.close();
+  return undefined;
+}
+
+/**
+ * Where an open file is: on Linux by the kernel's own word (proc(5), `/proc/pid/fd`). Elsewhere, on developers' machines, by asking
+ * the path again, which narrows the gap and does not close it.
+ */
+function realPathOf(file: FileHandle, target: string): Promise<string> {
+  return process.platform === 'linux' ? readlink(`/proc/self/fd/${file.fd}`) : realpath(target);
+}
