@@ -42,13 +42,16 @@ describe('answerCode', () => {
     expect(answerCode(round)).toEqual({});
   });
 
-  it.each([fromPostgres, fromHttp, fromSdk])('is in a log line, and the text of the server is not', (cause) => {
-    const lines: string[] = [];
-    const logger = createLogger({ service: 'minting', destination: { write: (line) => lines.push(line) } });
-    logger.error({ err: failure(cause) }, 'minting.issue answered provider_rejected');
-    expect(lines.join('')).not.toContain('hunter2');
-    const [line] = lines.map((written) => JSON.parse(written) as Record<string, unknown>);
-    expect(line).toMatchObject({ ...answerCode(cause), err: { reason: 'the upstream refused' } });
-    expect((line as { err: { cause: { stack: string } } }).err.cause.stack).toContain('answer-code.spec');
-  });
+  it.each([fromPostgres, fromHttp, fromSdk])(
+    'is in a log line, and the text of the server is not',
+    (cause) => {
+      const lines: string[] = [];
+      const logger = createLogger({ service: 'minting', destination: { write: (line) => lines.push(line) } });
+      logger.error({ err: failure(cause) }, 'minting.issue answered provider_rejected');
+      expect(lines.join('')).not.toContain('hunter2');
+      const [line] = lines.map((written) => JSON.parse(written) as Record<string, unknown>);
+      expect(line).toMatchObject({ ...answerCode(cause), err: { reason: 'the upstream refused' } });
+      expect((line as { err: { cause: { stack: string } } }).err.cause.stack).toContain('answer-code.spec');
+    },
+  );
 });

@@ -111,7 +111,9 @@ async function run<T>(
     .getTracer('mayfly')
     .startSpan(name, { kind, attributes, links: [...causes, ...given] }, parent);
   try {
-    return await context.with(trace.setSpan(parent, span), () => aboutSpan(attributes, outer, () => fn(span)));
+    return await context.with(trace.setSpan(parent, span), () =>
+      aboutSpan(attributes, outer, () => fn(span)),
+    );
   } catch (error) {
     recordFailure(span, error);
     throw error;

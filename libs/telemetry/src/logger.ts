@@ -37,8 +37,7 @@ export function createLogger({ service, level = 'info', destination }: LoggerSet
       serializers: { err: (err: unknown) => err },
       formatters: {
         level: (label) => ({ level: label }),
-        log: (fields) =>
-          redactFields({ ...answerCode(fields['err']), ...fields }) as Record<string, unknown>,
+        log: (fields) => redactFields({ ...answerCode(fields['err']), ...fields }) as Record<string, unknown>,
       },
       hooks: { streamWrite: redactText },
     },

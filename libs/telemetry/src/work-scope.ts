@@ -20,7 +20,7 @@ const attributeOf = {
 type SubjectField = keyof typeof attributeOf;
 
 /** Names of things, as in events and in the API; never a value that could be a secret. */
-export type WorkSubject = { readonly [Field in SubjectField]?: string };
+export type WorkSubject = Readonly<Partial<Record<SubjectField, string>>>;
 
 type Scope = Partial<Record<SubjectField, string>>;
 

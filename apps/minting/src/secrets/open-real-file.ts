@@ -4,6 +4,9 @@
  */
 import { constants, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
 
+/** A mounted secret that is renewed just now moves once: what is asked for three times has another reason to be away. */
+const mostTries = 3;
+
 /**
  * Opens `path` for reading if `isAllowed` says yes to its real path, before it is opened (opening a device can do something) and
  * after. Undefined where it says no. Throws what the system says of a path that can't be opened.
@@ -12,18 +15,30 @@ export async function openRealFile(
   path: string,
   isAllowed: (realPath: string) => Promise<boolean>,
 ): Promise<FileHandle | undefined> {
-  const target = await realpath(path);
-  if (!(await isAllowed(target))) return undefined;
-  // A pipe without a writer would hold a thread for ever, were it waited for.
-  const file = await open(target, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-  try {
-    if (await isAllowed(await realPathOf(file, target))) return file;
-  } catch (error) {
-    await file.close();
-    throw error;
+  for (let triesLeft = mostTries - 1; ; triesLeft--) {
+    const target = await realpath(path);
+    if (!(await isAllowed(target))) return undefined;
+    const file = await openTarget(target).catch((error: unknown) => {
+      if (triesLeft > 0) return undefined;
+      throw error;
+    });
+    if (file !== undefined && (await isWhereAllowed(file, target, isAllowed))) return file;
+    await file?.close();
+    if (triesLeft === 0) return undefined;
   }
-  await file.close();
-  return undefined;
+}
+
+/** A pipe without a writer would hold a thread for ever, were it waited for; a link that was not there before is not followed. */
+function openTarget(target: string): Promise<FileHandle> {
+  return open(target, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+}
+
+async function isWhereAllowed(
+  file: FileHandle,
+  target: string,
+  isAllowed: (realPath: string) => Promise<boolean>,
+): Promise<boolean> {
+  return realPathOf(file, target).then(isAllowed, () => false);
 }
 
 /**

@@ -62,7 +62,8 @@ export class SecretReader {
     try {
       // Links are followed (Kubernetes mounts secrets as links), so where they end is what counts.
       const file = await openRealFile(path, (realPath) => this.#mayRead(realPath, path, prefixes));
-      if (file === undefined) return { problem: "leads out of its prefix, or to Mayfly's own or the system's files" };
+      if (file === undefined)
+        return { problem: "leads out of its prefix, or to Mayfly's own or the system's files" };
       try {
         const stat = await file.stat();
         if (!stat.isFile() || stat.size > maxSecretBytes) return { problem: 'is no file, or too large' };
@@ -79,7 +80,8 @@ export class SecretReader {
 
   async #mayRead(realPath: string, path: string, prefixes: readonly string[]): Promise<boolean> {
     const own = await Promise.all(this.#ownPaths.map((ownPath) => realpath(ownPath).catch(() => ownPath)));
-    if ([...own, ...this.#ownPaths, ...systemFolders].some((folder) => isWithin(realPath, folder))) return false;
+    if ([...own, ...this.#ownPaths, ...systemFolders].some((folder) => isWithin(realPath, folder)))
+      return false;
     const inPrefix = await Promise.all(prefixes.map((prefix) => isInRealPrefix(realPath, path, prefix)));
     return inPrefix.includes(true);
   }

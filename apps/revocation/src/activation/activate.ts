@@ -166,7 +166,7 @@ function tellRotation(predecessor: Lease, successorId: string): Promise<void> {
     LeaseSpan.renew,
     {
       attributes: {
-          ...leaseAttributes(predecessor),
+        ...leaseAttributes(predecessor),
         [SpanAttribute.outcome]: 'rotated',
         'mayfly.lease.successor_id': successorId,
       },

@@ -6,7 +6,8 @@ import { bus, MayflyError, type OutputOf, type RenewalClaims } from '@mayfly/con
 import type { BusClient } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import {
-  currentTraceparent, describeWork,
+  currentTraceparent,
+  describeWork,
   inTrace,
   LeaseSpan,
   SpanAttribute,

@@ -177,7 +177,8 @@ export class ConsumerLoop {
     const error = await this.attempt(opened);
     if (error === undefined) {
       this.failedBatches = 0;
-      for (const one of opened) await this.inItsTrace(one.held, one.delivery.event.data, () => this.settle(one.held));
+      for (const one of opened)
+        await this.inItsTrace(one.held, one.delivery.event.data, () => this.settle(one.held));
     } else {
       await this.oneByOne(opened, error);
     }
