@@ -7,6 +7,7 @@ export { remainingMs, withDeadline, withoutDeadline } from './deadline.ts';
 export { BusClient, type BusClientOptions } from './rpc/client.ts';
 export { Handles } from './rpc/handles.ts';
 export { PeerBreaker } from './rpc/peer-breaker.ts';
+export { type WorkScope } from './work-scope.ts';
 export { RpcServer, type RpcServerOptions } from './rpc/server.ts';
 export { newEvent } from './events/new-event.ts';
 export { EventPublisher, type EventPublisherOptions, type PublishOptions } from './events/publisher.ts';

@@ -18,10 +18,12 @@ import {
   topologyProblems,
 } from '@mayfly/messaging';
 import {
+  aboutWork,
   assertSupportedNode,
   createLogger,
   createMetrics,
   deadLetters,
+  describeWork,
   NestLogger,
   ready,
   rpcDuration,
@@ -125,6 +127,7 @@ export async function startService<Settings extends ServiceSettings>(
       connection,
       service,
       logger,
+      scope,
       onHandled: (operation, code, handledSeconds) => durations.observe({ operation, code }, handledSeconds),
     }),
   });
@@ -132,6 +135,7 @@ export async function startService<Settings extends ServiceSettings>(
     connection,
     service,
     logger,
+    scope,
     onDeadLetter: (consumer) => dead.inc({ consumer }),
     onGap: (_consumer, count) => signalLosses.inc(count),
   });
@@ -172,6 +176,9 @@ export async function startService<Settings extends ServiceSettings>(
   const api = definition.api === undefined ? {} : { url: urlOf(app.getHttpServer(), definition.api.bind) };
   logger.info({ ...api, operations_url: operations.url, node: process.version }, 'listening');
 }
+
+/** What requests and events are about, for every log line of the work they cause. */
+const scope = { about: aboutWork, describe: describeWork };
 
 interface ExitLogger {
   info(message: string): void;

@@ -8,11 +8,14 @@ export const SpanAttribute = {
   organization: 'mayfly.organization',
   /** `<integration>/<name>`. */
   credential: 'mayfly.credential',
+  integration: 'mayfly.integration',
   provider: 'mayfly.provider',
   /** `allow`, `deny` or `pending`. */
   decision: 'mayfly.decision',
   /** How an operation on a lease ended, in the words of the lease states. */
   outcome: 'mayfly.outcome',
+  /** Of Mayfly's error table, where `error.type` is the code of whatever is behind it. */
+  errorCode: 'mayfly.error.code',
 } as const;
 
 /** Names of the spans that are written into a lease's trace (design: one trace shows the whole life). */

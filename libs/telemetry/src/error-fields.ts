@@ -1,7 +1,9 @@
 /**
  * What a log line says about an error: kind, message, stack and causes. Everything else that libraries hang on
- * their errors stays out, above all Postgres' `detail`, `where` and `query`, which quote rows and statements.
+ * their errors stays out, above all Postgres' `detail`, `where` and `query`, which quote rows and statements. The message of a server,
+ * which may quote them too, gives way to its code.
  */
+import { isAnswer } from './answer-code.ts';
 
 /** Causes deeper than this are cut. */
 const maxCauses = 5;
@@ -15,12 +17,15 @@ const plainFields = [
   'table',
   'column',
   'constraint',
+  'routine',
   'syscall',
 ] as const;
 
 export function errorFields(error: Error, level = 0): Record<string, unknown> {
   const given = error as Error & Record<string, unknown>;
-  const fields: Record<string, unknown> = { type: error.name, message: error.message, stack: error.stack };
+  const fields: Record<string, unknown> = isAnswer(error)
+    ? { type: error.name, stack: framesOf(error) }
+    : { type: error.name, message: error.message, stack: error.stack };
   for (const name of plainFields) {
     if (typeof given[name] === 'string') fields[name] = given[name];
   }
@@ -34,6 +39,13 @@ export function errorFields(error: Error, level = 0): Record<string, unknown> {
       .map((inner) => errorFields(inner, level + 1));
   }
   return fields;
+}
+
+/** Where it was made, without the message that a stack begins with: that has as many lines as a server likes. */
+function framesOf({ name, message, stack = '' }: Error): string {
+  const at = stack.indexOf(message);
+  const frames = at < 0 ? '' : stack.slice(at + message.length);
+  return `${name}${frames.startsWith('\n    at ') ? frames : ''}`;
 }
 
 function isErrorLike(value: unknown): value is Error {

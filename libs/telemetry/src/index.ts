@@ -18,6 +18,7 @@ export { NestLogger } from './nest-logger.ts';
 export { redactFields, redactText } from './redaction.ts';
 export { shutdownTelemetry } from './running.ts';
 export { assertSupportedNode } from './supported-node.ts';
+export { aboutWork, describeWork, workFields, type WorkSubject } from './work-scope.ts';
 export { createMetrics } from './metrics/registry.ts';
 export { configRecovered } from './metrics/configuration.ts';
 export {

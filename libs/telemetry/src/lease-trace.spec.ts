@@ -81,6 +81,19 @@ describe('spans of a lease’s life', () => {
     ]);
   });
 
+  it('notes the code of the server behind an error, by its semantic convention, beside Mayfly’s own', async () => {
+    const cause = Object.assign(new Error('hunter2'), { severity: 'ERROR', code: '42501' });
+    const error = new MayflyError('provider_rejected', 'the upstream refused', { cause });
+    await inTrace(unsampled, 'sampled', {}, () =>
+      withSpan('refused', {}, () => Promise.reject(error)).catch(() => undefined),
+    );
+    expect(finished('refused').attributes).toEqual({
+      'db.response.status_code': '42501',
+      'error.type': '42501',
+      'mayfly.error.code': 'provider_rejected',
+    });
+  });
+
   it('keeps messages out of spans that others write', async () => {
     await inTrace(unsampled, 'outer', {}, () => {
       trace.getTracer('library').startActiveSpan('careless', (span) => {

@@ -19,7 +19,11 @@ import {
   type Span,
   type SpanContext,
 } from '@opentelemetry/api';
+import { errorTable } from '@mayfly/contracts';
+import { answerCode } from './answer-code.ts';
+import { SpanAttribute } from './attributes.ts';
 import { errorKind, errorType } from './error-type.ts';
+import { aboutSpan, workFields, type WorkSubject } from './work-scope.ts';
 
 export interface SpanSettings {
   /** W3C traceparents of what else caused this work. Malformed ones are left out. */
@@ -62,11 +66,12 @@ export function inTrace<T>(
   fn: (span: Span) => T | Promise<T>,
 ): Promise<T> {
   const parent = parseTraceparent(traceparent);
-  if (parent === undefined) return run(name, settings, context.active(), [], fn);
+  if (parent === undefined) return run(name, settings, {}, context.active(), [], fn);
   const cause = trace.getActiveSpan()?.spanContext();
   const links = cause !== undefined && isSpanContextValid(cause) ? [{ context: cause }] : [];
   const sampled = { ...parent, traceFlags: parent.traceFlags | TraceFlags.SAMPLED };
-  return run(name, settings, trace.setSpanContext(context.active(), sampled), links, fn);
+  // Another lease's work than what caused it, it may be: so nothing of that is told of it.
+  return run(name, settings, {}, trace.setSpanContext(context.active(), sampled), links, fn);
 }
 
 /** Runs `fn` in a new child of the active span. @throws whatever `fn` throws, as `inTrace` does. */
@@ -75,19 +80,25 @@ export function withSpan<T>(
   settings: SpanSettings,
   fn: (span: Span) => T | Promise<T>,
 ): Promise<T> {
-  return run(name, settings, context.active(), [], fn);
+  return run(name, settings, workFields(), context.active(), [], fn);
 }
 
-/** Marks a span as failed with the error's kind: no message, no stack. */
+/**
+ * Marks a span as failed with the error's kind, and with the code of what is behind it (a database's SQLSTATE, an HTTP status, an
+ * errno): no message, no stack.
+ */
 export function recordFailure(span: Span, error: unknown): void {
   span.recordException(errorKind(error));
-  span.setAttribute('error.type', errorType(error));
+  const { code } = errorKind(error);
+  if (code !== undefined && code in errorTable) span.setAttribute(SpanAttribute.errorCode, code);
+  span.setAttributes({ 'error.type': errorType(error), ...answerCode(error) });
   span.setStatus({ code: SpanStatusCode.ERROR });
 }
 
 async function run<T>(
   name: string,
   { links = [], attributes = {}, kind = SpanKind.INTERNAL }: SpanSettings,
+  outer: WorkSubject,
   parent: Context,
   causes: Link[],
   fn: (span: Span) => T | Promise<T>,
@@ -100,7 +111,9 @@ async function run<T>(
     .getTracer('mayfly')
     .startSpan(name, { kind, attributes, links: [...causes, ...given] }, parent);
   try {
-    return await context.with(trace.setSpan(parent, span), () => fn(span));
+    return await context.with(trace.setSpan(parent, span), () =>
+      aboutSpan(attributes, outer, () => fn(span)),
+    );
   } catch (error) {
     recordFailure(span, error);
     throw error;

@@ -116,7 +116,8 @@ describe('createLogger', () => {
 
   it('prints code, reason and causes of an error, and nothing of what a database quotes', () => {
     const { logger, lines, text } = logging();
-    const cause = Object.assign(new DatabaseError('duplicate key value', 1, 'error'), {
+    const cause = Object.assign(new DatabaseError('duplicate key value: hunter2', 1, 'error'), {
+      severity: 'ERROR',
       code: '23505',
       constraint: 'leases_pkey',
       detail: 'Key (id)=(hunter2) already exists.',
@@ -131,12 +132,13 @@ describe('createLogger', () => {
     expect(text()).not.toContain('hunter2');
     expect(lines()[0]).toMatchObject({
       msg: 'activation failed',
+      'db.response.status_code': '23505',
       err: {
         type: 'MayflyError',
         code: 'dependency_unavailable',
         reason: 'try again',
         stack: expect.stringContaining('logger.spec'),
-        cause: { message: 'duplicate key value', code: '23505', constraint: 'leases_pkey' },
+        cause: { code: '23505', constraint: 'leases_pkey' },
       },
     });
   });

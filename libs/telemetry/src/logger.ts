@@ -1,8 +1,10 @@
-/** Structured logs: one JSON object per line on stdout, with the trace it belongs to and without secrets. */
+/** Structured logs: one JSON object per line on stdout, with the trace and the lease it belongs to and without secrets. */
 import { createRequire } from 'node:module';
 import { isSpanContextValid, trace } from '@opentelemetry/api';
 import type * as Pino from 'pino';
+import { answerCode } from './answer-code.ts';
 import { redactFields, redactText } from './redaction.ts';
+import { workFields } from './work-scope.ts';
 
 // By require, so that the pino instrumentation, which patches CommonJS modules, sees it being loaded.
 const { pino } = createRequire(import.meta.url)('pino') as typeof Pino;
@@ -20,8 +22,9 @@ export interface LoggerSettings {
 }
 
 /**
- * Makes a service's logger. Writes synchronously, so that the last line before an exit is not lost. Errors belong
- * under `err`: code, reason, message, stack and causes are written, a database's details are not.
+ * Makes a service's logger. Writes synchronously, so that the last line before an exit is not lost. Each line names the trace and
+ * what the work under way is about (`work-scope.ts`); what the line itself says comes first. Errors belong under `err`: code,
+ * reason, message, stack and causes are written, the text of a server is not, its code is (`answer-code.ts`).
  */
 export function createLogger({ service, level = 'info', destination }: LoggerSettings): Logger {
   const logger = pino(
@@ -29,12 +32,12 @@ export function createLogger({ service, level = 'info', destination }: LoggerSet
       level,
       base: { service },
       timestamp: pino.stdTimeFunctions.isoTime,
-      mixin: traceFields,
+      mixin: () => ({ ...traceFields(), ...workFields() }),
       // `formatters.log` has made plain objects of errors by the time serializers run.
       serializers: { err: (err: unknown) => err },
       formatters: {
         level: (label) => ({ level: label }),
-        log: (fields) => redactFields(fields) as Record<string, unknown>,
+        log: (fields) => redactFields({ ...answerCode(fields['err']), ...fields }) as Record<string, unknown>,
       },
       hooks: { streamWrite: redactText },
     },

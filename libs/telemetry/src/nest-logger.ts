@@ -1,6 +1,8 @@
 /** Nest's own messages through Mayfly's logger: `NestFactory.create(module, { logger: new NestLogger(logger) })`. */
 import type { LoggerService } from '@nestjs/common';
 import type { Logger } from './logger.ts';
+import { isAnswer } from './answer-code.ts';
+import { errorType } from './error-type.ts';
 import { isError } from './redaction.ts';
 
 /** Parts of Nest that tell of every module and route at start: of use only when debugging. */
@@ -53,11 +55,16 @@ export class NestLogger implements LoggerService {
       ...(typeof message === 'object' && message !== null && !isError(message) ? { data: message } : {}),
     };
     const quiet = level === 'info' && context !== undefined && chatty.has(context);
-    this.logger[quiet ? 'debug' : level](fields, isError(message) ? message.message : textOf(message));
+    this.logger[quiet ? 'debug' : level](fields, isError(message) ? messageOf(message) : textOf(message));
   }
 }
 
 type Level = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
+
+/** The text of a server stays out of logs. */
+function messageOf(error: Error): string {
+  return isAnswer(error) ? errorType(error) : error.message;
+}
 
 function textOf(message: unknown): string {
   return typeof message === 'string' ? message : 'nest';

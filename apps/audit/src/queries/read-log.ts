@@ -1,6 +1,7 @@
 /** What auditors and administrators may read over the API. Policy's assertion says who asks; this says what they see. */
 import { MayflyError, type AssertionClaims, type bus, type OutputOf } from '@mayfly/contracts';
 import { asDependencyError } from '@mayfly/postgres';
+import { describeWork } from '@mayfly/telemetry';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { findLifecycle } from '../store/lease-lifecycle.ts';
@@ -33,6 +34,7 @@ export class ReadLog {
   /** Checked here again: whoever reads the log must be an auditor or administrator, whatever policy would sign. */
   async #organizationOfReader(assertion: string): Promise<string> {
     const { act, kind, person_roles, actor } = await this.assertions.verify(assertion, { now: new Date() });
+    describeWork(actor);
     const reads = person_roles.includes('auditor') || person_roles.includes('administrator');
     if (act.action !== 'read_audit' || kind !== 'person' || !reads) {
       throw new MayflyError('policy_denied', 'the audit log is for auditors and administrators');

@@ -4,7 +4,7 @@
  * ready; whether it is read in time is the connection's matter.
  */
 import { http, type HttpOperation } from '@mayfly/contracts';
-import type { ConnectionCut } from '@mayfly/telemetry';
+import { aboutWork, type ConnectionCut } from '@mayfly/telemetry';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { refusalReasons, type Admission, type RequestKind } from '../admission/admission.ts';
 import { bodyLimitBytes, bodyLimitOf } from '../http/body-parsers.ts';
@@ -166,7 +166,8 @@ export class Edge {
       connection.working--;
       entered();
     };
-    done();
+    // Here, because a scope that was opened before the body was there would be lost while waiting for it.
+    aboutWork({}, done);
   }
 
   /** The work is done, also when its client has gone meanwhile: until then its place is not free. */

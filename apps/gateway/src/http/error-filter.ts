@@ -40,6 +40,9 @@ export class ErrorFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const failure = failureOf(exception);
     if (failure.code === 'internal') this.logger.error({ err: exception }, 'a request failed');
+    // Only what policy has allowed gets as far as an upstream, so no stranger fills the log with these.
+    else if (failure.code.startsWith('provider_'))
+      this.logger.warn({ code: failure.code, reason: failure.reason }, 'an upstream failed a request');
     if (reply.sent || reply.raw.headersSent) return;
     const answer = () => answerFailure(reply, failure, request.routeOptions.url ?? '');
     if (failure.status === 413) afterDiscarding(request.raw, answer);

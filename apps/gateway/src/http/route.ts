@@ -12,6 +12,7 @@ import {
   type ExecutionContext,
 } from '@nestjs/common';
 import { MayflyError, type HttpOperation } from '@mayfly/contracts';
+import { describeWork } from '@mayfly/telemetry';
 import type { FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { readBearerToken } from './bearer-token.ts';
@@ -35,7 +36,9 @@ export function nestPath(path: string): string {
 /** The operation's input, parsed by its schema: path parameters, then query string or body. */
 export const Input = createParamDecorator((_: unknown, context: ExecutionContext): unknown => {
   const operation = operationOf(context);
-  return parseInput(operation, context.switchToHttp().getRequest<FastifyRequest>());
+  const input = parseInput(operation, context.switchToHttp().getRequest<FastifyRequest>());
+  if (typeof input === 'object' && input !== null) describeWork(input);
+  return input;
 });
 
 /** Who asks: the session token as it came, not yet verified, and the address it came from. */

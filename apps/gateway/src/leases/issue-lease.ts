@@ -16,7 +16,7 @@ import {
 } from '@mayfly/contracts';
 import { BusClient } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
-import type { Logger } from '@mayfly/telemetry';
+import { describeWork, type Logger } from '@mayfly/telemetry';
 import { generateSealingKeyPair, type SealingKeyPair } from '@mayfly/tokens';
 import type { Caller } from '../http/route.ts';
 import { PolicyGate } from '../policy-gate.ts';
@@ -81,6 +81,7 @@ export class IssueLease {
     replyKey: SealingKeyPair,
     isGone: () => boolean,
   ): Promise<IssuedLease & { giveBack: () => void }> {
+    describeWork(decision);
     const { sealed, ...lease } = await this.#issue(decision);
     failpoint('gateway.reply.before');
     const giveBack = () => this.#endUndelivered(decision);

@@ -2,6 +2,7 @@
 import type { bus, InputOf, OutputOf, ReconcileClaims, SweepClaims } from '@mayfly/contracts';
 import { remainingMs } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
+import { describeWork } from '@mayfly/telemetry';
 import type { TokenVerifier } from '@mayfly/tokens';
 import { openHandle, sealProviderHandle, type Handles } from '../lease-handle.ts';
 import { asMayflyError, asProviderFailure } from '../providers/provider-error.ts';
@@ -69,6 +70,7 @@ export class EndAtProvider {
     const { organization, provider, integration, mark } = await this.options.sweeps.verify(order, {
       now: new Date(),
     });
+    describeWork({ organization, provider, integration: integration.name });
     const page = { mark, limit: pageSize, ...(after !== undefined && { after }) };
     const found = await this.options.runner
       .list({ organization, provider, integration, ...page })
@@ -98,6 +100,7 @@ export class EndAtProvider {
   async reconcile(signedOrder: string): Promise<OutputOf<Reconcile>> {
     const order = await this.options.orders.verify(signedOrder, { now: new Date() });
     const { jti: leaseId, organization, provider, integration, settings } = order;
+    describeWork({ lease_id: leaseId, organization, provider, integration: integration.name });
     failpoint('minting.reconcile.before');
     const reconcile = () =>
       this.options.runner.reconcile({ leaseId, organization, provider, integration, settings });

@@ -7,7 +7,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { bus, MayflyError, type GrantClaims, type OutputOf } from '@mayfly/contracts';
 import { remainingMs, type BusClient, type EventPublisher, type PeerBreaker } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
-import { currentTraceparent, SpanAttribute, traceIdOf, withSpan } from '@mayfly/telemetry';
+import { currentTraceparent, describeWork, SpanAttribute, traceIdOf, withSpan } from '@mayfly/telemetry';
 import { sealTo, type TokenVerifier } from '@mayfly/tokens';
 import { providerDefinitions, type CircuitBreakers } from '@mayfly/domain';
 import { sealHandle, type Handles } from '../lease-handle.ts';
@@ -59,12 +59,14 @@ export class IssueLease {
   async issue(signedGrant: string): Promise<Issued> {
     const grant = await this.options.grants.verify(signedGrant, { now: new Date() });
     const { organization, session_id, agent_id } = grant.actor;
+    describeGrant(grant);
     const attributes = {
       [SpanAttribute.leaseId]: grant.jti,
       [SpanAttribute.sessionId]: session_id,
       [SpanAttribute.agentId]: agent_id,
       [SpanAttribute.organization]: organization,
       [SpanAttribute.credential]: grant.credential,
+      [SpanAttribute.integration]: grant.integration.name,
       [SpanAttribute.provider]: grant.provider,
     };
     const place = placeOf(grant);
@@ -192,6 +194,18 @@ export class IssueLease {
     await Promise.race([this.options.withdrawals.withdraw(withdrawal), callerLeaves]);
     clearTimeout(timer);
   }
+}
+
+function describeGrant({ jti, actor, credential, integration, provider }: GrantClaims): void {
+  const { organization, session_id } = actor;
+  describeWork({
+    lease_id: jti,
+    organization,
+    session_id,
+    credential,
+    integration: integration.name,
+    provider,
+  });
 }
 
 /** The name of an integration is unique within its organization. */

@@ -183,6 +183,7 @@ export class ProviderRunner {
     const attributes = {
       ...(call.leaseId !== undefined && { [SpanAttribute.leaseId]: call.leaseId }),
       [SpanAttribute.organization]: call.organization,
+      [SpanAttribute.integration]: call.integration.name,
       [SpanAttribute.provider]: call.provider,
     };
     return withSpan(`provider.${verb}`, { attributes }, async () => {

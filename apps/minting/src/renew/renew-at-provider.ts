@@ -5,6 +5,7 @@
 import { bus, MayflyError, type InputOf, type OutputOf, type RenewalClaims } from '@mayfly/contracts';
 import type { CircuitBreakers } from '@mayfly/domain';
 import { remainingMs } from '@mayfly/messaging';
+import { describeWork } from '@mayfly/telemetry';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Admission } from '../providers/admission.ts';
 import { openHandle, type Handles } from '../lease-handle.ts';
@@ -48,6 +49,7 @@ export class RenewAtProvider {
       throw new MayflyError('unauthenticated', 'The renewal is for longer than was granted.');
     }
     const { lease_id: leaseId, integration, provider } = grant;
+    describeWork({ lease_id: leaseId, organization, integration, provider });
     const binding = { leaseId, organization, integration };
     const opened = await openHandle(handles, input.handle, binding, provider);
     const call = {

@@ -1,12 +1,15 @@
 /**
  * Resolves secret references: `env:NAME` and `file:/absolute/path`. A reference is read again at each use, so a rotated
- * secret works at once, and only within the prefixes that policy signed for the organization (I5). Mayfly's own
- * keys and settings are never resolvable. Fails closed, always with the same sentence; the why goes into `cause`.
+ * secret works at once, and only within the prefixes that policy signed for the organization (I5): a file must really be in
+ * what its prefix stands for, wherever links lead. Mayfly's own keys and settings are never resolvable. Fails closed, always with the
+ * same sentence; which reference, and why, goes into `cause`, for the log.
  */
-import { constants, open, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { posix, resolve, sep } from 'node:path';
 import { Secret } from '@mayfly/domain';
 import { ProviderRejected } from '../providers/provider-error.ts';
+import { openRealFile } from './open-real-file.ts';
+import { isInRealPrefix } from './real-prefix.ts';
 
 /** Largest secret, in bytes. */
 const maxSecretBytes = 65_536;
@@ -31,52 +34,76 @@ export class SecretReader {
 
   /** The secret, without the line break at its end. Throws ProviderRejected. */
   async read(reference: string, prefixes: readonly string[]): Promise<Secret> {
-    if (!prefixes.some((prefix) => prefix.length > 0 && reference.startsWith(prefix))) {
-      throw refused('is outside the prefixes of the organization');
-    }
+    const fitting = prefixes.filter((prefix) => prefix.length > 0 && reference.startsWith(prefix));
+    // Not named: what is no reference of the organization's may be anything, even a secret in the wrong place.
+    if (fitting.length === 0) throw refused('a reference is outside the prefixes of the organization');
     const [, scheme, rest = ''] = /^(env|file):(.+)$/s.exec(reference) ?? [];
-    const value =
-      scheme === 'env' ? this.#variable(rest) : scheme === 'file' ? await this.#file(rest) : undefined;
-    const trimmed = value?.replace(/\r?\n$/, '');
-    if (trimmed === undefined || trimmed === '') throw refused('names nothing');
+    if (scheme === undefined) throw refused('a reference is neither of a variable nor of a file');
+    const found = scheme === 'env' ? this.#variable(rest) : await this.#file(rest, pathsOf(fitting));
+    if ('problem' in found) throw refused(`${shown(reference)} ${found.problem}`, found.cause);
+    const trimmed = found.value.replace(/\r?\n$/, '');
+    if (trimmed === '') throw refused(`${shown(reference)} is empty`);
     return new Secret(trimmed);
   }
 
-  #variable(name: string): string | undefined {
+  #variable(name: string): Found {
     // Whatever case: on some systems the names of variables have none.
-    if (/^mayfly_/i.test(name)) throw refused("is one of Mayfly's own settings");
+    if (/^mayfly_/i.test(name)) return { problem: "is one of Mayfly's own settings" };
     const value = this.#environment[name];
-    if (value !== undefined && Buffer.byteLength(value) > maxSecretBytes) throw refused('is too large');
-    return value;
+    if (value === undefined) return { problem: 'is not set in the environment of minting' };
+    return Buffer.byteLength(value) > maxSecretBytes ? { problem: 'is too large' } : { value };
   }
 
-  async #file(path: string): Promise<string> {
+  async #file(path: string, prefixes: readonly string[]): Promise<Found> {
     // A path that is not in its plain form could match a prefix and still lead elsewhere.
     if (!path.startsWith('/') || posix.normalize(path) !== path || path.includes('\0')) {
-      throw refused('is not a plain absolute path');
+      return { problem: 'is not a plain absolute path' };
     }
     try {
-      // A link is followed (Kubernetes mounts secrets as links), so where it ends is what counts.
-      const target = await realpath(path);
-      const own = await Promise.all(this.#ownPaths.map((ownPath) => realpath(ownPath).catch(() => ownPath)));
-      if ([...own, ...this.#ownPaths, ...systemFolders].some((folder) => isWithin(target, folder))) {
-        throw refused("is one of Mayfly's own files or the system's");
-      }
-      // A pipe without a writer would hold a thread for ever, were it waited for.
-      const file = await open(target, constants.O_RDONLY | constants.O_NONBLOCK);
+      // Links are followed (Kubernetes mounts secrets as links), so where they end is what counts.
+      const file = await openRealFile(path, (realPath) => this.#mayRead(realPath, path, prefixes));
+      if (file === undefined)
+        return { problem: "leads out of its prefix, or to Mayfly's own or the system's files" };
       try {
         const stat = await file.stat();
-        if (!stat.isFile() || stat.size > maxSecretBytes) throw refused('is no file, or too large');
+        if (!stat.isFile() || stat.size > maxSecretBytes) return { problem: 'is no file, or too large' };
         const buffer = Buffer.alloc(maxSecretBytes);
         const { bytesRead } = await file.read(buffer, 0, maxSecretBytes, 0);
-        return buffer.toString('utf8', 0, bytesRead);
+        return { value: buffer.toString('utf8', 0, bytesRead) };
       } finally {
         await file.close();
       }
-    } catch (error) {
-      throw error instanceof ProviderRejected ? error : refused('cannot be read', error);
+    } catch (cause) {
+      return { problem: 'cannot be read', cause: systemCodeOf(cause) };
     }
   }
+
+  async #mayRead(realPath: string, path: string, prefixes: readonly string[]): Promise<boolean> {
+    const own = await Promise.all(this.#ownPaths.map((ownPath) => realpath(ownPath).catch(() => ownPath)));
+    if ([...own, ...this.#ownPaths, ...systemFolders].some((folder) => isWithin(realPath, folder)))
+      return false;
+    const inPrefix = await Promise.all(prefixes.map((prefix) => isInRealPrefix(realPath, path, prefix)));
+    return inPrefix.includes(true);
+  }
+}
+
+/** What a reference led to, or why to nothing: for the log, which names the reference. */
+type Found = { readonly value: string } | { readonly problem: string; readonly cause?: unknown };
+
+/** Of prefixes that begin with `file:` and fit a reference to a file; those that end within `file:` name no folder. */
+function pathsOf(prefixes: readonly string[]): string[] {
+  return prefixes.flatMap((prefix) => (prefix.startsWith('file:/') ? [prefix.slice('file:'.length)] : []));
+}
+
+/** References name things and hold no secret. Bounded. */
+function shown(reference: string): string {
+  return reference.slice(0, 256);
+}
+
+/** `ENOENT` and so on, without the paths that the system's messages have: they may be of another's folder. */
+function systemCodeOf(error: unknown): Error | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' ? Object.assign(new Error(code), { code }) : undefined;
 }
 
 function isWithin(path: string, folder: string): boolean {
@@ -86,6 +113,6 @@ function isWithin(path: string, folder: string): boolean {
 /** One sentence for all: what exists outside its prefixes is not an organization's to know. */
 function refused(why: string, cause?: unknown): ProviderRejected {
   return new ProviderRejected('a secret of the integration cannot be resolved', {
-    cause: new Error(`the reference ${why}`, { cause }),
+    cause: new Error(why, cause === undefined ? {} : { cause }),
   });
 }

@@ -3,7 +3,7 @@ import { Controller } from '@nestjs/common';
 import { Payload } from '@nestjs/microservices';
 import { bus, type InputOf, type OutputOf } from '@mayfly/contracts';
 import { Handles } from '@mayfly/messaging';
-import { SpanAttribute } from '@mayfly/telemetry';
+import { describeWork, SpanAttribute } from '@mayfly/telemetry';
 import { trace } from '@opentelemetry/api';
 import { Decide } from './decide.ts';
 import { ListCredentials } from './list-credentials.ts';
@@ -24,11 +24,8 @@ export class DecisionsHandler {
     @Payload() input: InputOf<typeof bus.policy.decide>,
   ): Promise<OutputOf<typeof bus.policy.decide>> {
     const output = await this.decisions.run(input);
-    trace.getActiveSpan()?.setAttributes({
-      [SpanAttribute.credential]: input.credential,
-      [SpanAttribute.decision]: output.decision,
-      ...(output.decision === 'allow' ? { [SpanAttribute.leaseId]: output.lease_id } : {}),
-    });
+    trace.getActiveSpan()?.setAttribute(SpanAttribute.decision, output.decision);
+    if (output.decision === 'allow') describeWork(output);
     return output;
   }
 
@@ -44,10 +41,8 @@ export class DecisionsHandler {
     @Payload() input: InputOf<typeof bus.policy.decideRenewal>,
   ): Promise<OutputOf<typeof bus.policy.decideRenewal>> {
     const output = await this.renewals.run(input);
-    trace.getActiveSpan()?.setAttributes({
-      [SpanAttribute.leaseId]: input.lease_id,
-      [SpanAttribute.decision]: output.decision === 'deny' ? 'deny' : 'allow',
-    });
+    const decision = output.decision === 'deny' ? 'deny' : 'allow';
+    trace.getActiveSpan()?.setAttribute(SpanAttribute.decision, decision);
     return output;
   }
 

@@ -1,6 +1,7 @@
 /** Gives back the place within the limits that a grant holds which came to nothing. */
 import { bus, type GrantClaims, type InputOf, type OutputOf } from '@mayfly/contracts';
 import type { BusClient } from '@mayfly/messaging';
+import { describeWork } from '@mayfly/telemetry';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { recordLeaseNews } from '../store/reservations.ts';
@@ -25,10 +26,15 @@ export class ReleaseReservation {
   async run({
     grant,
   }: InputOf<typeof bus.policy.releaseReservation>): Promise<OutputOf<typeof bus.policy.releaseReservation>> {
-    const { jti: leaseId } = await this.parts.grants.verify(grant, {
+    const {
+      jti: leaseId,
+      actor,
+      credential,
+    } = await this.parts.grants.verify(grant, {
       now: new Date(),
       clockToleranceSeconds: toleranceSeconds,
     });
+    describeWork({ ...actor, lease_id: leaseId, credential });
     const { outcome } = await this.parts.client.call(bus.revocation.cancelGrant, { grant });
     if (outcome === 'begun') return { outcome };
     await recordLeaseNews(this.parts.pool, [{ leaseId, issued: false, ended: true }]);

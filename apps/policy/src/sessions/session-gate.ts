@@ -5,7 +5,7 @@
 import { MayflyError, type SessionClaims } from '@mayfly/contracts';
 import type { SealingKey, TokenVerifier } from '@mayfly/tokens';
 import { trace } from '@opentelemetry/api';
-import { SpanAttribute } from '@mayfly/telemetry';
+import { describeWork, SpanAttribute } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import { findLiveSession, noteHeard } from '../store/sessions.ts';
 import type { Hearing } from './hearing.ts';
@@ -35,11 +35,8 @@ export class SessionGate {
    */
   async readToken(sealed: string): Promise<Session> {
     const claims = await this.verifier.verify(await this.unseal(sealed), { now: new Date() });
-    trace.getActiveSpan()?.setAttributes({
-      [SpanAttribute.sessionId]: claims.sid,
-      [SpanAttribute.agentId]: claims.sub,
-      [SpanAttribute.organization]: claims.organization,
-    });
+    describeWork({ session_id: claims.sid, organization: claims.organization });
+    trace.getActiveSpan()?.setAttribute(SpanAttribute.agentId, claims.sub);
     // Whatever it asks for, it is alive.
     if (claims.heartbeat_seconds !== undefined) {
       await noteHeard(this.pool, claims.sid, this.hearing.secondsAt(performance.now()));

@@ -1,10 +1,11 @@
 /** Activation, the commit point of a mint, and its opposite: a mint that released nothing. */
 import { MayflyError, type bus, type GrantClaims, type InputOf, type OutputOf } from '@mayfly/contracts';
 import { failpoint } from '@mayfly/service';
-import { currentTraceparent, inTrace, LeaseSpan, SpanAttribute } from '@mayfly/telemetry';
+import { currentTraceparent, describeWork, inTrace, LeaseSpan, SpanAttribute } from '@mayfly/telemetry';
 import type { TokenVerifier } from '@mayfly/tokens';
 import type { Pool } from 'pg';
 import { leaseEvent } from '../lease-event.ts';
+import { leaseAttributes } from '../lease-attributes.ts';
 import { abandonLease, activateLease, cancelGrant, type Succession } from '../store/activation.ts';
 import type { Lease } from '../store/lease.ts';
 import { findLease } from '../store/reading.ts';
@@ -36,8 +37,8 @@ export class Activations {
   async activate(
     input: InputOf<typeof bus.revocation.activate>,
   ): Promise<OutputOf<typeof bus.revocation.activate>> {
-    const { pool, grants, relay, fenceToleranceMs } = this.options;
-    const grant = await grants.verify(input.grant, { now: new Date() });
+    const { pool, relay, fenceToleranceMs } = this.options;
+    const grant = await this.#verify(input.grant);
     const facts = factsOf(grant, input.issuance_traceparent);
     const native = input.native_expires_at;
     const event = leaseEvent('credential.issued', facts, {
@@ -89,6 +90,13 @@ export class Activations {
     }
   }
 
+  async #verify(grant: string, tolerance: { clockToleranceSeconds?: number } = {}): Promise<GrantClaims> {
+    const claims = await this.options.grants.verify(grant, { now: new Date(), ...tolerance });
+    const { jti, actor, credential, integration, provider } = claims;
+    describeWork({ ...actor, lease_id: jti, credential, integration: integration.name, provider });
+    return claims;
+  }
+
   /** For a grant that is to take the place of a lease. Throws `lease_ended` when that one does not live. */
   async #succession(grant: GrantClaims): Promise<{ predecessor: Lease; toStore: Succession } | undefined> {
     if (grant.predecessor === undefined || grant.renewal === undefined) return undefined;
@@ -114,12 +122,9 @@ export class Activations {
    * redemption of the same grant has made active stays. Safe to repeat.
    */
   async abandon(input: InputOf<typeof bus.revocation.abandon>): Promise<Record<string, never>> {
-    const { pool, grants, relay, due } = this.options;
+    const { pool, relay, due } = this.options;
     // Minting retries it for a while after the grant has run out; the grant only tells here what it was for.
-    const grant = await grants.verify(input.grant, {
-      now: new Date(),
-      clockToleranceSeconds: abandonToleranceSeconds,
-    });
+    const grant = await this.#verify(input.grant, { clockToleranceSeconds: abandonToleranceSeconds });
     const facts = factsOf(grant, input.issuance_traceparent);
     const causeTraceparent = currentTraceparent();
     const outcome = await abandonLease(pool, {
@@ -146,10 +151,7 @@ export class Activations {
   async cancel(
     input: InputOf<typeof bus.revocation.cancelGrant>,
   ): Promise<OutputOf<typeof bus.revocation.cancelGrant>> {
-    const grant = await this.options.grants.verify(input.grant, {
-      now: new Date(),
-      clockToleranceSeconds: abandonToleranceSeconds,
-    });
+    const grant = await this.#verify(input.grant, { clockToleranceSeconds: abandonToleranceSeconds });
     return { outcome: await cancelGrant(this.options.pool, grant.actor.organization, grant.jti) };
   }
 }
@@ -164,12 +166,7 @@ function tellRotation(predecessor: Lease, successorId: string): Promise<void> {
     LeaseSpan.renew,
     {
       attributes: {
-        [SpanAttribute.leaseId]: predecessor.leaseId,
-        [SpanAttribute.sessionId]: predecessor.sessionId,
-        [SpanAttribute.agentId]: predecessor.agentId,
-        [SpanAttribute.organization]: predecessor.organization,
-        [SpanAttribute.credential]: predecessor.credential,
-        [SpanAttribute.provider]: predecessor.provider,
+        ...leaseAttributes(predecessor),
         [SpanAttribute.outcome]: 'rotated',
         'mayfly.lease.successor_id': successorId,
       },

@@ -1,5 +1,6 @@
 /** Who asks, and for what: from policy's signature alone. */
 import { MayflyError, type Act, type AssertionClaims } from '@mayfly/contracts';
+import { describeWork } from '@mayfly/telemetry';
 import type { TokenVerifier } from '@mayfly/tokens';
 
 type ActOf<Action extends Act['action']> = Extract<Act, { action: Action }>;
@@ -29,6 +30,7 @@ export class Askers {
     if (!isOneOf(act, actions)) {
       throw new MayflyError('policy_denied', 'The assertion is for another act.');
     }
+    describeWork({ ...act, organization: actor.organization });
     const isAdministrator = kind === 'person' && person_roles.includes('administrator');
     return {
       organization: actor.organization,

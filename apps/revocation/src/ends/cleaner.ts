@@ -6,10 +6,11 @@
 import { bus, MayflyError, type ErrorCode } from '@mayfly/contracts';
 import { withoutDeadline, type BusClient } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
-import { inTrace, SpanAttribute, type Logger } from '@mayfly/telemetry';
+import { inTrace, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
+import { leaseAttributes } from '../lease-attributes.ts';
 import { completeCleanup, declareCleanUpFailing, postpone, putOff } from '../store/due.ts';
 import { laneOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
@@ -41,14 +42,7 @@ export class Cleaner {
   }
 
   #cleanUpInTrace(lease: Lease): Promise<void> {
-    const attributes = {
-      [SpanAttribute.leaseId]: lease.leaseId,
-      [SpanAttribute.sessionId]: lease.sessionId,
-      [SpanAttribute.agentId]: lease.agentId,
-      [SpanAttribute.organization]: lease.organization,
-      [SpanAttribute.credential]: lease.credential,
-      [SpanAttribute.provider]: lease.provider,
-    };
+    const attributes = leaseAttributes(lease);
     return inTrace(lease.issuanceTraceparent, 'lease.clean-up', { attributes }, () => this.#cleanUp(lease));
   }
 

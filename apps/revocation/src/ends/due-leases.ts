@@ -3,7 +3,7 @@
  * It keeps no set of leases: what is in memory is what it has claimed and not finished, which is bounded.
  */
 import { BackgroundLoop, failpoint } from '@mayfly/service';
-import type { Logger } from '@mayfly/telemetry';
+import { traceIdOf, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import { claimDueLeases, timeToNextDue } from '../store/due.ts';
 import { isCleanUpLane, laneOf, type Lease } from '../store/lease.ts';
@@ -117,7 +117,12 @@ export class DueLeases {
           // The register could not be written. It is claimed again, by anyone.
           presence.doubt();
           logger.error(
-            { err: error, lease_id: lease.leaseId },
+            {
+              err: error,
+              trace_id: traceIdOf(lease.issuanceTraceparent),
+              lease_id: lease.leaseId,
+              integration: lease.integration,
+            },
             'an end could not be recorded; it will be repeated',
           );
         },

@@ -6,6 +6,7 @@ import { currentTraceparent, inTrace, LeaseSpan, SpanAttribute, type Logger } fr
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
+import { leaseAttributes } from '../lease-attributes.ts';
 import { completeEnds, declareFailing, postpone, putOff, releaseClaim, type Ended } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
@@ -65,14 +66,7 @@ export class Ender {
         links: [lease.endTraceparent].filter(
           (link) => link !== undefined && link !== currentTraceparent(),
         ) as string[],
-        attributes: {
-          [SpanAttribute.leaseId]: lease.leaseId,
-          [SpanAttribute.sessionId]: lease.sessionId,
-          [SpanAttribute.agentId]: lease.agentId,
-          [SpanAttribute.organization]: lease.organization,
-          [SpanAttribute.credential]: lease.credential,
-          [SpanAttribute.provider]: lease.provider,
-        },
+        attributes: leaseAttributes(lease),
       },
       async (span) => {
         let isCleanedUp: boolean;

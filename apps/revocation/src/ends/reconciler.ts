@@ -5,10 +5,11 @@
 import { bus, MayflyError } from '@mayfly/contracts';
 import { PeerBreaker, type BusClient } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
-import { inTrace, SpanAttribute, type Logger } from '@mayfly/telemetry';
+import { inTrace, type Logger } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { leaseEvent } from '../lease-event.ts';
+import { leaseAttributes } from '../lease-attributes.ts';
 import { completeCleanup, orphan, postpone, putOff, recordAccessEnded } from '../store/due.ts';
 import { upstreamOf, type Lease } from '../store/lease.ts';
 import { retryWaitMs, type Backoff } from './backoff.ts';
@@ -52,14 +53,7 @@ export class Reconciler {
       lease.issuanceTraceparent,
       'lease.reconcile',
       {
-        attributes: {
-          [SpanAttribute.leaseId]: lease.leaseId,
-          [SpanAttribute.sessionId]: lease.sessionId,
-          [SpanAttribute.agentId]: lease.agentId,
-          [SpanAttribute.organization]: lease.organization,
-          [SpanAttribute.credential]: lease.credential,
-          [SpanAttribute.provider]: lease.provider,
-        },
+        attributes: leaseAttributes(lease),
       },
       () => this.#reconcile(lease),
     );

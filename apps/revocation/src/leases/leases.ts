@@ -5,6 +5,7 @@ import { currentTraceparent, inTrace, LeaseSpan, SpanAttribute, traceIdOf } from
 import type { Pool } from 'pg';
 import { notFound, type Askers } from '../asking/asker.ts';
 import { leaseEvent } from '../lease-event.ts';
+import { leaseAttributes } from '../lease-attributes.ts';
 import type { Lease } from '../store/lease.ts';
 import { findLease, findEnded, findPendingCleanUps, isLive, listLeases } from '../store/reading.ts';
 
@@ -87,10 +88,7 @@ export class Leases {
       LeaseSpan.use,
       {
         attributes: {
-          [SpanAttribute.leaseId]: lease.leaseId,
-          [SpanAttribute.sessionId]: lease.sessionId,
-          [SpanAttribute.agentId]: lease.agentId,
-          [SpanAttribute.credential]: lease.credential,
+          ...leaseAttributes(lease),
           [SpanAttribute.outcome]: input.outcome,
         },
       },

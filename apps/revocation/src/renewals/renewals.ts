@@ -7,6 +7,7 @@ import type { BusClient } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import {
   currentTraceparent,
+  describeWork,
   inTrace,
   LeaseSpan,
   SpanAttribute,
@@ -18,6 +19,7 @@ import type { Pool } from 'pg';
 import type { Nudgeable } from '../activation/activate.ts';
 import { notFound } from '../asking/asker.ts';
 import { leaseEvent, type EventMore } from '../lease-event.ts';
+import { leaseAttributes } from '../lease-attributes.ts';
 import type { Lease } from '../store/lease.ts';
 import {
   beginRenewal,
@@ -60,7 +62,8 @@ export class Renewals {
    */
   async renew(signedGrant: string): Promise<Renewed> {
     const grant = await this.options.grants.verify(signedGrant, { now: new Date() });
-    const { actor } = grant;
+    const { actor, lease_id, credential, integration, provider } = grant;
+    describeWork({ ...actor, lease_id, credential, integration, provider });
     failpoint('revocation.renewal.before');
     const start = await beginRenewal(this.options.pool, {
       renewalId: grant.jti,
@@ -84,14 +87,7 @@ export class Renewals {
       lease.issuanceTraceparent,
       LeaseSpan.renew,
       {
-        attributes: {
-          [SpanAttribute.leaseId]: lease.leaseId,
-          [SpanAttribute.sessionId]: lease.sessionId,
-          [SpanAttribute.agentId]: lease.agentId,
-          [SpanAttribute.organization]: lease.organization,
-          [SpanAttribute.credential]: lease.credential,
-          [SpanAttribute.provider]: lease.provider,
-        },
+        attributes: leaseAttributes(lease),
       },
       async (span) => {
         const end = await this.#renew(start, grant, signedGrant, cause).catch(async (error: unknown) => {

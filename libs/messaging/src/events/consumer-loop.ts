@@ -1,6 +1,7 @@
 /** One consumer's endless loop: take a batch, hand it over, settle every message of it. A backlog may be worked on in several batches. */
 import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises';
 import { MayflyError } from '@mayfly/contracts';
+import { context } from '@opentelemetry/api';
 import type { MessageHandler } from '@nestjs/microservices';
 import { NatsContext } from '@nestjs/microservices';
 import { firstValueFrom, isObservable } from 'rxjs';
@@ -9,6 +10,8 @@ import { parseJson } from '../rpc/wire.ts';
 import { consumers } from '../topology.ts';
 import type { ConsumerDefinition, ConsumerName } from '../topology.ts';
 import type { JetStreamServerOptions } from './consumer.ts';
+import { extractTrace } from '../tracing.ts';
+import { untold, type WorkScope } from '../work-scope.ts';
 import { traceBatch } from './batch-spans.ts';
 import { storeDeadLetter } from './dead-letter.ts';
 import { HeldMessage, PoisonMessage, redeliveryDelayMs } from './delivery.ts';
@@ -39,6 +42,7 @@ interface Opened {
 export class ConsumerLoop {
   readonly definition: ConsumerDefinition;
   private readonly pull: Pull;
+  private readonly scope: WorkScope;
   private readonly closing = new AbortController();
   private readonly inHand = new Set<HeldMessage>();
   private ready = false;
@@ -53,6 +57,7 @@ export class ConsumerLoop {
     private readonly options: JetStreamServerOptions,
   ) {
     this.definition = consumers[name];
+    this.scope = options.scope ?? untold;
     this.pull = new Pull({
       connection: options.connection,
       service: options.service,
@@ -167,19 +172,43 @@ export class ConsumerLoop {
       try {
         opened.push({ held, delivery: held.open() });
       } catch (error) {
-        await this.bury(held, error instanceof PoisonMessage ? error.reason : 'cannot be read');
+        const reason = error instanceof PoisonMessage ? error.reason : 'cannot be read';
+        await this.inItsTrace(held, {}, () => this.bury(held, reason));
       }
     }
     if (opened.length === 0) return;
+    const [only] = opened;
+    if (opened.length === 1 && only !== undefined) return this.alone(only);
     const error = await this.attempt(opened);
     if (error === undefined) {
       this.failedBatches = 0;
-      for (const { held } of opened) await this.settle(held);
-    } else if (opened.length === 1) {
-      this.failedBatches += (await this.settleFailed(opened, error)) ? 0 : 1;
+      for (const one of opened)
+        await this.inItsTrace(one.held, one.delivery.event.data, () => this.settle(one.held));
     } else {
       await this.oneByOne(opened, error);
     }
+  }
+
+  private async alone(one: Opened): Promise<void> {
+    const isSettled = await this.tryAlone(one);
+    this.failedBatches = isSettled ? 0 : this.failedBatches + 1;
+  }
+
+  /** Hands one message over and settles it. Whether it is dealt with; if not, it comes again. */
+  private tryAlone(one: Opened): Promise<boolean> {
+    const { held, delivery } = one;
+    const work = async () => {
+      const error = await this.attempt([one]);
+      if (error !== undefined) return this.settleFailed(one, error);
+      await this.settle(held);
+      return true;
+    };
+    return this.inItsTrace(held, delivery.event.data, work);
+  }
+
+  /** So that what is logged of a message is found by the trace and the lease of its event. */
+  private inItsTrace<T>(held: HeldMessage, known: object, work: () => T): T {
+    return context.with(extractTrace(held.message.headers), () => this.scope.about(known, work));
   }
 
   /** After a failed batch: each message alone, so that a bad one holds up no other. */
@@ -198,9 +227,7 @@ export class ConsumerLoop {
         this.failedBatches++;
         return;
       }
-      const error = await this.attempt([one]);
-      if (error === undefined) await this.settle(one.held);
-      failures = error === undefined || (await this.settleFailed([one], error)) ? 0 : failures + 1;
+      failures = (await this.tryAlone(one)) ? 0 : failures + 1;
     }
     this.failedBatches = 0;
   }
@@ -226,8 +253,7 @@ export class ConsumerLoop {
   }
 
   /** Settles the one message that its handler failed on. Whether it was the message's own fault. */
-  private async settleFailed([one]: Opened[], error: unknown): Promise<boolean> {
-    if (!one) return false;
+  private async settleFailed(one: Opened, error: unknown): Promise<boolean> {
     if (error instanceof PoisonMessage) {
       await this.bury(one.held, error.reason);
       return true;

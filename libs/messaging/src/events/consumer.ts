@@ -10,6 +10,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { BusLogger } from '../connection.ts';
 import { consumers } from '../topology.ts';
 import type { ConsumerName, StreamName } from '../topology.ts';
+import type { WorkScope } from '../work-scope.ts';
 import { jetStreamTransport } from './consumes.ts';
 import type { ConsumesExtras } from './consumes.ts';
 import { ConsumerLoop } from './consumer-loop.ts';
@@ -19,6 +20,8 @@ export interface JetStreamServerOptions {
   connection: NatsConnection;
   service: ServiceName;
   logger: BusLogger;
+  /** Told what each event is about, for the log lines of its work. */
+  scope?: WorkScope;
   onDeadLetter?: (consumer: ConsumerName, reason: string) => void;
   /**
    * Signals that the full stream dropped before they came here. With several replicas each may tell the same gap; redeliveries

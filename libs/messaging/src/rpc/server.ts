@@ -17,6 +17,7 @@ import type { BusLogger } from '../connection.ts';
 import { withDeadline } from '../deadline.ts';
 import { endSpan, extractTrace, messagingAttributes, tracer } from '../tracing.ts';
 import { timeAllowed } from './time-allowed.ts';
+import { untold, type WorkScope } from '../work-scope.ts';
 import type { HandlesExtras } from './handles.ts';
 import { describeIssues, errorReply, okReply, parseJson } from './wire.ts';
 
@@ -34,6 +35,8 @@ export interface RpcServerOptions {
    * times the ends and clean-ups that a replica of revocation runs at once by default.
    */
   maxVital?: number;
+  /** Told what each request is about, for the log lines of its work. */
+  scope?: WorkScope;
   /** Told once per request, for metrics. */
   onHandled?: (operation: string, code: ErrorCode | 'ok', seconds: number) => void;
 }
@@ -57,6 +60,7 @@ const closeGraceMs = 10_000;
 
 export class RpcServer extends ServerNats {
   private readonly own: RpcServerOptions;
+  private readonly scope: WorkScope;
   private readonly places: Places;
   /** What ends things never waits for what begins them: an upstream that hangs holds places for as long as its calls may take. */
   private readonly vitalPlaces: Places;
@@ -66,6 +70,7 @@ export class RpcServer extends ServerNats {
   constructor(options: RpcServerOptions) {
     super({ queue: options.service });
     this.own = options;
+    this.scope = options.scope ?? untold;
     this.places = { most: options.maxConcurrent ?? 256, held: 0 };
     this.vitalPlaces = { most: options.maxVital ?? 256, held: 0 };
   }
@@ -176,10 +181,19 @@ export class RpcServer extends ServerNats {
       { kind: SpanKind.SERVER, attributes: bound.attributes },
       parent,
     );
+    // What is logged of a failure belongs to the trace and to the lease of the request, as what is logged by the handler.
+    const outcome = await context.with(trace.setSpan(parent, span), () =>
+      this.scope.about({}, () => this.handleAndReply(bound, message)),
+    );
+    endSpan(span, outcome);
+    this.own.onHandled?.(bound.operation.name, outcome, (performance.now() - started) / 1000);
+  }
+
+  private async handleAndReply(bound: Bound, message: Msg): Promise<ErrorCode | 'ok'> {
     let outcome: ErrorCode | 'ok' = 'ok';
     let reply: string;
     try {
-      reply = await context.with(trace.setSpan(parent, span), () => this.handle(bound, message));
+      reply = await this.handle(bound, message);
     } catch (error) {
       [outcome, reply] = this.refuse(bound, error);
     }
@@ -190,8 +204,7 @@ export class RpcServer extends ServerNats {
       [outcome, reply] = this.refuse(bound, error);
       this.lastWord(message, reply);
     }
-    endSpan(span, outcome);
-    this.own.onHandled?.(bound.operation.name, outcome, (performance.now() - started) / 1000);
+    return outcome;
   }
 
   private async handle(bound: Bound, message: Msg): Promise<string> {
@@ -199,6 +212,7 @@ export class RpcServer extends ServerNats {
     const allowedMs = timeAllowed(message.headers, operation.bus.timeoutMs);
     if (allowedMs <= 0) throw new MayflyError('dependency_unavailable', 'deadline passed');
     const input = parseInput(operation, message.data);
+    if (typeof input === 'object' && input !== null) this.scope.describe(input);
     const output = await withDeadline(allowedMs, () => this.run(bound, input, message));
     // A handler's defect must not leak a field that the contract does not know.
     const checked = operation.output.safeParse(output);
@@ -230,7 +244,9 @@ export class RpcServer extends ServerNats {
   private refuse(bound: Bound, error: unknown): [ErrorCode, string] {
     if (error instanceof MayflyError) {
       // What a stranger can cause by a bad token must not fill the error log: only what is wrong on our side is one.
-      if (error.cause !== undefined && errorTable[error.code].status >= 500) {
+      // An upstream that is left alone has no cause, and whoever was refused for it must find out why all the same.
+      const isTold = error.cause !== undefined || error.code.startsWith('provider_');
+      if (isTold && errorTable[error.code].status >= 500) {
         this.fail(error, `${bound.operation.name} answered ${error.code}`);
       }
       return [error.code, errorReply(error.code, error.reason)];
