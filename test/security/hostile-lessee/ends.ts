@@ -18,11 +18,11 @@ export interface End {
 /** Ends the lease, once. */
 export async function end(upstream: Upstream, lessee: Lessee, role: RoleIdentity): Promise<End> {
   const begun = performance.now();
-  let isAnswered = false;
-  const watching = watch(upstream, role, begun, () => isAnswered);
+  let answeredAt: number | undefined;
+  const watching = watch(upstream, role, begun, () => answeredAt);
   const answer = await upstream.broker.end(lessee.lease).catch((error: unknown) => describe(error));
-  const answeredMs = performance.now() - begun;
-  isAnswered = true;
+  answeredAt = performance.now();
+  const answeredMs = answeredAt - begun;
   if (typeof answer !== 'string') lessee.mayNotWorkAfter(performance.now());
   const accessEndedMs = await watching;
   return typeof answer === 'string'
@@ -30,19 +30,24 @@ export async function end(upstream: Upstream, lessee: Lessee, role: RoleIdentity
     : { cleanUp: answer.cleanUp, answeredMs, accessEndedMs };
 }
 
-/** Looks until access is over; once more after the answer, and then no longer. */
+/**
+ * Looks until access is over; once more after the answer, and then no longer. A server without a lock to spare shows nobody anything:
+ * then the look that comes next counts for the moment of the answer.
+ */
 async function watch(
   upstream: Upstream,
   role: RoleIdentity,
   begun: number,
-  isAnswered: () => boolean,
+  answeredAt: () => number | undefined,
 ): Promise<number | undefined> {
-  for (;;) {
-    const isLast = isAnswered();
-    // A server without a lock to spare answers nobody.
-    const isOver = await hasNoAccess(upstream, role).catch(() => false);
-    if (isOver) return performance.now() - begun;
-    if (isLast) return undefined;
+  const until = begun + 60_000;
+  for (let wasBlind = false; ;) {
+    const answered = answeredAt();
+    const isOver = await hasNoAccess(upstream, role).catch(() => undefined);
+    const now = performance.now();
+    if (isOver === true) return (wasBlind ? Math.min(now, answered ?? now) : now) - begun;
+    if (answered !== undefined && (isOver === false || now > until)) return undefined;
+    wasBlind = isOver === undefined;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
