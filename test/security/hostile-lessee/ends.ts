@@ -18,11 +18,11 @@ export interface End {
 /** Ends the lease, once. */
 export async function end(upstream: Upstream, lessee: Lessee, role: RoleIdentity): Promise<End> {
   const begun = performance.now();
-  let answeredAt: number | undefined;
-  const watching = watch(upstream, role, begun, () => answeredAt);
+  const answered: { at?: number } = {};
+  const watching = watch(upstream, role, begun, () => answered.at);
   const answer = await upstream.broker.end(lessee.lease).catch((error: unknown) => describe(error));
-  answeredAt = performance.now();
-  const answeredMs = answeredAt - begun;
+  answered.at = performance.now();
+  const answeredMs = answered.at - begun;
   if (typeof answer !== 'string') lessee.mayNotWorkAfter(performance.now());
   const accessEndedMs = await watching;
   return typeof answer === 'string'
