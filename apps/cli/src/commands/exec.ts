@@ -59,8 +59,9 @@ export function registerExec(program: Command, context: CommandContext): void {
       `
 Variables for postgres: PGHOST PGPORT PGDATABASE PGUSER PGPASSWORD DATABASE_URL (with --file PGPASSFILE instead of the password), and
 where the integration says so PGSSLMODE PGSSLROOTCERT PGCHANNELBINDING PGTARGETSESSIONATTRS; for jwt: MAYFLY_TOKEN (MAYFLY_TOKEN_FILE); always MAYFLY_LEASE_ID and MAYFLY_EXPIRES_AT. With several
-credentials each name begins with that of its credential: ORDERS_DB_READONLY_PGHOST. MAYFLY_IDENTITY_TOKEN is not passed
-on to the command.
+credentials each name begins with that of its credential: ORDERS_DB_READONLY_PGHOST. No other variable of Mayfly's reaches the command,
+but MAYFLY_URL; nor do those of libpq that would lead it elsewhere, such as PGSERVICE, PGHOSTADDR, PGPASSFILE, PGOPTIONS. What the
+command needs of them, set for it: mayfly exec … -- env PGOPTIONS=… psql.
 
 What is renewable in place is renewed when a third of its time is left, for as long as policy allows; MAYFLY_EXPIRES_AT is the
 first end.
