@@ -56,7 +56,7 @@ Examples:
         if (answer.outcome === 'rejected') reportProblems(context, file, answer.problems, json);
         else if (json) context.printer.json(answer);
         else {
-          context.printer.result(
+          context.printer.line(
             answer.unchanged
               ? `version ${answer.version} is running already`
               : `version ${answer.version} is running`,

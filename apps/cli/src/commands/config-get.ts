@@ -27,7 +27,7 @@ Examples:
         context.printer.json(answer);
         return;
       }
-      if (answer.document !== '') context.printer.result(answer.document);
+      if (answer.document !== '') context.printer.exact(answer.document);
       const applied = answer.applied_at === undefined ? '' : `, applied ${clockTime(answer.applied_at)}`;
       context.printer.note(`version ${answer.version}${applied}`);
     });
