@@ -5,6 +5,7 @@ import { GatewayClient } from './api/client.ts';
 import { findGatewayUrl, mustBeMeantFor } from './api/gateway-url.ts';
 import { Session } from './api/session.ts';
 import { traceparentOf } from './api/trace.ts';
+import { removeLeftSecrets } from './execution/secret-files.ts';
 import { findIdentity, type IdentityOptions } from './identity/find-identity.ts';
 import { usualIdentity, type IdentifiedCommand } from './identity/usual-identity.ts';
 import type { Io } from './io.ts';
@@ -31,13 +32,14 @@ export class CommandContext {
     this.printer = new Printer(io);
   }
 
-  /** Opens a session as the command's usual identity, or the one that the global options name. Throws CommandFailure. */
+  /** Removes what killed runs have left, and opens a session as the command's usual identity, or the one that the global options name. Throws CommandFailure. */
   async openSession(
     command: IdentifiedCommand,
     parsed: Command,
     signal?: AbortSignal,
     heartbeatSeconds?: number,
   ): Promise<Session> {
+    await removeLeftSecrets(this.io.env, this.printer);
     const options = parsed.optsWithGlobals<GlobalOptions>();
     const identity = await findIdentity(this.io, options, usualIdentity[command]);
     const gateway = findGatewayUrl(this.io, options.url);

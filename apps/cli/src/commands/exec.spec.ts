@@ -136,7 +136,7 @@ describe('mayfly exec', () => {
     });
     expect(Object.values(env)).not.toContain(fakePassword);
     expect(existsSync(env['PGPASSFILE'] ?? '')).toBe(false);
-    expect(readdirSync(line.cwd).filter((name) => name.startsWith('mayfly-'))).toEqual([]);
+    expect(readdirSync(join(line.cwd, 'mayfly'))).toEqual([]);
   });
 
   describe('with a credential that', () => {

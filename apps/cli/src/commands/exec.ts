@@ -1,7 +1,7 @@
 /**
  * `mayfly exec`: runs a command with credentials that live as long as it does. The secret is in the child's environment
  * or in a 0600 file, never among arguments; if any mint fails the child never starts; whatever ends mayfly short of
- * SIGKILL, the leases are given back.
+ * SIGKILL, the leases are given back and the files removed; after SIGKILL the next run removes them.
  */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { JsonObject } from '@mayfly/contracts';
@@ -173,7 +173,7 @@ async function runWith(
   { file = false }: ExecOptions,
   relay: SignalRelay,
 ): Promise<number> {
-  const files = file ? new SecretFiles(io.env) : undefined;
+  const files = file ? await SecretFiles.make(io.env) : undefined;
   try {
     const environment = childEnvironment(io.env, leases, files);
     const { status, failedToStart } = await runChild(childCommand, environment, io, relay);
