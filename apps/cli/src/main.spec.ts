@@ -69,11 +69,15 @@ describe('mayfly exec --file that is killed', () => {
     const script = `require('node:fs').writeFileSync(process.argv[1], process.env.PGPASSFILE);
       setInterval(() => require('node:fs').existsSync('go') && process.exit(0), 10); setTimeout(() => process.exit(1), 60_000);`;
     const child = (name: string) => ['--', process.execPath, '-e', script, name];
-    const killed = spawn(process.execPath, [...program, 'exec', '--file', 'orders-db/readonly', ...child('killed')], {
-      cwd: line.cwd,
-      env: line.env,
-      stdio: 'ignore',
-    });
+    const killed = spawn(
+      process.execPath,
+      [...program, 'exec', '--file', 'orders-db/readonly', ...child('killed')],
+      {
+        cwd: line.cwd,
+        env: line.env,
+        stdio: 'ignore',
+      },
+    );
     const pathOf = (name: string) => {
       const path = join(line.cwd, name);
       return existsSync(path) ? readFileSync(path, 'utf8') : '';
@@ -87,7 +91,10 @@ describe('mayfly exec --file that is killed', () => {
     await until(() => pathOf('live') !== '', 25_000);
     expect(existsSync(pathOf('killed'))).toBe(false);
     // A third run finds the second one alive.
-    expect(await line.run('credentials')).toMatchObject({ status: 0, stderr: 'mayfly: Nothing may be asked for.\n' });
+    expect(await line.run('credentials')).toMatchObject({
+      status: 0,
+      stderr: 'mayfly: There is nothing that this identity may ask for.\n',
+    });
     expect(existsSync(pathOf('live'))).toBe(true);
     line.write('go', '');
     const { status, stderr } = await next;

@@ -72,7 +72,7 @@ const printed: [string[], HttpOperation, object][] = [
   [['leases', '--failing'], listLeases, { leases: [lease] }],
   [['audit'], queryAudit, { events: [event] }],
   [['sessions'], listSessions, { sessions: [session] }],
-  [['sessions', 'close', id, '--reason', 'x'], closeSession, { session }],
+  [['sessions', 'close', id, '--reason', 'x'], closeSession, { session_id: id, closed: true, matched: 2 }],
   [['blocks'], listBlocks, { blocks: [block] }],
   [['block', '--user', 'ada@example.com', '--reason', 'x'], addBlock, { block }],
   [['unblock', id], removeBlock, { block }],
