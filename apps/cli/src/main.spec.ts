@@ -1,7 +1,8 @@
 /** The real program, as a process of its own. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { http } from '@mayfly/contracts';
 import { CommandLine, identityToken } from './fixtures/command-line.ts';
@@ -55,5 +56,52 @@ describe('mayfly exec whose stderr nobody reads', () => {
     expect(await ended).toEqual([3, null]);
     expect(gateway.called(deleteLease)).toHaveLength(2);
     expect(gateway.called(http.oauth.revokeToken)).toHaveLength(1);
+  });
+});
+
+describe('mayfly exec --file that is killed', () => {
+  it('leaves its file to the next run, which removes it, says so, and leaves that of a live run alone', async () => {
+    gateway.handlers.set(http.leases.listCredentials.name, () => ({ credentials: [] }));
+    const line = new CommandLine({ MAYFLY_URL: gateway.url, MAYFLY_IDENTITY_TOKEN: identityToken() });
+    line.env['XDG_RUNTIME_DIR'] = line.cwd;
+    const folder = join(line.cwd, 'mayfly');
+    /** Ends by itself only where this test has failed. */
+    const script = `require('node:fs').writeFileSync(process.argv[1], process.env.PGPASSFILE);
+      setInterval(() => require('node:fs').existsSync('go') && process.exit(0), 10); setTimeout(() => process.exit(1), 60_000);`;
+    const child = (name: string) => ['--', process.execPath, '-e', script, name];
+    const killed = spawn(
+      process.execPath,
+      [...program, 'exec', '--file', 'orders-db/readonly', ...child('killed')],
+      {
+        cwd: line.cwd,
+        env: line.env,
+        stdio: 'ignore',
+      },
+    );
+    const pathOf = (name: string) => {
+      const path = join(line.cwd, name);
+      return existsSync(path) ? readFileSync(path, 'utf8') : '';
+    };
+    await until(() => pathOf('killed') !== '', 25_000);
+    killed.kill('SIGKILL');
+    await once(killed, 'exit');
+    expect(existsSync(pathOf('killed'))).toBe(true);
+
+    const next = line.run('exec', '--file', 'orders-db/readonly', ...child('live'));
+    await until(() => pathOf('live') !== '', 25_000);
+    expect(existsSync(pathOf('killed'))).toBe(false);
+    // A third run finds the second one alive.
+    expect(await line.run('credentials')).toMatchObject({
+      status: 0,
+      stderr: 'mayfly: There is nothing that this identity may ask for.\n',
+    });
+    expect(existsSync(pathOf('live'))).toBe(true);
+    line.write('go', '');
+    const { status, stderr } = await next;
+    expect(status).toBe(0);
+    expect(stderr).toBe(
+      `mayfly: Removed PGPASSFILE, which a run that was killed had left in ${dirname(pathOf('killed'))}.\n`,
+    );
+    expect(readdirSync(folder)).toEqual([]);
   });
 });

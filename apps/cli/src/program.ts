@@ -21,30 +21,23 @@ import { registerSessions } from './commands/sessions.ts';
 import { registerVersion } from './commands/version.ts';
 import { defaultGatewayUrl } from './api/gateway-url.ts';
 import { developmentIdentities } from './identity/usual-identity.ts';
-import { printable } from './output/printer.ts';
 import { version } from './version.ts';
 
 export function buildProgram(context: CommandContext): Command {
-  const { io } = context;
+  const { printer } = context;
   const program = new Command('mayfly')
     .description('Credentials for agents: asked for by name, scoped, sealed, dead within minutes.')
     .version(`mayfly ${version}`)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => {
-        io.stdout.write(text);
+        printer.lines(text);
       },
       writeErr: (text) => {
-        io.stderr.write(text);
+        printer.usage(text);
       },
       outputError: (text, write) => {
-        write(
-          `mayfly: ${text
-            .replace(/^error: /, '')
-            .split('\n')
-            .map(printable)
-            .join('\n')}`,
-        );
+        write(`mayfly: ${text.replace(/^error: /, '')}`);
       },
       getOutHasColors: () => false,
       getErrHasColors: () => false,

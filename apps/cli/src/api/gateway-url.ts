@@ -1,6 +1,7 @@
 /** Where the gateway is: `--url`, `MAYFLY_URL`, the running development stack, or the default port on this machine. */
 import { usageFailure } from '../failure.ts';
 import { findDevelopmentFolder, readStackFile } from '../identity/development-folder.ts';
+import type { FoundIdentity } from '../identity/find-identity.ts';
 import type { Io } from '../io.ts';
 
 export const defaultGatewayUrl = 'http://127.0.0.1:8470';
@@ -10,25 +11,40 @@ export interface GatewayUrl {
   readonly url: string;
   /** Identity and session tokens would cross a network in the clear. */
   readonly isExposed: boolean;
+  /** By `--url`, `MAYFLY_URL` or `MAYFLY_DATA_DIR`; else nobody has said that an identity is meant for it. */
+  readonly isNamed: boolean;
 }
 
-/** @throws CommandFailure when what was given is no URL of a gateway. */
-export async function findGatewayUrl(
-  io: Pick<Io, 'env' | 'cwd'>,
-  option: string | undefined,
-): Promise<GatewayUrl> {
+/** @throws CommandFailure when what was given is no URL of a gateway, or what was found is not to be trusted. */
+export function findGatewayUrl(io: Pick<Io, 'env' | 'cwd'>, option: string | undefined): GatewayUrl {
   const named = option ?? io.env['MAYFLY_URL'];
-  if (named !== undefined && named !== '') return parse(named);
-  const folder = await findDevelopmentFolder(io);
-  const stack = folder === undefined ? undefined : await readStackFile(folder);
-  if (stack === undefined) return parse(defaultGatewayUrl);
-  const found = parse(stack.gateway_url);
+  if (named !== undefined && named !== '') return parse(named, true);
+  const folder = findDevelopmentFolder(io);
+  const stack = folder === undefined ? undefined : readStackFile(folder);
+  if (folder === undefined || stack === undefined) return parse(defaultGatewayUrl, false);
+  const found = parse(stack.gateway_url, folder.isNamed);
   // A folder that came with somebody's repository must not have an identity sent to a host of its choice.
-  if (!isLoopback(new URL(found.url).hostname)) return parse(defaultGatewayUrl);
+  if (!isLoopback(new URL(found.url).hostname)) return parse(defaultGatewayUrl, false);
   return found;
 }
 
-function parse(text: string): GatewayUrl {
+/**
+ * An identity that was given is for a gateway that was named: a folder on the way upward, or whoever listens at the default port of
+ * a machine with several users, must not get it. The identities of a development stack are worth nothing elsewhere.
+ * @throws CommandFailure
+ */
+export function mustBeMeantFor(
+  { isNamed, url }: GatewayUrl,
+  { isOfStack }: Pick<FoundIdentity, 'isOfStack'>,
+): void {
+  if (isNamed || isOfStack) return;
+  throw usageFailure(
+    'An identity token is given, and no gateway is named to send it to.',
+    `Name it with --url or MAYFLY_URL (${url}, if you mean the one on this machine), or use --as for an identity of the development stack.`,
+  );
+}
+
+function parse(text: string, isNamed: boolean): GatewayUrl {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const usable =
     url !== undefined &&
@@ -41,6 +57,7 @@ function parse(text: string): GatewayUrl {
   return {
     url: url.href.replace(/\/+$/, ''),
     isExposed: url.protocol === 'http:' && !isLoopback(url.hostname),
+    isNamed,
   };
 }
 

@@ -93,7 +93,7 @@ export async function applyDocument(
   else if (json) context.printer.json(answer);
   else if (answer.outcome === 'would_apply') printPreview(context.printer, answer);
   else {
-    context.printer.result(
+    context.printer.line(
       answer.unchanged
         ? `version ${answer.version} is running already`
         : `version ${answer.version} is running`,

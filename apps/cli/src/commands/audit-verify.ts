@@ -7,7 +7,6 @@ import { findPlaces, type LogPlaces, type PlaceOptions } from '../audit-log/chec
 import { progressText, verificationJson, verificationLines } from '../audit-log/verification-text.ts';
 import type { CommandContext } from '../command-context.ts';
 import { CommandFailure } from '../failure.ts';
-import { ProgressBar } from '../output/progress-bar.ts';
 
 /** The log is not what was written. */
 const brokenExit = 1;
@@ -94,18 +93,18 @@ async function verify(places: LogPlaces, ownerRole: string, context: CommandCont
 
 /** A bar on a terminal, a line now and then elsewhere. */
 function shown({ io, printer }: CommandContext): { tell: (progress: Progress) => void; clear: () => void } {
-  const bar = new ProgressBar(io.stderr);
+  const bar = printer.progressBar();
   let last = io.now().getTime();
   const tell = (progress: Progress) => {
     const now = io.now().getTime();
-    if (now - last < (io.stderr.isTerminal ? redrawMs : lineMs)) return;
+    if (now - last < (bar !== undefined ? redrawMs : lineMs)) return;
     last = now;
     const text = progressText(progress);
-    if (!io.stderr.isTerminal) printer.note(text);
+    if (bar === undefined) printer.note(text);
     else if (progress.step === 'rows') bar.show(progress.done, progress.total, text);
     else bar.show(1, 1, text);
   };
-  return { tell, clear: () => bar.clear() };
+  return { tell, clear: () => bar?.clear() };
 }
 
 async function connect(connectionString: string): Promise<LogSession> {

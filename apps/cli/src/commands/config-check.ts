@@ -33,7 +33,7 @@ Examples:
       }
       if (json) context.printer.json({ outcome: 'ok', warnings: parsed.warnings });
       else {
-        context.printer.result(`${file} is right`);
+        context.printer.line(`${file} is right`);
         noteWarnings(context, file, parsed.warnings);
       }
     });

@@ -112,11 +112,10 @@ async function print(printer: Printer, first: Named, second: Named, json: boolea
   }
   printer.line(`--- ${first.name}`);
   printer.line(`+++ ${second.name}`);
-  const { red, green, dim } = printer.colours;
   for (const hunk of patch.hunks) {
-    printer.coloured(dim, `@@ -${hunk.oldStart},${hunk.oldLines} +${hunk.newStart},${hunk.newLines} @@`);
+    printer.coloured('dim', `@@ -${hunk.oldStart},${hunk.oldLines} +${hunk.newStart},${hunk.newLines} @@`);
     for (const line of hunk.lines) {
-      printer.coloured(line.startsWith('+') ? green : line.startsWith('-') ? red : String, line);
+      printer.coloured(line.startsWith('+') ? 'green' : line.startsWith('-') ? 'red' : undefined, line);
     }
   }
 }

@@ -30,7 +30,7 @@ Examples:
         context.printer.json(answer);
         return;
       }
-      if (answer.document !== '') context.printer.result(answer.document);
+      if (answer.document !== '') context.printer.exact(answer.document);
       const applied = answer.applied_at === undefined ? '' : `, applied ${clockTime(answer.applied_at)}`;
       const by = answer.applied_by === undefined ? '' : ` by ${answer.applied_by}`;
       const from = answer.applied_from === undefined ? '' : ` from ${answer.applied_from}`;

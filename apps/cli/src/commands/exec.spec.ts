@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { http } from '@mayfly/contracts';
 import { leaseUrl, parseConnectionUrl, PostgresSecret, type LeasePlace } from '@mayfly/domain';
 import { escapeField } from '../credentials/password-file.ts';
+import { inheritedLibpqVariables, misleadingLibpqVariables } from '../credentials/libpq-variables.ts';
 import { CommandLine, identityToken } from '../fixtures/command-line.ts';
 import { FakeGateway, fakePassword, jwtSecret, postgresSecret, Refusal } from '../fixtures/gateway.ts';
 import { until } from '../fixtures/until.ts';
@@ -73,13 +74,49 @@ describe('mayfly exec', () => {
     });
   });
 
-  it('keeps the identity and misleading variables from the child', async () => {
-    Object.assign(line.env, { PGSERVICE: 'prod', PGHOSTADDR: '10.0.0.1', PGPASSFILE: '/x', KEPT: 'yes' });
-    await line.run('exec', 'orders-db/readonly', ...node(tell));
+  it("keeps every variable of Mayfly's from the child that is a secret or names one", async () => {
+    const own = {
+      MAYFLY_IDENTITY_TOKEN_FILE: '/run/sso/token',
+      MAYFLY_DATA_DIR: line.cwd,
+      MAYFLY_AUDIT_DATABASE_URL: 'postgres://mayfly_auditor:hunter2@db/mayfly',
+      MAYFLY_POSTGRES_URL: 'postgres://mayfly_policy:hunter2@db/mayfly',
+      MAYFLY_NATS_SEED_FILE: '/run/seed',
+      MAYFLY_TOKEN: 'of another lease',
+      MAYFLY_NOT_INVENTED_YET: 'secret',
+    };
+    Object.assign(line.env, own, { KEPT: 'yes' });
+    expect((await line.run('exec', 'orders-db/readonly', ...node(tell))).status).toBe(0);
     const { env } = told();
+    const names = Object.keys(env).filter((name) => name.startsWith('MAYFLY_'));
+    expect(names.sort()).toEqual(['MAYFLY_EXPIRES_AT', 'MAYFLY_LEASE_ID', 'MAYFLY_URL']);
     expect(env['KEPT']).toBe('yes');
-    for (const name of ['MAYFLY_IDENTITY_TOKEN', 'PGSERVICE', 'PGHOSTADDR', 'PGPASSFILE'])
-      expect(env).not.toHaveProperty(name);
+  });
+
+  describe.each([
+    { options: [], prefix: '' },
+    { options: ['--env-prefix', 'X_'], prefix: 'X_' },
+    { options: ['--file'], prefix: '' },
+  ])('with $options', ({ options, prefix }) => {
+    it("keeps libpq's variables that would lead it elsewhere from the child", async () => {
+      const misleading = [...misleadingLibpqVariables];
+      for (const name of misleading)
+        Object.assign(line.env, { [name]: 'elsewhere', [`X_${name}`]: 'elsewhere' });
+      for (const name of inheritedLibpqVariables) line.env[name] = 'kept';
+      Object.assign(line.env, { PGHOST: 'own', PGUSER: 'own' });
+      expect((await line.run('exec', ...options, 'orders-db/readonly', ...node(tell))).status).toBe(0);
+      const { env } = told();
+      const reached = Object.entries(env).filter(
+        ([name, value]) => name.includes('PG') && value === 'elsewhere',
+      );
+      expect(reached.map(([name]) => name).filter((name) => prefix !== '' || !name.startsWith('X_'))).toEqual(
+        [],
+      );
+      for (const name of inheritedLibpqVariables)
+        if (!(prefix === '' && name === 'PGSSLMODE')) expect(env).toHaveProperty(name, 'kept');
+      expect(env).toHaveProperty(`${prefix}PGHOST`, '127.0.0.1');
+      // Under a prefix the command keeps a database of its own.
+      expect(env).toHaveProperty('PGHOST', prefix === '' ? '127.0.0.1' : 'own');
+    });
   });
 
   it('with --file puts it into a 0600 file that is gone afterwards, and not into the environment', async () => {
@@ -99,7 +136,7 @@ describe('mayfly exec', () => {
     });
     expect(Object.values(env)).not.toContain(fakePassword);
     expect(existsSync(env['PGPASSFILE'] ?? '')).toBe(false);
-    expect(readdirSync(line.cwd).filter((name) => name.startsWith('mayfly-'))).toEqual([]);
+    expect(readdirSync(join(line.cwd, 'mayfly'))).toEqual([]);
   });
 
   describe('with a credential that', () => {

@@ -1,7 +1,7 @@
 /**
  * `mayfly exec`: runs a command with credentials that live as long as it does. The secret is in the child's environment
  * or in a 0600 file, never among arguments; if any mint fails the child never starts; whatever ends mayfly short of
- * SIGKILL, the leases are given back.
+ * SIGKILL, the leases are given back and the files removed; after SIGKILL the next run removes them.
  */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { JsonObject } from '@mayfly/contracts';
@@ -59,8 +59,9 @@ export function registerExec(program: Command, context: CommandContext): void {
       `
 Variables for postgres: PGHOST PGPORT PGDATABASE PGUSER PGPASSWORD DATABASE_URL (with --file PGPASSFILE instead of the password), and
 where the integration says so PGSSLMODE PGSSLROOTCERT PGCHANNELBINDING PGTARGETSESSIONATTRS; for jwt: MAYFLY_TOKEN (MAYFLY_TOKEN_FILE); always MAYFLY_LEASE_ID and MAYFLY_EXPIRES_AT. With several
-credentials each name begins with that of its credential: ORDERS_DB_READONLY_PGHOST. MAYFLY_IDENTITY_TOKEN is not passed
-on to the command.
+credentials each name begins with that of its credential: ORDERS_DB_READONLY_PGHOST. No other variable of Mayfly's reaches the command,
+but MAYFLY_URL; nor do those of libpq that would lead it elsewhere, such as PGSERVICE, PGHOSTADDR, PGPASSFILE, PGOPTIONS. What the
+command needs of them, set for it: mayfly exec … -- env PGOPTIONS=… psql.
 
 What is renewable in place is renewed when a third of its time is left, for as long as policy allows; MAYFLY_EXPIRES_AT is the
 first end.
@@ -172,7 +173,7 @@ async function runWith(
   { file = false }: ExecOptions,
   relay: SignalRelay,
 ): Promise<number> {
-  const files = file ? new SecretFiles(io.env) : undefined;
+  const files = file ? await SecretFiles.make(io.env) : undefined;
   try {
     const environment = childEnvironment(io.env, leases, files);
     const { status, failedToStart } = await runChild(childCommand, environment, io, relay);

@@ -56,7 +56,7 @@ Examples:
           justification,
         });
         try {
-          context.printer.result(formatLease(opened, json === true ? 'json' : format));
+          context.printer.exact(formatLease(opened, json === true ? 'json' : format));
         } catch (error) {
           noteEndOf(session, context.printer);
           await giveBack(session, [opened.lease], context.printer);

@@ -187,7 +187,7 @@ describe('mayfly audit', () => {
     gateway.handlers.set(queryAudit.name, () => ({
       events: [{ ...event(1), reason: 'a\u001b[2J\u202eb\n' }],
     }));
-    expect((await line.run('audit')).stdout).toContain('a?[2J?b?');
+    expect((await line.run('audit')).stdout).toContain(String.raw`a\u001b[2J\u202eb\n`);
   });
 
   it('without a filter shows the last hour', async () => {

@@ -140,13 +140,13 @@ const revokeAdvice: Advice = {
 const wide: readonly RevocationSubject['kind'][] = ['integration', 'organization', 'everything'];
 
 /** Asks before what may stop a whole team. Only on a terminal: a script has said what it wants. */
-async function confirm({ io }: CommandContext, subject: RevocationSubject): Promise<void> {
+async function confirm({ io, printer }: CommandContext, subject: RevocationSubject): Promise<void> {
   if (!wide.includes(subject.kind) || !io.stdinIsTerminal) return;
   const what =
     subject.kind === 'everything'
       ? 'EVERY lease of EVERY organization'
       : `every lease of ${subjectText(subject)}`;
-  const answer = await io.ask(`This ends ${what} now. Type yes to go on: `);
+  const answer = await printer.ask(`This ends ${what} now. Type yes to go on: `);
   if (answer.trim() !== 'yes')
     throw new CommandFailure('Nothing was revoked.', { exit: usageExit, next: '--yes does not ask.' });
 }

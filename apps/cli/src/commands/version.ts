@@ -11,6 +11,6 @@ export function registerVersion(program: Command, context: CommandContext): void
     .addHelpText('after', '\nExamples:\n  mayfly version\n  mayfly version --json')
     .action(({ json = false }: { json?: boolean }) => {
       if (json) context.printer.json({ version });
-      else context.printer.result(`mayfly ${version}`);
+      else context.printer.line(`mayfly ${version}`);
     });
 }

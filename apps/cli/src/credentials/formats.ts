@@ -1,6 +1,7 @@
 /** `mayfly get --format`: one function per format. */
 import { PostgresSecret } from '@mayfly/domain';
 import { usageFailure } from '../failure.ts';
+import { visibleJson } from '../output/visible.ts';
 import { secretOf, type OpenedLease } from './lease.ts';
 import { passwordFileLines } from './password-file.ts';
 import { dotenvLines, shellExports } from './quoting.ts';
@@ -17,7 +18,7 @@ export function formatLease(lease: OpenedLease, format: FormatName): string {
 const formats: Record<FormatName, (lease: OpenedLease) => string> = {
   env: (lease) => shellExports(variablesOf(lease)),
   dotenv: (lease) => dotenvLines(variablesOf(lease)),
-  json: (lease) => `${JSON.stringify({ ...lease.lease, secret: secretOf(lease) }, null, 2)}\n`,
+  json: (lease) => `${visibleJson({ ...lease.lease, secret: secretOf(lease) }, 2)}\n`,
   pgpass: (lease) => passwordFileLines(postgresSecretOf(lease, 'pgpass')),
   url: (lease) => `${postgresSecretOf(lease, 'url').url}\n`,
 };

@@ -2,6 +2,7 @@
 import type { JsonObject } from '@mayfly/contracts';
 import { JwtSecret, leaseUrl, PostgresSecret } from '@mayfly/domain';
 import { secretOf, type OpenedLease } from './lease.ts';
+import { misleadingLibpqVariables } from './libpq-variables.ts';
 import { passwordFileLines } from './password-file.ts';
 
 export type Variables = Readonly<Record<string, string>>;
@@ -19,8 +20,8 @@ interface ProviderVariables {
   readonly whole: (secret: JsonObject) => Variables;
   /** What is not secret, and the file with what is. */
   readonly withFile: (secret: JsonObject) => { readonly variables: Variables; readonly file: SecretFile };
-  /** Inherited variables that would lead the tool elsewhere, or override the credential. */
-  readonly conflicting: readonly string[];
+  /** Inherited variables that would lead the tool elsewhere, or override the credential. Mayfly's own need no mention. */
+  readonly misleading: readonly string[];
 }
 
 const postgres: ProviderVariables = {
@@ -32,12 +33,7 @@ const postgres: ProviderVariables = {
     variables: { ...connectionOf(secret), DATABASE_URL: leaseUrl(PostgresSecret.parse(secret)) },
     file: { variable: 'PGPASSFILE', content: passwordFileLines(PostgresSecret.parse(secret)) },
   }),
-  // libpq: PGHOSTADDR and a service win over PGHOST, PGPASSWORD over PGPASSFILE (PostgreSQL: "Environment Variables"); what is said of
-  // other servers may exclude this one.
-  conflicting: [
-    ...['PGHOSTADDR', 'PGSERVICE', 'PGSERVICEFILE', 'PGPASSWORD', 'PGPASSFILE'],
-    ...['PGTARGETSESSIONATTRS', 'PGLOADBALANCEHOSTS'],
-  ],
+  misleading: misleadingLibpqVariables,
 };
 
 const jwt: ProviderVariables = {
@@ -46,7 +42,8 @@ const jwt: ProviderVariables = {
     variables: {},
     file: { variable: 'MAYFLY_TOKEN_FILE', content: JwtSecret.parse(secret).token },
   }),
-  conflicting: ['MAYFLY_TOKEN', 'MAYFLY_TOKEN_FILE'],
+  // No tool reads any but Mayfly's own, of which none is inherited.
+  misleading: [],
 };
 
 /** A provider that this mayfly does not know: `MAYFLY_<KEY>` for each plain value, or the whole as JSON in a file. */
@@ -62,7 +59,7 @@ const other: ProviderVariables = {
     variables: {},
     file: { variable: 'MAYFLY_SECRET_FILE', content: `${JSON.stringify(secret)}\n` },
   }),
-  conflicting: [],
+  misleading: [],
 };
 
 const byProvider = new Map([
@@ -82,8 +79,8 @@ export function variablesWithFile(lease: OpenedLease): { variables: Variables; f
 }
 
 /** Inherited variables that must not reach a tool together with this credential. */
-export function conflictingVariables(lease: OpenedLease): readonly string[] {
-  return formOf(lease).conflicting;
+export function misleadingVariables(lease: OpenedLease): readonly string[] {
+  return formOf(lease).misleading;
 }
 
 /** `ORDERS_DB_READONLY` of `orders-db/readonly`. */

@@ -3,7 +3,7 @@ import { usageFailure } from '../failure.ts';
 import type { Io } from '../io.ts';
 import type { OpenedLease } from '../credentials/lease.ts';
 import {
-  conflictingVariables,
+  misleadingVariables,
   variableName,
   variablesOf,
   variablesWithFile,
@@ -36,16 +36,31 @@ export function childEnvironment(
   leases: readonly { readonly prefix: string; readonly lease: OpenedLease }[],
   files: SecretFiles | undefined,
 ): Record<string, string | undefined> {
-  const environment: Record<string, string | undefined> = { ...inherited };
-  // The child was given one credential, not the identity that can ask for all of them.
-  delete environment['MAYFLY_IDENTITY_TOKEN'];
+  const environment: Record<string, string | undefined> = Object.fromEntries(
+    Object.entries(inherited).filter(([name]) => !isMayflysOwn(name)),
+  );
   for (const { prefix, lease } of leases) {
-    for (const name of conflictingVariables(lease)) delete environment[prefix + name];
+    // Without the prefix, too: a tool that is given the lease's URL fills what the URL leaves open from there.
+    for (const name of misleadingVariables(lease)) {
+      delete environment[name];
+      delete environment[prefix + name];
+    }
+  }
+  for (const { prefix, lease } of leases) {
     for (const [name, value] of Object.entries(variablesFor(lease, prefix, files))) {
       environment[prefix + name] = value;
     }
   }
   return environment;
+}
+
+/**
+ * The child was given credentials, not the identity that can ask for all of them, nor what a service or another `mayfly exec` was
+ * given: every variable of Mayfly's is a secret, names one, or is about another lease, except for where the gateway is. Kept is
+ * only what is known to be harmless, so that one of a later version is none.
+ */
+function isMayflysOwn(name: string): boolean {
+  return name.startsWith('MAYFLY_') && name !== 'MAYFLY_URL';
 }
 
 function variablesFor(lease: OpenedLease, prefix: string, files: SecretFiles | undefined): Variables {

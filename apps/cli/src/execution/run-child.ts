@@ -18,7 +18,7 @@ export interface ChildOutcome {
 export function runChild(
   [program = '', ...args]: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
-  io: Io,
+  io: Pick<Io, 'cwd' | 'childStdio' | 'stdinIsTerminal'>,
   relay: SignalRelay,
 ): Promise<ChildOutcome> {
   return new Promise((resolve) => {

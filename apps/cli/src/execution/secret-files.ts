@@ -1,36 +1,33 @@
 /** Files that hold a secret while a command runs: 0600, in a 0700 folder of their own, gone afterwards. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Io } from '../io.ts';
+import type { Printer } from '../output/printer.ts';
+import { removeLeftovers, RunFolder } from './run-folder.ts';
 
 export class SecretFiles {
-  readonly #folder: string;
+  private constructor(private readonly folder: RunFolder) {}
 
-  constructor(env: Io['env']) {
-    this.#folder = makeFolder(env['XDG_RUNTIME_DIR']);
+  /** Throws CommandFailure where there is no private folder for them. */
+  static async make(env: Io['env']): Promise<SecretFiles> {
+    return new SecretFiles(await RunFolder.make(env));
   }
 
   /** Writes a file and gives its path. */
   write(name: string, content: string): string {
-    const path = join(this.#folder, name);
+    const path = join(this.folder.path, name);
     writeFileSync(path, content, { mode: 0o600, flag: 'wx' });
     return path;
   }
 
   remove(): void {
-    rmSync(this.#folder, { recursive: true, force: true });
+    this.folder.remove();
   }
 }
 
-/** In memory where the system has such a folder per user (XDG Base Directory), else among the temporary files. */
-function makeFolder(runtimeFolder: string | undefined): string {
-  if (runtimeFolder !== undefined && runtimeFolder !== '') {
-    try {
-      return mkdtempSync(join(runtimeFolder, 'mayfly-'));
-    } catch {
-      // Not every environment that names one has it.
-    }
+/** Removes the files of runs that were killed, and says which. Never throws. */
+export async function removeLeftSecrets(env: Io['env'], printer: Printer): Promise<void> {
+  for (const { folder, files } of await removeLeftovers(env)) {
+    printer.note(`Removed ${files.join(', ')}, which a run that was killed had left in ${folder}.`);
   }
-  return mkdtempSync(join(tmpdir(), 'mayfly-'));
 }

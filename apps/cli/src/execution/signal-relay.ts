@@ -15,7 +15,7 @@ export class SignalRelay {
   readonly #unsubscribe: () => void;
   #phase: 'before' | 'after' | ((signal: RelayedSignal) => void) = 'before';
 
-  constructor(io: Io) {
+  constructor(io: Pick<Io, 'onSignal'>) {
     this.#unsubscribe = io.onSignal((signal) => {
       this.#receive(signal);
     });

@@ -11,7 +11,7 @@ beforeEach(() => {
 });
 
 const find = async (options: IdentityOptions = {}, cwd = line.cwd) =>
-  (await findIdentity({ env: line.env, cwd, now: () => line.now }, options, 'agent')).reveal();
+  (await findIdentity({ env: line.env, cwd, now: () => line.now }, options, 'agent')).token.reveal();
 
 /** Three tokens that can be told apart. */
 function writeDevelopmentIdentities(
@@ -80,11 +80,11 @@ describe('the identity', () => {
 });
 
 describe('the gateway', () => {
-  const url = (option?: string) => findGatewayUrl(line, option);
+  const url = async (option?: string) => Promise.resolve().then(() => findGatewayUrl(line, option));
 
   it('is found in the order: option, variable, running stack, default', async () => {
     line.env['MAYFLY_DATA_DIR'] = line.cwd;
-    expect(await url()).toEqual({ url: 'http://127.0.0.1:8470', isExposed: false });
+    expect(await url()).toMatchObject({ url: 'http://127.0.0.1:8470', isExposed: false, isNamed: false });
     line.write('stack.json', JSON.stringify({ gateway_url: 'http://127.0.0.1:9000' }));
     expect((await url()).url).toBe('http://127.0.0.1:9000');
     line.env['MAYFLY_URL'] = 'https://mayfly.example/';

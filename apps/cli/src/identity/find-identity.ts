@@ -3,15 +3,17 @@
  * `MAYFLY_IDENTITY_TOKEN`, `MAYFLY_IDENTITY_TOKEN_FILE`, the development stack's data folder.
  */
 import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { Secret } from '@mayfly/domain';
 import { failureOf, usageFailure } from '../failure.ts';
 import type { Io } from '../io.ts';
-import { findDevelopmentFolder } from './development-folder.ts';
+import { findDevelopmentFolder, readIdentityFile } from './development-folder.ts';
 import type { DevelopmentIdentity } from './usual-identity.ts';
 
 /** The contract's bound for a subject token, in characters. */
 const maxTokenLength = 16_384;
+/** With a line end or two. */
+const maxTokenFileBytes = maxTokenLength + 16;
 const restart = 'The development identity has expired; is `npm start` running?';
 
 export interface IdentityOptions {
@@ -19,24 +21,33 @@ export interface IdentityOptions {
   readonly as?: DevelopmentIdentity | undefined;
 }
 
+export interface FoundIdentity {
+  readonly token: Secret;
+  /** It lay in the development stack's folder, so it is worth nothing anywhere else. */
+  readonly isOfStack: boolean;
+}
+
 /** @throws CommandFailure (`unauthenticated`) when there is none, or it can't be one. */
 export async function findIdentity(
   io: Pick<Io, 'env' | 'cwd' | 'now'>,
   options: IdentityOptions,
   usual: DevelopmentIdentity,
-): Promise<Secret> {
+): Promise<FoundIdentity> {
   const { identityTokenFile, as } = options;
   if (identityTokenFile !== undefined && as !== undefined) {
     throw usageFailure('Give --identity-token-file or --as, not both.');
   }
-  if (identityTokenFile !== undefined) return fromFile(io, identityTokenFile);
-  if (as !== undefined) return fromDevelopmentFolder(io, as);
+  if (identityTokenFile !== undefined) return given(await fromFile(io, identityTokenFile));
+  if (as !== undefined) return ofStack(fromDevelopmentFolder(io, as));
   const token = io.env['MAYFLY_IDENTITY_TOKEN'];
-  if (token !== undefined && token !== '') return checked(token, 'MAYFLY_IDENTITY_TOKEN');
+  if (token !== undefined && token !== '') return given(checked(token, 'MAYFLY_IDENTITY_TOKEN'));
   const file = io.env['MAYFLY_IDENTITY_TOKEN_FILE'];
-  if (file !== undefined && file !== '') return fromFile(io, file);
-  return fromDevelopmentFolder(io, usual);
+  if (file !== undefined && file !== '') return given(await fromFile(io, file));
+  return ofStack(fromDevelopmentFolder(io, usual));
 }
+
+const given = (token: Secret): FoundIdentity => ({ token, isOfStack: false });
+const ofStack = (token: Secret): FoundIdentity => ({ token, isOfStack: true });
 
 async function fromFile({ cwd }: Pick<Io, 'cwd'>, path: string): Promise<Secret> {
   const content = await read(resolve(cwd, path));
@@ -45,19 +56,15 @@ async function fromFile({ cwd }: Pick<Io, 'cwd'>, path: string): Promise<Secret>
   return checked(content, path);
 }
 
-async function fromDevelopmentFolder(
-  io: Pick<Io, 'env' | 'cwd' | 'now'>,
-  identity: DevelopmentIdentity,
-): Promise<Secret> {
-  const folder = await findDevelopmentFolder(io);
-  const path = folder === undefined ? undefined : join(folder, 'identities', `${identity}.jwt`);
-  const content = path === undefined ? undefined : await read(path);
-  if (path === undefined || content === undefined) {
+function fromDevelopmentFolder(io: Pick<Io, 'env' | 'cwd' | 'now'>, identity: DevelopmentIdentity): Secret {
+  const folder = findDevelopmentFolder(io);
+  const content = folder === undefined ? undefined : readIdentityFile(folder, identity, maxTokenFileBytes);
+  if (content === undefined) {
     throw failureOf('unauthenticated', 'There is no identity token to open a session with.', {
       next: 'Set MAYFLY_IDENTITY_TOKEN or MAYFLY_IDENTITY_TOKEN_FILE, or run `npm start` for a development stack and its identities.',
     });
   }
-  const token = checked(content, path);
+  const token = checked(content, `the file of the identity ${identity}`);
   const expiry = expiryOf(token);
   if (expiry !== undefined && expiry <= io.now().getTime())
     throw failureOf('unauthenticated', restart, {

@@ -5,7 +5,6 @@ import type { ConfigProblem } from '@mayfly/contracts';
 import type { CommandContext } from '../command-context.ts';
 import { systemErrorCode, usageExit, usageFailure } from '../failure.ts';
 import type { Io } from '../io.ts';
-import { printable } from './printer.ts';
 
 /** The contract's bound for a document, in characters. */
 const maxDocumentLength = 786_432;
@@ -35,7 +34,7 @@ export function reportProblems(
 ): void {
   context.exitStatus = usageExit;
   if (json) context.printer.json({ outcome: 'rejected', problems });
-  else for (const problem of problems) context.printer.result(problemLine(file, problem));
+  else for (const problem of problems) context.printer.line(problemLine(file, problem));
   context.printer.note(
     `${file} was rejected: ${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`,
   );
@@ -44,5 +43,5 @@ export function reportProblems(
 export function problemLine(file: string, { path, line, column, message }: ConfigProblem): string {
   // Messages name what they are about; only without a place does the path have to say where.
   const place = line === undefined ? [file, ...(path === '' ? [] : [` ${path}`])] : [file, line, column];
-  return printable(`${place.filter((part) => part !== undefined).join(':')}: ${message}`);
+  return `${place.filter((part) => part !== undefined).join(':')}: ${message}`;
 }

@@ -1,5 +1,6 @@
 /** A line of progress that is redrawn in place, on a terminal only. */
 import type { TextSink } from '../io.ts';
+import { visible } from './visible.ts';
 
 const width = 28;
 
@@ -8,10 +9,10 @@ export class ProgressBar {
 
   constructor(private readonly sink: TextSink) {}
 
-  /** Draws it anew; empty while the `total` is not known. `text` is short and printable. */
+  /** Draws it anew; empty while the `total` is not known. `text` is short. */
   show(done: number, total: number | undefined, text: string): void {
     const filled = total === undefined || total === 0 ? 0 : Math.floor((width * done) / total);
-    this.sink.write(`\r\u001b[2K[${'█'.repeat(filled)}${'░'.repeat(width - filled)}] ${text}`);
+    this.sink.write(`\r\u001b[2K[${'█'.repeat(filled)}${'░'.repeat(width - filled)}] ${visible(text)}`);
     this.#shown = true;
   }
 

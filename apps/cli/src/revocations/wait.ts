@@ -10,7 +10,6 @@ import {
   worksOnExit,
   type CommandFailure,
 } from '../failure.ts';
-import { ProgressBar } from '../output/progress-bar.ts';
 import { relativeTime } from '../output/times.ts';
 import { followRevocation, type Followed } from './follow.ts';
 import { outcomeText } from './outcomes.ts';
@@ -136,7 +135,7 @@ function asJsonLines({ printer }: CommandContext): Show {
 }
 
 function asText({ io, printer }: CommandContext): Show {
-  const bar = io.stderr.isTerminal ? new ProgressBar(io.stderr) : undefined;
+  const bar = printer.progressBar();
   let lineAt = io.now().getTime() + lineEveryMs;
   return {
     progress: (revocation) => {
