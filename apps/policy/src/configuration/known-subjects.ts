@@ -25,7 +25,8 @@ export class KnownSubjects {
     const problem = this.#problem(organization, subject);
     if (problem === undefined) return;
     if (await hasLiveLeases(this.parts.pool, organization, subject)) return;
-    throw new MayflyError('invalid_request', `${problem}, and nothing that lives is of it.`.slice(0, 500));
+    const sentence = problem.endsWith('?') ? problem : `${problem}, and nothing that lives is of it.`;
+    throw new MayflyError('invalid_request', sentence.slice(0, 500));
   }
 
   #problem(organization: string, subject: RevocationSubject): string | undefined {
