@@ -152,32 +152,6 @@ export const usedUp: readonly Attack[] = [
       await useUpLocks(lessee);
     },
   },
-  {
-    name: 'uses up all locks, with three sessions that take what comes free without a pause',
-    // Who is no superuser has to win a race for the locks held in reserve, which is not always won.
-    admin: 'superuser',
-    mintsMayFail: true,
-    holdsUpNeighbours: true,
-    attack: async ({ lessee }) => {
-      const sessions = [await lessee.session(), await lessee.session()];
-      await useUpLocks(lessee);
-      for (const [index, session] of sessions.entries()) {
-        lessee.keep(() =>
-          session.query(
-            `DO $$ DECLARE next bigint := ${String(index + 1)}000000; BEGIN
-               LOOP
-                 BEGIN
-                   PERFORM pg_advisory_lock(next);
-                   next := next + 1;
-                 EXCEPTION WHEN OTHERS THEN NULL;
-                 END;
-               END LOOP;
-             END $$`,
-          ),
-        );
-      }
-    },
-  },
 ];
 
 /** Session-level locks, which the failure of the statement that took too many does not give back. */
