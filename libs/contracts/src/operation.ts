@@ -114,3 +114,11 @@ export function defineOperation(
 export function subjectOf(operation: BusOperation): string {
   return `mayfly.rpc.${operation.bus.service}.${operation.bus.operation}`;
 }
+
+/**
+ * Where a service is asked whether it is there. The question is for how many milliseconds a replica must have been there, as a whole number;
+ * each that has been answers for how many it has. No operation may be called so.
+ */
+export function presenceSubject(service: ServiceName): string {
+  return `mayfly.rpc.${service}.presence`;
+}

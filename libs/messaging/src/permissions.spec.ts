@@ -31,7 +31,7 @@ describe('natsPermissions', () => {
   it('lets a service subscribe to its own inbox and its own operations', () => {
     expect(permissions.gateway).toMatchObject({ subscribe: ['_INBOX_gateway.>'], allowResponses: false });
     expect(permissions.minting).toMatchObject({
-      subscribe: ['_INBOX_minting.>', 'mayfly.rpc.minting.> minting'],
+      subscribe: ['_INBOX_minting.>', 'mayfly.rpc.minting.> minting', 'mayfly.rpc.minting.presence'],
       allowResponses: true,
     });
     expect(permissions.setup.subscribe).toEqual(['_INBOX_setup.>']);

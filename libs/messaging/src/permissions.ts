@@ -1,5 +1,5 @@
 /** The NATS permissions of every user, derived from the contracts and the topology: least privilege (I9). */
-import { busOperations, eventSubject, serviceNames, subjectOf } from '@mayfly/contracts';
+import { busOperations, eventSubject, presenceSubject, serviceNames, subjectOf } from '@mayfly/contracts';
 import type { ServiceName } from '@mayfly/contracts';
 import { consumers, consumersOf, deadSubject, eventPublishers, streams, streamsOf } from './topology.ts';
 import type { ConsumerDefinition } from './topology.ts';
@@ -25,10 +25,12 @@ export function natsPermissions(): Record<ServiceName | 'setup', NatsPermissions
 
 function servicePermissions(service: ServiceName): NatsPermissions {
   const answers = busOperations.some((operation) => operation.bus.service === service);
+  const called = busOperations.filter((operation) => operation.bus.callers.includes(service));
   const own = consumersOf(service);
   return {
     publish: [
-      ...busOperations.filter((operation) => operation.bus.callers.includes(service)).map(subjectOf),
+      ...called.map(subjectOf),
+      ...new Set(called.map((operation) => presenceSubject(operation.bus.service))),
       ...eventPublishers[service].map(eventSubject),
       ...own.flatMap(([name, { stream }]) => [
         `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`,
@@ -37,7 +39,10 @@ function servicePermissions(service: ServiceName): NatsPermissions {
       ...streamsOf(service).map((stream) => `$JS.API.STREAM.INFO.${stream}`),
       ...(own.length > 0 ? [deadSubject(service)] : []),
     ],
-    subscribe: [`_INBOX_${service}.>`, ...(answers ? [`mayfly.rpc.${service}.> ${service}`] : [])],
+    subscribe: [
+      `_INBOX_${service}.>`,
+      ...(answers ? [`mayfly.rpc.${service}.> ${service}`, presenceSubject(service)] : []),
+    ],
     allowResponses: answers || own.length > 0,
   };
 }

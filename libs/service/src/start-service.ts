@@ -25,6 +25,7 @@ import {
   deadLetters,
   describeWork,
   NestLogger,
+  peerAway,
   ready,
   rpcDuration,
   shutdownTelemetry,
@@ -70,6 +71,7 @@ export async function startService<Settings extends ServiceSettings>(
   const readiness = new Readiness();
   const metrics = createMetrics(service);
   const signalLosses = signalsLost(metrics);
+  const peersAway = peerAway(metrics);
   const connection = await connectBus({
     servers: settings.MAYFLY_NATS_URL.split(','),
     service,
@@ -85,7 +87,13 @@ export async function startService<Settings extends ServiceSettings>(
     logger,
     metrics,
     connection,
-    client: new BusClient(connection),
+    client: new BusClient(connection, {
+      onPresence: (peer, isAway) => {
+        peersAway.set({ peer }, isAway ? 1 : 0);
+        if (isAway) logger.warn({ peer }, `${peer} does not answer; what needs it is refused until it does`);
+        else logger.info({ peer }, `${peer} answers again`);
+      },
+    }),
     publisher: new EventPublisher(connection, {
       service,
       onSignalLost: () => signalLosses.inc(),

@@ -55,7 +55,7 @@ export {
   streamLag,
   topologyProblems,
 } from './metrics/messages.ts';
-export { ready } from './metrics/service.ts';
+export { peerAway, ready } from './metrics/service.ts';
 export { ungrantedTables, type UngrantedCause, type UngrantedLabel } from './metrics/upstreams.ts';
 export {
   auditFindings,

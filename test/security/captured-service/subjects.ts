@@ -3,6 +3,7 @@ import {
   busOperations,
   eventSubject,
   eventTypes,
+  presenceSubject,
   serviceNames,
   signalTypes,
   subjectOf,
@@ -15,6 +16,7 @@ export const consumerEntries = Object.entries<ConsumerDefinition>(consumers);
 
 const rpc = [
   ...busOperations.map(subjectOf),
+  ...serviceNames.map(presenceSubject),
   ...serviceNames.flatMap((service) => [`mayfly.rpc.${service}.invented`, `mayfly.rpc.${service}`]),
 ];
 const events = [

@@ -9,11 +9,13 @@ import { IssueLease } from './issue-lease.ts';
 describe('a mint that came to nothing, or nobody knows to what', () => {
   let called: string[];
   let release: () => Promise<unknown>;
+  let end: () => Promise<unknown>;
 
   beforeEach(() => {
     jest.useFakeTimers({ doNotFake: ['setImmediate'] });
     called = [];
     release = () => Promise.resolve({ outcome: 'begun' });
+    end = () => Promise.resolve({});
   });
 
   afterEach(() => {
@@ -25,7 +27,7 @@ describe('a mint that came to nothing, or nobody knows to what', () => {
     const call = ({ name }: BusOperation) => {
       called.push(name);
       if (name === bus.minting.issue.name) return Promise.reject(new MayflyError(code, 'no'));
-      return name === bus.policy.releaseReservation.name ? release() : Promise.resolve({});
+      return name === bus.policy.releaseReservation.name ? release() : end();
     };
     const issueLease = new IssueLease(
       {} as PolicyGate,
@@ -68,6 +70,16 @@ describe('a mint that came to nothing, or nobody knows to what', () => {
       'policy.release-reservation',
       'revocation.end-lease',
     ]);
+  });
+
+  it('ends the lease as soon as somebody can', async () => {
+    end = () => Promise.reject(new MayflyError('dependency_unavailable', 'away'));
+    expect(await after('dependency_unavailable')).toHaveLength(2);
+    await jest.advanceTimersByTimeAsync(4_000);
+    expect(called.slice(3)).toEqual(Array(2).fill('revocation.end-lease'));
+    end = () => Promise.reject(new MayflyError('not_found', 'never registered'));
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect(called.slice(3)).toEqual(Array(3).fill('revocation.end-lease'));
   });
 
   it('leaves the end to a mint that says what became of it', async () => {

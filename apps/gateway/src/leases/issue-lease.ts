@@ -30,14 +30,14 @@ export type Allowed = Pick<
 
 /** Longest that the end of what may live waits for policy to say whether it does. Milliseconds. */
 const releaseTimeoutMs = 2_000;
-/** Longest pauses between attempts to give a place back, up to half of each cut off by chance; after them its time is nearly over. */
-const releasePausesMs = [1_000, 3_000, 9_000, 27_000];
-/** Of so many at once; the places of others are free when their time is over. */
-const mostReleasedLater = 5_000;
+/** Longest pauses between attempts to undo a mint, up to half of each cut off by chance; after them its time is nearly over. */
+const undoPausesMs = [1_000, 3_000, 9_000, 27_000];
+/** So much is tried again at once; what is beside that is over when its time is. */
+const mostUndoneLater = 5_000;
 
 @Injectable()
 export class IssueLease {
-  #releasingLater = 0;
+  #undoingLater = 0;
 
   constructor(
     private readonly gate: PolicyGate,
@@ -120,29 +120,31 @@ export class IssueLease {
     if (outcome === 'unknown') await this.#releaseLater(decision);
   }
 
-  /** Whoever is away is mostly back soon, and nothing else would free a place of which no mint knows. */
+  /** Nothing else would free a place of which no mint knows. */
   async #releaseLater(decision: Allowed): Promise<void> {
-    if (this.#releasingLater >= mostReleasedLater) return;
-    this.#releasingLater++;
+    const told = 'a place within the limits could not be given back yet';
+    await this.#undoLater(decision, told, async () => void (await this.#release(decision)));
+  }
+
+  /** Tries again after each pause, until it is done: whoever is away is mostly back soon. */
+  async #undoLater({ lease_id }: Allowed, told: string, undo: () => Promise<void>): Promise<void> {
+    if (this.#undoingLater >= mostUndoneLater) return;
+    this.#undoingLater++;
     try {
-      for (const pauseMs of releasePausesMs) {
+      for (const pauseMs of undoPausesMs) {
         // By chance, because where one comes to nothing many do.
         await pause(pauseMs * (1 - Math.random() / 2));
-        const isReleased = await this.#release(decision).then(
+        const isDone = await undo().then(
           () => true,
           (error: unknown) => {
-            const { lease_id } = decision;
-            this.logger.warn(
-              { err: error, lease_id },
-              'a place within the limits could not be given back yet',
-            );
+            this.logger.warn({ err: error, lease_id }, told);
             return false;
           },
         );
-        if (isReleased) return;
+        if (isDone) return;
       }
     } finally {
-      this.#releasingLater--;
+      this.#undoingLater--;
     }
   }
 
@@ -160,14 +162,20 @@ export class IssueLease {
     }
   }
 
-  /** Ends a lease whose secret nobody got. Not waited for; what fails here ends at its TTL. */
-  #endUndelivered({ lease_id, give_back }: Allowed): void {
-    this.client.call(bus.revocation.endLease, { assertion: give_back }).catch((error: unknown) => {
-      if (error instanceof MayflyError && error.code === 'not_found') return;
-      this.logger.warn(
-        { err: error, lease_id },
-        'an undelivered lease could not be ended now; it ends at its TTL',
-      );
+  /** Ends a lease whose secret nobody got. Not waited for; what can't be ended now is tried again, and ends at its TTL at last. */
+  #endUndelivered(decision: Allowed): void {
+    const { lease_id, give_back } = decision;
+    const told = 'an undelivered lease could not be ended yet; it ends at its TTL at the latest';
+    const end = async () => {
+      try {
+        await this.client.call(bus.revocation.endLease, { assertion: give_back });
+      } catch (error) {
+        if (!(error instanceof MayflyError) || error.code !== 'not_found') throw error;
+      }
+    };
+    end().catch((error: unknown) => {
+      this.logger.warn({ err: error, lease_id }, told);
+      return this.#undoLater(decision, told, end);
     });
   }
 }

@@ -5,7 +5,7 @@
  * `StandardSchemaValidationPipe` is not used: it lets pass what has no schema, where this refuses to start, and an input
  * would be parsed once more.
  */
-import { busOperations, errorTable, MayflyError, subjectOf } from '@mayfly/contracts';
+import { busOperations, errorTable, MayflyError, presenceSubject, subjectOf } from '@mayfly/contracts';
 import type { BusOperation, ErrorCode, ServiceName } from '@mayfly/contracts';
 import { NatsContext, ServerNats } from '@nestjs/microservices';
 import type { MessageHandler } from '@nestjs/microservices';
@@ -13,13 +13,13 @@ import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node'
 import { context, SpanKind, trace } from '@opentelemetry/api';
 import type { Attributes } from '@opentelemetry/api';
 import { firstValueFrom, isObservable } from 'rxjs';
-import type { BusLogger } from '../connection.ts';
+import { watch, type BusLogger } from '../connection.ts';
 import { withDeadline } from '../deadline.ts';
 import { endSpan, extractTrace, messagingAttributes, tracer } from '../tracing.ts';
 import { timeAllowed } from './time-allowed.ts';
 import { untold, type WorkScope } from '../work-scope.ts';
 import type { HandlesExtras } from './handles.ts';
-import { describeIssues, errorReply, okReply, parseJson } from './wire.ts';
+import { describeIssues, errorReply, okReply, parseJson, readWholeNumber } from './wire.ts';
 
 export interface RpcServerOptions {
   /** Shared with whatever else the service does on the bus; the server never closes it. */
@@ -65,7 +65,19 @@ export class RpcServer extends ServerNats {
   /** What ends things never waits for what begins them: an upstream that hangs holds places for as long as its calls may take. */
   private readonly vitalPlaces: Places;
   private readonly bound: Subscription[] = [];
+  private presence: Subscription | undefined;
+  /** Since when requests surely reach it and its answers leave; milliseconds, monotonic. What a connection had to answer is lost with it. */
+  private reachableSince = Infinity;
   private idle: (() => void) | undefined;
+
+  private readonly becomeReachable = () => {
+    this.reachableSince = Infinity;
+    // With the answer to this the server has read the subscriptions.
+    this.own.connection.flush().then(
+      () => (this.reachableSince = performance.now()),
+      () => undefined,
+    );
+  };
 
   constructor(options: RpcServerOptions) {
     super({ queue: options.service });
@@ -115,6 +127,12 @@ export class RpcServer extends ServerNats {
         }),
       );
     }
+    if (all.length === 0) return;
+    this.presence = this.own.connection.subscribe(presenceSubject(this.own.service), {
+      callback: (_, message) => this.tellPresence(message),
+    });
+    this.becomeReachable();
+    watch(this.own.connection).onReconnect.add(this.becomeReachable);
   }
 
   /** Stops taking requests and waits, up to 10 s, for those being handled. The connection stays open. */
@@ -123,6 +141,13 @@ export class RpcServer extends ServerNats {
     if (!connection.isClosed())
       await Promise.allSettled(this.bound.map((subscription) => subscription.drain()));
     this.bound.length = 0;
+    await this.untilIdle();
+    // Last: who still waits for an answer must not take the service for dead.
+    if (!connection.isClosed()) this.presence?.unsubscribe();
+    watch(connection).onReconnect.delete(this.becomeReachable);
+  }
+
+  private async untilIdle(): Promise<void> {
     if (this.isIdle()) return;
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([
@@ -166,6 +191,17 @@ export class RpcServer extends ServerNats {
       places.held--;
       if (this.isIdle()) this.idle?.();
     });
+  }
+
+  /**
+   * Answers who asks for a replica that has been there for as long as the question says (`Presence`). Every replica does, so the queue group
+   * takes no part: one that hangs must not make the others seem to be away.
+   */
+  private tellPresence(message: Msg | undefined): void {
+    if (!message?.reply) return;
+    const upForMs = Math.max(0, performance.now() - this.reachableSince);
+    const asked = readWholeNumber(message.string());
+    if (asked !== undefined && asked <= upForMs) this.lastWord(message, String(Math.floor(upForMs)));
   }
 
   private isIdle(): boolean {

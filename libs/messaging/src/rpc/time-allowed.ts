@@ -1,6 +1,6 @@
 /** How long a request may take here, by what its caller said. */
 import type { MsgHdrs } from '@nats-io/transport-node';
-import { deadlineHeader, timeoutHeader } from './wire.ts';
+import { deadlineHeader, readWholeNumber, timeoutHeader } from './wire.ts';
 
 /** Largest difference between two services' clocks, in milliseconds (design: failure table). */
 export const clockToleranceMs = 30_000;
@@ -19,12 +19,8 @@ export function timeAllowed(
   now = Date.now(),
 ): number {
   if (headers === undefined) return operationTimeoutMs;
-  const deadline = wholeNumber(headers.get(deadlineHeader));
+  const deadline = readWholeNumber(headers.get(deadlineHeader));
   if (deadline !== undefined && deadline + clockToleranceMs < now) return 0;
-  const timeout = wholeNumber(headers.get(timeoutHeader));
+  const timeout = readWholeNumber(headers.get(timeoutHeader));
   return timeout === undefined ? operationTimeoutMs : Math.min(timeout, operationTimeoutMs);
-}
-
-function wholeNumber(value: string): number | undefined {
-  return /^\d{1,15}$/.test(value) ? Number(value) : undefined;
 }

@@ -9,6 +9,11 @@ export const deadlineHeader = 'mayfly-deadline';
 /** What the caller had left when it sent, in milliseconds: needs no common clock. */
 export const timeoutHeader = 'mayfly-timeout';
 
+/** Milliseconds as they are written in headers, questions and answers; `undefined` for anything else. */
+export function readWholeNumber(value: string): number | undefined {
+  return /^\d{1,15}$/.test(value) ? Number(value) : undefined;
+}
+
 /** Throws `SyntaxError` for what is not JSON. */
 export function parseJson(data: Uint8Array): unknown {
   return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8'));

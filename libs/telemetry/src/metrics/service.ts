@@ -15,3 +15,16 @@ export function ready(registry: Registry, collect?: Collect<'check'>): Gauge<'ch
     ...collecting(collect),
   });
 }
+
+/**
+ * `mayfly_peer_away{peer}`: 1 while another service of Mayfly does not answer this one at all, and what needs it is refused at once; 0 when it
+ * does again. Services that were never away have no series.
+ */
+export function peerAway(registry: Registry): Gauge<'peer'> {
+  return new Gauge({
+    name: 'mayfly_peer_away',
+    help: 'Whether another service of Mayfly does not answer this one',
+    labelNames: ['peer'],
+    registers: [registry],
+  });
+}
