@@ -30,3 +30,4 @@ export { chainStart, ChainWalk, type ChainPosition, type FoundRow } from './audi
 export { derivedColumnNames, derivedColumns, type DerivedColumn } from './audit-chain/derived-columns.ts';
 export { problems, type Difference, type Finding, type Problem } from './audit-chain/finding.ts';
 export { microsecondsOf } from './audit-chain/instants.ts';
+export { nestsDeeperThan } from './json-nesting.ts';

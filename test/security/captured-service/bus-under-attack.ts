@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import {
   busOperations,
   eventSubject,
+  presenceSubject,
   serviceNames,
   subjectOf,
-  type BusOperation,
   type ServiceName,
 } from '@mayfly/contracts';
 import {
@@ -58,7 +58,12 @@ export class BusUnderAttack {
         },
       });
     }
-    for (const operation of busOperations) world.#answer(operation);
+    for (const operation of busOperations) {
+      const { service } = operation.bus;
+      world.#answer(subjectOf(operation), service, { queue: service });
+    }
+    const answering = new Set(busOperations.map(({ bus: on }) => on.service));
+    for (const service of answering) world.#answer(presenceSubject(service), service, {});
     await Promise.all([...world.#honest.values()].map((connection) => connection.flush()));
     return world;
   }
@@ -206,11 +211,10 @@ export class BusUnderAttack {
   }
 
   /** Answers like `RpcServer`: whatever reply subject the request carries. */
-  #answer(operation: BusOperation): void {
-    const subject = subjectOf(operation);
+  #answer(subject: string, service: ServiceName, group: { queue?: string }): void {
     this.asked.set(subject, 0);
-    this.honest(operation.bus.service).subscribe(subject, {
-      queue: operation.bus.service,
+    this.honest(service).subscribe(subject, {
+      ...group,
       callback: (_error, message) => {
         this.asked.set(subject, (this.asked.get(subject) ?? 0) + 1);
         if (message.reply) message.respond(JSON.stringify({ ok: {} }));

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { MayflyError } from '@mayfly/contracts';
 import fc from 'fast-check';
-import { nestsDeeperThan, parseForm, parseJson } from './body-parsers.ts';
+import { nestsDeeperThan } from '@mayfly/domain';
+import { parseForm, parseJson } from './body-parsers.ts';
 
 describe('JSON bodies', () => {
   it('are parsed as JSON.parse would, whatever they hold', () => {

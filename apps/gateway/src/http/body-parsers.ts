@@ -1,5 +1,6 @@
 /** Bodies are read with every bound set before anything is parsed (I12): bytes, depth, number of form fields. */
 import { httpOperations, MayflyError } from '@mayfly/contracts';
+import { nestsDeeperThan } from '@mayfly/domain';
 import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
 import { nestPath } from './route.ts';
@@ -82,23 +83,6 @@ export function parseJson(body: string): unknown {
   }
   if (hasPrototypeKey) throw new MayflyError('invalid_request', 'the body has a key that is not accepted');
   return parsed;
-}
-
-/** Counts brackets outside strings, in one pass and before parsing. */
-export function nestsDeeperThan(json: string, limit: number): boolean {
-  let depth = 0;
-  let inString = false;
-  for (let index = 0; index < json.length; index++) {
-    const character = json[index];
-    if (inString) {
-      if (character === '\\') index++;
-      else if (character === '"') inString = false;
-    } else if (character === '"') inString = true;
-    else if (character === '{' || character === '[') {
-      if (++depth > limit) return true;
-    } else if (character === '}' || character === ']') depth--;
-  }
-  return false;
 }
 
 /** RFC 6749 §3.1: a parameter may be given once, and one without a value counts as left out. */

@@ -5,6 +5,7 @@
  */
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, Scalar } from 'yaml';
 import type { ErrorCode, Node, YAMLMap } from 'yaml';
+import { excessOf, type Excess } from './bounds.ts';
 import { Problems, showKey, type Path, type Position } from './problems.ts';
 import { unseenInDocument } from './unseen.ts';
 
@@ -36,6 +37,12 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   TAB_AS_INDENT: 'a tab is used for indentation; use spaces',
 };
 
+const excessSentences: Record<Excess, string> = {
+  depth: 'the document is nested too deeply',
+  parts: 'the document has too many lines, entries and signs; split the organization or shorten it',
+  errors: 'this is not YAML; check quotes, colons and indentation',
+};
+
 /** Never throws. What can't be read at all comes back as the value `null` with problems. */
 export function readYaml(document: string): YamlSource {
   const lines = new LineCounter();
@@ -56,8 +63,12 @@ export function readYaml(document: string): YamlSource {
   }
   const unseen = unseenInDocument(document);
   if (unseen) {
-    const before = document.slice(0, unseen.offset).split('\n');
-    return unreadable(unseen.message, { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 });
+    return unreadable(unseen.message, placeAt(document, unseen.offset));
+  }
+
+  const excessive = excessOf(document);
+  if (excessive) {
+    return unreadable(excessSentences[excessive.excess], placeAt(document, excessive.offset));
   }
 
   let root: Node | null;
@@ -115,6 +126,11 @@ export function readYaml(document: string): YamlSource {
     return node.type !== Scalar.BLOCK_LITERAL && document.slice(node.range[0], node.range[1]).includes('\n');
   };
   return { value, problems, positionInText, foldsLines };
+}
+
+function placeAt(document: string, offset: number): Position {
+  const before = document.slice(0, offset).split('\n');
+  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
 }
 
 interface Reading {

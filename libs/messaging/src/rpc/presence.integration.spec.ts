@@ -137,7 +137,11 @@ describe('a service that is called', () => {
     await startMinting();
     const hanging = await connectAs('minting');
     let questions = 0;
-    hanging.subscribe(presenceSubject('minting'), { callback: () => void questions++ });
+    for (const queue of [undefined, 'minting'])
+      hanging.subscribe(presenceSubject('minting'), {
+        ...(queue === undefined ? {} : { queue }),
+        callback: () => void questions++,
+      });
     await hanging.flush();
     const waiting = codeOf(client.call(slow, {}));
     await waitUntil('both have been asked several times', () => questions >= 4);
@@ -148,10 +152,42 @@ describe('a service that is called', () => {
 
   it('is not taken for dead because the bus is away', async () => {
     await startMinting();
+    const waiting = codeOf(client.call(slow, {}));
+    await waitUntil('it is being handled', () => begun === 1);
     await nats.kill();
-    await waitUntil('calls fail', async () => !(await answers()));
+    expect(await waiting).toContain('the bus is disconnected');
     expect(await codeOf(client.call(quick, {}))).toContain('the bus is disconnected');
     await nats.restart();
     await waitUntil('calls work again', answers, { deadlineMs: 15_000 });
+    expect(told).toEqual([]);
   }, 30_000);
+
+  it('and is away is not taken to be back because the bus is away too', async () => {
+    const only = await startMinting();
+    const waiting = codeOf(client.call(slow, {}));
+    await waitUntil('it is being handled', () => begun === 1);
+    await only.kill();
+    expect(await waiting).toBe(isAway);
+    await nats.kill();
+    await waitUntil('the bus is away', async () =>
+      String(await codeOf(client.call(quick, {}))).includes('the bus is disconnected'),
+    );
+    expect(told).toEqual(['minting away']);
+    await nats.restart();
+    await startMinting();
+    await waitUntil('it is called again', answers, { deadlineMs: 15_000 });
+    expect(told).toEqual(['minting away', 'minting back']);
+  }, 30_000);
+
+  it('answers whatever is asked, and for no longer than it has been there', async () => {
+    await startMinting();
+    const raw = (question: string) =>
+      gateway.request(presenceSubject('minting'), question, { timeout: 1_000 }).then(
+        (answer) => answer.string(),
+        () => 'none',
+      );
+    expect(await raw('0')).toMatch(/^\d+$/);
+    expect(await raw('no number')).toMatch(/^\d+$/);
+    expect(await raw('999999999999999')).toBe('none');
+  });
 });

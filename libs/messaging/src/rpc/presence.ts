@@ -47,8 +47,11 @@ export class Presence {
    */
   async whileThere<T>(service: ServiceName, call: () => Promise<T>): Promise<T> {
     const peer = this.#peer(service);
-    if (peer.back !== undefined) await Promise.race([peer.back, pause(comeBackWithinMs)]);
-    if (peer.back !== undefined) throw gone(service);
+    // Where the bus is down, the call itself says so.
+    if (peer.back !== undefined && isConnected(this.connection)) {
+      await Promise.race([peer.back, pause(comeBackWithinMs)]);
+      if (peer.back !== undefined) throw gone(service);
+    }
     let giveUp: (error: MayflyError) => void = () => undefined;
     const givenUp = new Promise<never>((_, reject) => (giveUp = reject));
     peer.waiting.set(giveUp, performance.now());
@@ -85,10 +88,11 @@ export class Presence {
 
   /** Two questions without an answer, because after one it may be the asker who was held up. */
   async #lookFor(service: ServiceName, peer: Peer, oldest: number): Promise<void> {
-    if ((await this.#startOf(service, oldest)) !== undefined) return;
-    const start = await this.#startOf(service, undefined);
-    if (start === undefined) await this.#isAway(service, peer);
-    else if ((await this.#startOf(service, oldest)) === undefined) this.#giveUp(service, peer, start);
+    if ((await this.#ask(service, oldest)) !== 'silence') return;
+    const start = await this.#ask(service, undefined);
+    if (start === 'silence') await this.#isAway(service, peer);
+    else if (start !== 'unknown' && (await this.#ask(service, oldest)) === 'silence')
+      this.#giveUp(service, peer, start);
   }
 
   async #isAway(service: ServiceName, peer: Peer): Promise<void> {
@@ -103,8 +107,9 @@ export class Presence {
   #untilBack(service: ServiceName): Promise<void> {
     return new Promise((resolve) => {
       const ask = () => {
-        void this.#startOf(service, undefined).then((start) => {
-          if (start === undefined) return;
+        if (this.connection.isClosed()) clearInterval(asking);
+        void this.#ask(service, undefined).then((start) => {
+          if (typeof start !== 'number') return;
           clearInterval(asking);
           resolve();
         });
@@ -120,20 +125,21 @@ export class Presence {
   }
 
   /**
-   * When a replica has started, or a little before, as this process counts the time; of those that had started by `by`. `undefined` when
-   * none answers. A question that can't be asked says nothing: calls find out by themselves that the bus is down.
+   * When a replica became reachable, or a little before, as this process counts the time; one that was by `by`. `unknown` where the question
+   * can't be asked: the bus is down, and calls find that out by themselves, or it forbids the question.
    */
-  async #startOf(service: ServiceName, by: number | undefined): Promise<number | undefined> {
+  async #ask(service: ServiceName, by: number | undefined): Promise<number | 'silence' | 'unknown'> {
     const now = performance.now();
-    const question = by === undefined ? 0 : Math.ceil(now - by);
+    const upForMs = by === undefined ? 0 : Math.ceil(now - by);
     try {
-      const answer = await request(this.connection, presenceSubject(service), String(question), {
+      const answer = await request(this.connection, presenceSubject(service), String(upForMs), {
         what: service,
         timeoutMs: answerWithinMs,
       });
-      return now - (readWholeNumber(answer.string()) ?? question);
-    } catch {
-      return isConnected(this.connection) ? undefined : -Infinity;
+      return now - (readWholeNumber(answer.string()) ?? upForMs);
+    } catch (error) {
+      const isForbidden = error instanceof MayflyError && error.code !== 'dependency_unavailable';
+      return isForbidden || !isConnected(this.connection) ? 'unknown' : 'silence';
     }
   }
 }

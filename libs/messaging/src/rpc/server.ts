@@ -19,7 +19,7 @@ import { endSpan, extractTrace, messagingAttributes, tracer } from '../tracing.t
 import { timeAllowed } from './time-allowed.ts';
 import { untold, type WorkScope } from '../work-scope.ts';
 import type { HandlesExtras } from './handles.ts';
-import { describeIssues, errorReply, okReply, parseJson, readWholeNumber } from './wire.ts';
+import { describeIssues, errorReply, NestedTooDeeply, okReply, parseJson, readWholeNumber } from './wire.ts';
 
 export interface RpcServerOptions {
   /** Shared with whatever else the service does on the bus; the server never closes it. */
@@ -55,8 +55,10 @@ interface Places {
   held: number;
 }
 
-/** How long `close` waits for requests that are being handled, in milliseconds. */
-const closeGraceMs = 10_000;
+/** How long `close` waits for requests that are being handled, in milliseconds: an upstream has 20 s, and a process that stops 25 s. */
+const closeGraceMs = 22_000;
+/** Nobody waits longer for an answer, in milliseconds. */
+const longestCallMs = 60_000;
 
 export class RpcServer extends ServerNats {
   private readonly own: RpcServerOptions;
@@ -72,6 +74,8 @@ export class RpcServer extends ServerNats {
 
   private readonly becomeReachable = () => {
     this.reachableSince = Infinity;
+    // The client forgets a subscription that the bus has refused. Mostly the bus was restarted meanwhile, to allow it.
+    if (this.presence?.isClosed() !== false) this.listenForQuestions();
     // With the answer to this the server has read the subscriptions.
     this.own.connection.flush().then(
       () => (this.reachableSince = performance.now()),
@@ -128,14 +132,11 @@ export class RpcServer extends ServerNats {
       );
     }
     if (all.length === 0) return;
-    this.presence = this.own.connection.subscribe(presenceSubject(this.own.service), {
-      callback: (_, message) => this.tellPresence(message),
-    });
     this.becomeReachable();
     watch(this.own.connection).onReconnect.add(this.becomeReachable);
   }
 
-  /** Stops taking requests and waits, up to 10 s, for those being handled. The connection stays open. */
+  /** Stops taking requests and waits, up to 22 s, for those being handled. The connection stays open. */
   override async close(): Promise<void> {
     const connection = this.own.connection;
     if (!connection.isClosed())
@@ -193,15 +194,26 @@ export class RpcServer extends ServerNats {
     });
   }
 
+  private listenForQuestions(): void {
+    const subject = presenceSubject(this.own.service);
+    this.presence = this.own.connection.subscribe(subject, {
+      callback: (error, message) => {
+        if (error) this.fail(error, `subscription to ${subject} ended`);
+        else this.tellPresence(message);
+      },
+    });
+  }
+
   /**
    * Answers who asks for a replica that has been there for as long as the question says (`Presence`). Every replica does, so the queue group
-   * takes no part: one that hangs must not make the others seem to be away.
+   * takes no part: one that hangs must not make the others seem to be away. A replica of some age answers whatever is asked, because the bus
+   * remembers for a while whom it may still answer.
    */
-  private tellPresence(message: Msg | undefined): void {
-    if (!message?.reply) return;
-    const upForMs = Math.max(0, performance.now() - this.reachableSince);
-    const asked = readWholeNumber(message.string());
-    if (asked !== undefined && asked <= upForMs) this.lastWord(message, String(Math.floor(upForMs)));
+  private tellPresence(message: Msg): void {
+    if (!message.reply) return;
+    const upForMs = performance.now() - this.reachableSince;
+    const asked = Math.min(readWholeNumber(message.string()) ?? 0, longestCallMs);
+    if (asked <= Math.max(0, upForMs)) this.lastWord(message, String(Math.max(0, Math.floor(upForMs))));
   }
 
   private isIdle(): boolean {
@@ -310,17 +322,11 @@ function parseInput(operation: BusOperation, data: Uint8Array): unknown {
   let json: unknown;
   try {
     json = parseJson(data);
-  } catch {
-    throw new MayflyError('invalid_request', 'not JSON');
+  } catch (error) {
+    const isDeep = error instanceof NestedTooDeeply;
+    throw new MayflyError('invalid_request', isDeep ? 'nested too deeply' : 'not JSON');
   }
-  let parsed;
-  try {
-    parsed = operation.input.safeParse(json);
-  } catch (cause) {
-    // zod walks free JSON recursively; only the sender can have made it that deep.
-    if (cause instanceof RangeError) throw new MayflyError('invalid_request', 'nested too deeply');
-    throw cause;
-  }
+  const parsed = operation.input.safeParse(json);
   if (!parsed.success) throw new MayflyError('invalid_request', describeIssues(parsed.error));
   return parsed.data;
 }

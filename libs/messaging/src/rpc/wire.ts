@@ -1,6 +1,7 @@
 /** The bus' wire format: a request is the operation's input as JSON, a reply is `{"ok": …}` or `{"error": {code, reason}}`. */
 import type { ErrorCode } from '@mayfly/contracts';
 import { BusError } from '@mayfly/contracts';
+import { nestsDeeperThan } from '@mayfly/domain';
 import type { Msg } from '@nats-io/transport-node';
 import type { z } from 'zod';
 
@@ -14,9 +15,16 @@ export function readWholeNumber(value: string): number | undefined {
   return /^\d{1,15}$/.test(value) ? Number(value) : undefined;
 }
 
-/** Throws `SyntaxError` for what is not JSON. */
+/** No message of Mayfly's nests deeper. What does comes from a captured service, and would use up the stack of whoever checks it. */
+const maxNesting = 64;
+
+export class NestedTooDeeply extends SyntaxError {}
+
+/** Throws `SyntaxError` for what is not JSON, and `NestedTooDeeply` for what is nested deeper than any message is. */
 export function parseJson(data: Uint8Array): unknown {
-  return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8'));
+  const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8');
+  if (nestsDeeperThan(text, maxNesting)) throw new NestedTooDeeply();
+  return JSON.parse(text);
 }
 
 export function okReply(output: unknown): string {

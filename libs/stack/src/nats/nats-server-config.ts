@@ -34,6 +34,9 @@ export function natsServerConfig(options: NatsServerConfigOptions): string {
     'server_name: "mayfly"',
     ...(monitorPort === undefined ? [] : [`http: ${quote(`${host}:${String(monitorPort)}`)}`]),
     `max_payload: ${String(NATS_MAX_PAYLOAD)}`,
+    // A replica that hangs, or whose machine is gone, gets no more requests after half a minute. By default it is six minutes.
+    'ping_interval: "10s"',
+    'ping_max: 2',
     // Said outright: the default depends on the free disk space, and too little would refuse the streams.
     `jetstream { store_dir: ${quote(storeDirectory)}, max_file_store: ${JETSTREAM_FILE_STORE}, max_memory_store: 64MB }`,
     ...(tls === undefined ? [] : [tlsBlock(tls)]),
