@@ -34,7 +34,8 @@ export class GatewayModule {
         },
         {
           provide: IssueLease,
-          useFactory: (gate: PolicyGate, client: BusClient) => new IssueLease(gate, client, host.logger),
+          useFactory: (gate: PolicyGate, client: BusClient) =>
+            new IssueLease(gate, client, admission, host.logger),
           inject: [PolicyGate, BusClient],
         },
         RenewLease,

@@ -8,5 +8,7 @@ const settings = loadSettings(MintingSettings);
 await startService({
   service: 'minting',
   settings,
+  // Four times what one organization may have under way.
+  maxConcurrent: 4 * settings.MAYFLY_MINTS_PER_ORGANIZATION,
   module: (host) => MintingModule.register(host, settings),
 });

@@ -90,6 +90,7 @@ export class MintingModule implements OnApplicationShutdown {
     const admission = new Admission({
       perIntegration: settings.MAYFLY_MINTS_PER_INTEGRATION,
       queue: settings.MAYFLY_MINT_QUEUE,
+      perOrganization: settings.MAYFLY_MINTS_PER_ORGANIZATION,
       waitMs: settings.MAYFLY_MINT_QUEUE_WAIT_MS,
     });
     const issueLease = new IssueLease({

@@ -18,6 +18,8 @@ const settings = z.object({
   /** Mints that may wait for one of those, and how long. */
   MAYFLY_MINT_QUEUE: count(64),
   MAYFLY_MINT_QUEUE_WAIT_MS: milliseconds(5_000),
+  /** Mints that run or wait at all integrations of one organization. */
+  MAYFLY_MINTS_PER_ORGANIZATION: count(256),
   /** Failures in a row after which mints at an integration fail at once, and for how long at a time. */
   MAYFLY_BREAKER_FAILURES: count(5),
   MAYFLY_BREAKER_OPEN_MS: milliseconds(3_000),

@@ -45,6 +45,8 @@ import { TopologyWatch } from './topology-watch.ts';
 export interface ServiceDefinition<Settings extends ServiceSettings> {
   readonly service: ServiceName;
   readonly settings: Settings;
+  /** Most requests of the bus handled at once, vital ones beside them (`RpcServerOptions`). */
+  readonly maxConcurrent?: number;
   /** Builds the service's own module. */
   readonly module: (host: ServiceHost) => DynamicModule | Promise<DynamicModule>;
   /** What it serves to the world over HTTP: the gateway's alone. The others only tell of themselves. */
@@ -137,6 +139,7 @@ export async function startService<Settings extends ServiceSettings>(
       logger,
       scope,
       onHandled: (operation, code, handledSeconds) => durations.observe({ operation, code }, handledSeconds),
+      ...(definition.maxConcurrent === undefined ? {} : { maxConcurrent: definition.maxConcurrent }),
     }),
   });
   const eventServer = new JetStreamServer({

@@ -1,9 +1,10 @@
 /** What Mayfly is there for, done all the time, while somebody else does something to it: every call has to succeed. */
+import { Agent, request as httpRequest } from 'node:http';
 import { inspect } from 'node:util';
 import type { AgentApi } from '@mayfly/stack';
 import { agentClaims, openSession, personClaims, type WholeStack } from '@mayfly/testing';
 
-export const kinds = ['open a session', 'mint', 'give back', 'revoke', 'heartbeat'] as const;
+export const kinds = ['open a session', 'mint', 'give back', 'revoke', 'heartbeat', 'upload'] as const;
 export type Kind = (typeof kinds)[number];
 
 export interface Done {
@@ -26,9 +27,45 @@ export interface HonestWork {
   readonly beating: AgentApi;
 }
 
-/** Begins to work, in four loops that never wait for each other. */
+/** A document of half a megabyte, over a line that takes half a second for it; whether it is accepted is another matter. */
+const uploadChunks = 8;
+const uploadPauseMs = 60;
+
+/** On a connection on which somebody has been let in. */
+async function upload(gatewayUrl: string, token: string, agent: Agent): Promise<void> {
+  const ask = (method: string, path: string, body: Buffer): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const outgoing = httpRequest(`${gatewayUrl}${path}`, {
+        method,
+        agent,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(body.length === 0 ? {} : { 'content-type': 'application/json', 'content-length': body.length }),
+        },
+      });
+      outgoing.once('error', reject);
+      outgoing.once('response', (incoming) => {
+        incoming.resume().once('end', () => resolve(incoming.statusCode ?? 0));
+      });
+      const size = Math.ceil(body.length / uploadChunks);
+      const send = (from: number): void => {
+        const next = from + size;
+        if (next >= body.length) outgoing.end(body.subarray(from));
+        else outgoing.write(body.subarray(from, next), () => setTimeout(send, uploadPauseMs, next));
+      };
+      send(0);
+    });
+  const known = await ask('GET', '/v1/leases?limit=1', Buffer.alloc(0));
+  const document = `# ${'x'.repeat(500_000)}`;
+  const status = await ask('PUT', '/v1/config', Buffer.from(JSON.stringify({ document, dry_run: true })));
+  if (known !== 200 || status === 408 || status === 429 || status >= 500)
+    throw new Error(`an upload was answered with ${String(known)} and ${String(status)}`);
+}
+
+/** Begins to work, in five loops that never wait for each other. */
 export async function beginHonestWork(
   stack: Pick<WholeStack, 'dataDirectory' | 'gatewayUrl'>,
+  { uploads = true }: { readonly uploads?: boolean } = {},
 ): Promise<HonestWork> {
   const [giving, losing, beating, administrator] = await Promise.all([
     openSession(stack),
@@ -36,6 +73,7 @@ export async function beginHonestWork(
     openSession(stack, agentClaims(), { heartbeatSeconds: 10 }),
     openSession(stack, personClaims(['administrators'])),
   ]);
+  const uploading = new Agent({ keepAlive: true, maxSockets: 1 });
   let done = nothingDone();
   let isStopped = false;
   const timed = async <Result>(kind: Kind, call: () => Promise<Result>): Promise<Result> => {
@@ -68,6 +106,11 @@ export async function beginHonestWork(
       await new Promise((resolve) => setTimeout(resolve, beatEveryMs));
     }),
     loop(async () => {
+      if (!uploads) return new Promise((resolve) => setTimeout(resolve, beatEveryMs));
+      await timed('upload', () => upload(stack.gatewayUrl, administrator.sessionToken, uploading));
+      await new Promise((resolve) => setTimeout(resolve, beatEveryMs));
+    }),
+    loop(async () => {
       await timed('open a session', () => openSession(stack));
       await new Promise((resolve) => setTimeout(resolve, beatEveryMs));
     }),
@@ -82,13 +125,14 @@ export async function beginHonestWork(
     stop: async () => {
       isStopped = true;
       await Promise.all(loops);
+      uploading.destroy();
     },
   };
 }
 
 function nothingDone(): { took: Record<Kind, number[]>; failed: string[] } {
   return {
-    took: { 'open a session': [], mint: [], 'give back': [], revoke: [], heartbeat: [] },
+    took: { 'open a session': [], mint: [], 'give back': [], revoke: [], heartbeat: [], upload: [] },
     failed: [],
   };
 }

@@ -71,6 +71,27 @@ describe('the places of requests', () => {
   });
 });
 
+describe('the mints of an organization', () => {
+  const tokenOf = (organization: string) =>
+    `x.${Buffer.from(JSON.stringify({ organization })).toString('base64url')}.x`;
+
+  it('that take long leave half of the places to the others, and are all given back', async () => {
+    const { made, refused } = admission();
+    let finish: () => void = () => undefined;
+    const slow = new Promise<void>((resolve) => (finish = resolve));
+    const held = [1, 2, 3, 4].map(() => made.minting(tokenOf('acme'), () => slow));
+    await expect(made.minting(tokenOf('acme'), () => slow)).rejects.toMatchObject({ code: 'rate_limited' });
+    expect(refused).toEqual(['organization_in_flight']);
+    expect(await made.minting(tokenOf('globex'), () => Promise.resolve('minted'))).toBe('minted');
+    finish();
+    await Promise.all(held);
+    await expect(made.minting(tokenOf('acme'), () => Promise.reject(new Error('failed')))).rejects.toThrow(
+      'failed',
+    );
+    expect(await made.minting(tokenOf('acme'), () => Promise.resolve('minted'))).toBe('minted');
+  });
+});
+
 describe('the rates', () => {
   it('of ends, revocations and heartbeats are drained by nothing else', () => {
     const { made, refused } = admission({ MAYFLY_SOURCE_RATE: '1', MAYFLY_SOURCE_BURST: '2' });

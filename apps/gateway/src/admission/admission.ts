@@ -22,6 +22,7 @@ export const refusalReasons: Record<RefusalCause, string> = {
   in_flight: 'too many requests at once',
   source_in_flight: 'too many requests at once from this address',
   source_rate: 'too many requests from this address',
+  organization_in_flight: 'too many mints of the organization at once',
   organization_rate: 'the organization sends too many requests',
 };
 
@@ -45,6 +46,8 @@ export class Admission {
   readonly #openPlaces: Places;
   /** Of `vital` requests, when there is no other. */
   readonly #vitalPlaces: Places;
+  /** Of mints, beside a place of every kind: an organization whose upstreams are slow leaves half to the others. */
+  readonly #mints: Places;
   #onRefusal: (cause: RefusalCause) => void = () => undefined;
 
   constructor(settings: GatewaySettings) {
@@ -57,6 +60,7 @@ export class Admission {
     );
     this.#places = new Places({ most, mostOfSource: Math.ceil(most / 2) });
     this.#openPlaces = new Places({ most: Math.ceil(most / 2), mostOfSource: Math.ceil(most / 4) });
+    this.#mints = new Places({ most, mostOfSource: Math.ceil(most / 2) });
     this.#vitalPlaces = new Places({ most: mostVital, mostOfSource: Math.ceil(mostVital / 2) });
   }
 
@@ -107,6 +111,21 @@ export class Admission {
         error.code !== 'dependency_unavailable';
       if (verified) buckets.take(organization, performance.now());
       throw error;
+    }
+  }
+
+  /**
+   * Runs a mint that policy has allowed, and may take as long as an upstream does. Throws `rate_limited` when too many of its organization are
+   * under way. `token` is one that policy has verified.
+   */
+  async minting<T>(token: string, mint: () => Promise<T>): Promise<T> {
+    const leave = this.#mints.take(claimedOrganization(token) ?? '');
+    if (typeof leave === 'string')
+      throw new MayflyError('rate_limited', refusalReasons[this.#refused('organization_in_flight')]);
+    try {
+      return await mint();
+    } finally {
+      leave();
     }
   }
 

@@ -29,6 +29,8 @@ export interface Connection {
   readonly source: string | undefined;
   /** Requests whose body is not there yet. */
   reading: number;
+  /** Bytes that had come on it when its last request was there. The next may begin in the same packet, and its body with it. */
+  readBefore: number;
   /** Requests that are being worked on. */
   working: number;
   /** Answers that the system has not taken over yet, because their reader is slow. */
@@ -89,6 +91,7 @@ export class Connections {
       socket,
       source,
       reading: 0,
+      readBefore: 0,
       working: 0,
       answering: 0,
       answeringSince: 0,

@@ -116,11 +116,13 @@ export class Edge {
     const operation = operationOfRoute(request.method, route);
     const kind = kindOf(operation);
     request.passage = { source, kind, operation, connection, leave: undefined };
-    this.#expectBody(request, reply, source, connection);
     const refusal = this.#admission.chargeSource(source, kind);
     if (refusal !== undefined) {
+      // Nobody reads its body, and a source that sends too many may cut off none of those that are read.
+      if (announcedBytes(request) > 0) void reply.header('connection', 'close');
       return answerFailure(reply, { code: 'rate_limited', reason: refusalReasons[refusal] }, route);
     }
+    this.#expectBody(request, reply, source, connection);
     if (request.is404 && answerOtherMethod(request, reply)) return;
     done();
   }
@@ -129,22 +131,31 @@ export class Edge {
   #expectBody(request: FastifyRequest, reply: FastifyReply, source: string, connection: Connection): void {
     const { raw } = request;
     const bytes = announcedBytes(request);
-    if (bytes === 0) return;
+    if (bytes === 0) {
+      connection.readBefore = raw.socket.bytesRead;
+      return;
+    }
     // Nobody reads it here, so the next request on this connection could wait for its end for long.
     if (raw.method === 'GET' || raw.method === 'HEAD') void reply.header('connection', 'close');
     connection.reading++;
-    const release = this.#bodies.expect(source, bytes, () => {
+    const { socket } = raw;
+    const cutOff = () => {
       // An answer that is under way may not be cut in two by another one.
-      const { socket } = raw;
       if (connection.working > 0 || connection.answering > 0) socket.destroy();
       else
         answerClientError(Object.assign(new Error('too slow'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket);
+    };
+    const release = this.#bodies.expect(source, {
+      bytes,
+      received: () => socket.bytesRead - connection.readBefore,
+      cutOff,
     });
     let isOver = false;
     const over = () => {
       if (isOver) return;
       isOver = true;
       connection.reading--;
+      connection.readBefore = socket.bytesRead;
       connection.idleSince = performance.now();
       release();
     };

@@ -6,17 +6,25 @@ const counted = () => {
   const cut: string[] = [];
   const causes: string[] = [];
   const bodies = new UnreadBodies({ most: 8, mostOfSource: 4 }, (cause) => causes.push(cause));
-  const expectBody = (source: string, name: string, places = 1) =>
-    bodies.expect(source, places * bytesOfPlace, () => cut.push(name));
+  const expectBody = (source: string, name: string, places = 1, received = () => 0) =>
+    bodies.expect(source, { bytes: places * bytesOfPlace, received, cutOff: () => cut.push(name) });
   return { bodies, cut, causes, expectBody };
 };
 
 describe('unread bodies', () => {
-  it('of one source make room for its next by the one that has been coming the longest', () => {
+  it('of one source make room for its next by the one that has been coming the longest, where none comes', () => {
     const { cut, causes, expectBody } = counted();
     for (const name of ['1', '2', '3', '4', '5', '6']) expectBody('a', name);
     expect(cut).toEqual(['1', '2']);
     expect(causes).toEqual(['source_bodies', 'source_bodies']);
+  });
+
+  it('that are on their way are not cut off for those that never come', () => {
+    const { cut, expectBody } = counted();
+    expectBody('a', 'upload', 1, () => 10_000);
+    for (const name of ['1', '2', '3', '4', '5', '6']) expectBody('a', name);
+    expectBody('a', 'large', 3);
+    expect(cut).toEqual(['1', '2', '3', '4', '5', '6']);
   });
 
   it('of the source that has the most make room for those of others', () => {
@@ -31,7 +39,7 @@ describe('unread bodies', () => {
   it('hold as many places as they may take memory', () => {
     const { bodies, cut, expectBody } = counted();
     expectBody('a', 'small');
-    bodies.expect('a', bytesOfPlace + 1, () => cut.push('two'));
+    bodies.expect('a', { bytes: bytesOfPlace + 1, received: () => 0, cutOff: () => cut.push('two') });
     expect(bodies.places).toBe(3);
     expectBody('a', 'large', 3);
     expect(cut).toEqual(['small', 'two']);

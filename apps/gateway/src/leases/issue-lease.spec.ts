@@ -3,6 +3,7 @@ import { bus, MayflyError, type BusOperation, type ErrorCode } from '@mayfly/con
 import type { BusClient } from '@mayfly/messaging';
 import type { Logger } from '@mayfly/telemetry';
 import { generateSealingKeyPair } from '@mayfly/tokens';
+import type { Admission } from '../admission/admission.ts';
 import type { PolicyGate } from '../policy-gate.ts';
 import { IssueLease } from './issue-lease.ts';
 
@@ -10,12 +11,14 @@ describe('a mint that came to nothing, or nobody knows to what', () => {
   let called: string[];
   let release: () => Promise<unknown>;
   let end: () => Promise<unknown>;
+  let minting: Admission['minting'];
 
   beforeEach(() => {
     jest.useFakeTimers({ doNotFake: ['setImmediate'] });
     called = [];
     release = () => Promise.resolve({ outcome: 'begun' });
     end = () => Promise.resolve({});
+    minting = (_, mint) => mint();
   });
 
   afterEach(() => {
@@ -29,11 +32,9 @@ describe('a mint that came to nothing, or nobody knows to what', () => {
       if (name === bus.minting.issue.name) return Promise.reject(new MayflyError(code, 'no'));
       return name === bus.policy.releaseReservation.name ? release() : end();
     };
-    const issueLease = new IssueLease(
-      {} as PolicyGate,
-      { call } as unknown as BusClient,
-      { warn: () => undefined } as unknown as Logger,
-    );
+    const issueLease = new IssueLease({} as PolicyGate, { call } as unknown as BusClient, { minting }, {
+      warn: () => undefined,
+    } as unknown as Logger);
     const allowed = {
       lease_id: crypto.randomUUID(),
       grant: 'grant',
@@ -42,7 +43,8 @@ describe('a mint that came to nothing, or nobody knows to what', () => {
     };
     await expect(
       issueLease.mint(
-        allowed as Parameters<IssueLease['mint']>[0],
+        { token: 'session token' },
+        allowed as Parameters<IssueLease['mint']>[1],
         await generateSealingKeyPair(),
         () => false,
       ),
@@ -86,6 +88,13 @@ describe('a mint that came to nothing, or nobody knows to what', () => {
     expect(await after('provider_unavailable')).toEqual(['policy.release-reservation']);
     called = [];
     expect(await after('lease_ended')).toEqual([]);
+  });
+
+  it('gives its place back where too many mints of the organization are under way', async () => {
+    minting = () => Promise.reject(new MayflyError('rate_limited', 'too many'));
+    const call = after('rate_limited');
+    expect(await call).toEqual([]);
+    expect(called).toEqual(['policy.release-reservation']);
   });
 
   it('gives its place back as soon as somebody can', async () => {

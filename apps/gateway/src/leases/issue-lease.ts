@@ -18,6 +18,7 @@ import { BusClient } from '@mayfly/messaging';
 import { failpoint } from '@mayfly/service';
 import { describeWork, type Logger } from '@mayfly/telemetry';
 import { generateSealingKeyPair, type SealingKeyPair } from '@mayfly/tokens';
+import type { Admission } from '../admission/admission.ts';
 import type { Caller } from '../http/route.ts';
 import { PolicyGate } from '../policy-gate.ts';
 
@@ -42,6 +43,7 @@ export class IssueLease {
   constructor(
     private readonly gate: PolicyGate,
     private readonly client: BusClient,
+    private readonly admission: Pick<Admission, 'minting'>,
     private readonly logger: Logger,
   ) {}
 
@@ -72,17 +74,18 @@ export class IssueLease {
         'this credential needs approval, which can not be asked for yet',
       );
     if (decision.supersedes !== undefined) await this.#endSuperseded(decision.supersedes.assertion);
-    return this.mint(decision, replyKey, isGone);
+    return this.mint(caller, decision, replyKey, isGone);
   }
 
   /** Mints what policy has allowed and hands it over; `giveBack` ends what was not delivered after all. */
   async mint(
+    caller: Pick<Caller, 'token'>,
     decision: Allowed,
     replyKey: SealingKeyPair,
     isGone: () => boolean,
   ): Promise<IssuedLease & { giveBack: () => void }> {
     describeWork(decision);
-    const { sealed, ...lease } = await this.#issue(decision);
+    const { sealed, ...lease } = await this.#issue(caller, decision);
     failpoint('gateway.reply.before');
     const giveBack = () => this.#endUndelivered(decision);
     try {
@@ -97,9 +100,14 @@ export class IssueLease {
     }
   }
 
-  async #issue(decision: Allowed): Promise<OutputOf<typeof bus.minting.issue>> {
+  async #issue(
+    { token }: Pick<Caller, 'token'>,
+    decision: Allowed,
+  ): Promise<OutputOf<typeof bus.minting.issue>> {
     try {
-      return await this.client.call(bus.minting.issue, { grant: decision.grant });
+      return await this.admission.minting(token, () =>
+        this.client.call(bus.minting.issue, { grant: decision.grant }),
+      );
     } catch (error) {
       void this.#takeBack(decision, error);
       throw error;

@@ -37,7 +37,7 @@ export class RenewLease {
       case 'deny':
         throw new MayflyError(decision.code, decision.reason);
       case 'rotate': {
-        const successor = await this.issueLease.mint(decision, replyKey, isGone);
+        const successor = await this.issueLease.mint(caller, decision, replyKey, isGone);
         return { ...successor, renewals: decision.renewals, predecessor_id: request.lease_id };
       }
       case 'extend': {

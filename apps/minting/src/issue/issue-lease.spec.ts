@@ -138,7 +138,7 @@ describe('IssueLease', () => {
       client,
       handles,
       runner,
-      admission: new Admission({ perIntegration: 2, queue: 2, waitMs: 1000 }),
+      admission: new Admission({ perIntegration: 2, perOrganization: 100, queue: 2, waitMs: 1000 }),
       withdrawals,
       breakers: new CircuitBreakers({ failures: 3, openMs: 60_000 }),
       revocation,

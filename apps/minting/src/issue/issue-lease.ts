@@ -77,13 +77,16 @@ export class IssueLease {
       );
     }
     return withSpan('lease.issue', { attributes }, () =>
-      this.options.admission.run(place, timeLeftMs() - marginMs, () =>
-        this.#redeem({
-          grant,
-          signedGrant,
-          traceparent: currentTraceparent() ?? randomTraceparent(),
-          mintId: randomUUID(),
-        }),
+      this.options.admission.run(
+        { organization, integration: grant.integration.name },
+        timeLeftMs() - marginMs,
+        () =>
+          this.#redeem({
+            grant,
+            signedGrant,
+            traceparent: currentTraceparent() ?? randomTraceparent(),
+            mintId: randomUUID(),
+          }),
       ),
     );
   }

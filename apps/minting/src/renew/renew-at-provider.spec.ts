@@ -75,7 +75,7 @@ describe('RenewAtProvider', () => {
     renewals = new RenewAtProvider({
       grants: verifier,
       handles,
-      admission: new Admission({ perIntegration: 1, queue: 1, waitMs: 100 }),
+      admission: new Admission({ perIntegration: 1, perOrganization: 100, queue: 1, waitMs: 100 }),
       breakers,
       runner: {
         renew: (call) => {
@@ -218,7 +218,7 @@ describe('RenewAtProvider', () => {
       grants: verifier,
       handles,
       breakers,
-      admission: new Admission({ perIntegration: 2, queue: 1, waitMs: 5_000 }),
+      admission: new Admission({ perIntegration: 2, perOrganization: 100, queue: 1, waitMs: 5_000 }),
       runner: new ProviderRunner({
         providers: new Map([['postgres', hanging]]),
         secrets: new SecretReader({ ownPaths: [] }),

@@ -72,7 +72,9 @@ export class RenewAtProvider {
         'the integration fails; it is tried again in a few seconds',
       );
     }
-    const renewed = await admission.run(place, timeLeftMs(), () => this.#call(place, call));
+    const renewed = await admission.run({ organization, integration }, timeLeftMs(), () =>
+      this.#call(place, call),
+    );
     if (renewed === 'gone') throw new MayflyError('lease_ended', 'The lease has ended.');
     const { nativeExpiresAt } = renewed;
     return nativeExpiresAt === undefined ? {} : { native_expires_at: nativeExpiresAt.toISOString() };

@@ -2,10 +2,14 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { collecting, type Collect } from './leases.ts';
 
-/** Why a request was turned away: too many at once, overall or of one address; too many from one address, or of one organization. */
-export type RefusalCause = 'in_flight' | 'source_in_flight' | 'source_rate' | 'organization_rate';
+/**
+ * Why a request was turned away: too many at once, overall, of one address, or mints of one organization; too many from one address, or of one
+ * organization.
+ */
+export type RefusalCause =
+  'in_flight' | 'source_in_flight' | 'organization_in_flight' | 'source_rate' | 'organization_rate';
 
-/** `mayfly_refused_requests_total{cause}`: requests answered with `rate_limited` before any work was done for them. */
+/** `mayfly_refused_requests_total{cause}`: requests answered with `rate_limited` before any work was done for them, or before the mint. */
 export function refusedRequests(registry: Registry): Counter<'cause'> {
   return new Counter({
     name: 'mayfly_refused_requests_total',
