@@ -62,6 +62,15 @@ describe('the places of requests', () => {
     expect(made.enter('d', 'vital')).toBeInstanceOf(Function);
   });
 
+  it('are half free for ends and heartbeats of sessions, whoever sends ends without one', () => {
+    const { made } = admission();
+    for (const source of ['a', 'b', 'c', 'd', 'e', 'f']) fill(made, source, 'open_vital');
+    // Four of eight, and two of four.
+    expect(fill(made, 'x', 'usual')).toHaveLength(4);
+    expect(fill(made, 'x', 'vital')).toHaveLength(2);
+    expect(made.enter('y', 'open_vital')).toBe('in_flight');
+  });
+
   it('are not lost on the way: whoever is refused holds nothing', () => {
     const { made } = admission();
     const all = ['a', 'b'].flatMap((source) => fill(made, source, 'usual'));

@@ -8,14 +8,14 @@
 import { MayflyError } from '@mayfly/contracts';
 import type { RefusalCause } from '@mayfly/telemetry';
 import type { GatewaySettings } from '../settings.ts';
-import { Places } from './places.ts';
+import { Places, type NoPlace } from './places.ts';
 import { TokenBuckets } from './token-bucket.ts';
 
 /**
  * `vital`: it ends something or keeps a session alive (`HttpBinding.vital`). `open`: it takes no session, so anybody may send it.
- * `usual`: all else.
+ * `open_vital`: both. `usual`: all else.
  */
-export type RequestKind = 'vital' | 'usual' | 'open';
+export type RequestKind = 'vital' | 'usual' | 'open' | 'open_vital';
 
 /** What the asker is told. */
 export const refusalReasons: Record<RefusalCause, string> = {
@@ -46,6 +46,8 @@ export class Admission {
   readonly #openPlaces: Places;
   /** Of `vital` requests, when there is no other. */
   readonly #vitalPlaces: Places;
+  /** Of `open_vital` ones among those: half. */
+  readonly #openVitalPlaces: Places;
   /** Of mints, beside a place of every kind: an organization whose upstreams are slow leaves half to the others. */
   readonly #mints: Places;
   #onRefusal: (cause: RefusalCause) => void = () => undefined;
@@ -62,6 +64,10 @@ export class Admission {
     this.#openPlaces = new Places({ most: Math.ceil(most / 2), mostOfSource: Math.ceil(most / 4) });
     this.#mints = new Places({ most, mostOfSource: Math.ceil(most / 2) });
     this.#vitalPlaces = new Places({ most: mostVital, mostOfSource: Math.ceil(mostVital / 2) });
+    this.#openVitalPlaces = new Places({
+      most: Math.ceil(mostVital / 2),
+      mostOfSource: Math.ceil(mostVital / 4),
+    });
   }
 
   /** @param told Called once for each request that is turned away. */
@@ -77,18 +83,12 @@ export class Admission {
 
   /** Takes a place for a request that is there as a whole. Gives the function that gives it back, or the cause when there is none. */
   enter(source: string, kind: RequestKind): (() => void) | RefusalCause {
-    const open = kind === 'open' ? this.#openPlaces.take(source) : undefined;
-    if (typeof open === 'string') return this.#refused(open === 'full' ? 'in_flight' : 'source_in_flight');
-    let place = this.#places.take(source);
-    if (typeof place === 'string' && kind === 'vital') place = this.#vitalPlaces.take(source);
-    if (typeof place === 'function') {
-      const leave = place;
-      return () => {
-        open?.();
-        leave();
-      };
-    }
-    open?.();
+    const isOpen = kind === 'open' || kind === 'open_vital';
+    const isVital = kind === 'vital' || kind === 'open_vital';
+    let place = takeAll(source, isOpen ? [this.#openPlaces, this.#places] : [this.#places]);
+    if (typeof place === 'string' && isVital)
+      place = takeAll(source, isOpen ? [this.#openVitalPlaces, this.#vitalPlaces] : [this.#vitalPlaces]);
+    if (typeof place === 'function') return place;
     return this.#refused(place === 'full' ? 'in_flight' : 'source_in_flight');
   }
 
@@ -133,6 +133,23 @@ export class Admission {
     this.#onRefusal(cause);
     return cause;
   }
+}
+
+/** A place in each of these, or in none. */
+function takeAll(source: string, all: readonly Places[]): (() => void) | NoPlace {
+  const taken: (() => void)[] = [];
+  const leave = () => {
+    for (const giveBack of taken) giveBack();
+  };
+  for (const places of all) {
+    const place = places.take(source);
+    if (typeof place === 'string') {
+      leave();
+      return place;
+    }
+    taken.push(place);
+  }
+  return leave;
 }
 
 /** The organization that a token names, unverified: fit for choosing a bucket to look into, for nothing else. */

@@ -199,8 +199,9 @@ export class Edge {
 }
 
 function kindOf(operation: HttpOperation | undefined): RequestKind {
-  if (operation?.http.vital === true) return 'vital';
-  return operation?.http.auth === 'session' ? 'usual' : 'open';
+  const isVital = operation?.http.vital === true;
+  if (operation?.http.auth === 'session') return isVital ? 'vital' : 'usual';
+  return isVital ? 'open_vital' : 'open';
 }
 
 /** Whether a success of this operation proves that policy has verified somebody. */
