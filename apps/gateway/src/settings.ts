@@ -36,6 +36,12 @@ export const GatewaySettings = z.object({
   MAYFLY_MAX_VITAL_IN_FLIGHT: z.coerce.number().int().min(1).default(128),
   /** Bodies that are still to come, in places of 64 KiB each; the oldest is cut off for a new one. One source has half. */
   MAYFLY_MAX_UNREAD_BODIES: z.coerce.number().int().min(16).default(512),
+  /** Answers that are not read yet, in bytes; the oldest is given up with its connection for a new one. One source has half. */
+  MAYFLY_MAX_UNREAD_ANSWER_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1_048_576)
+    .default(64 * 1_048_576),
   /** Open connections; the least useful is closed for a new one. */
   MAYFLY_MAX_CONNECTIONS: z.coerce.number().int().min(1).default(2_048),
   /** Open connections of one source address; a trusted proxy may have all. */

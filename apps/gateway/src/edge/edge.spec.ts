@@ -1,5 +1,5 @@
 /** The edge on a real server and real sockets; what lies behind it is made up. */
-import { request } from 'node:http';
+import { request, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -254,6 +254,29 @@ describe('the edge', () => {
     slow.write(`POST ${token} HTTP/1.1\r\nHost: m\r\nContent-Length: 0\r\n\r\n`);
     await gone;
     expect(cut).toEqual(['slow_answer']);
+  });
+
+  it('closes connections whose answers are not read once they are too many bytes, the oldest first', async () => {
+    await start({ MAYFLY_MAX_UNREAD_ANSWER_BYTES: String(32 * 1_048_576) });
+    work = () => Promise.resolve('x'.repeat(7_000_000));
+    const closed: number[] = [];
+    for (const index of [0, 1, 2]) {
+      const socket = dial('127.0.0.2');
+      socket.pause();
+      gateway.server.once('connection', (accepted: Socket) =>
+        accepted.once('close', () => closed.push(index)),
+      );
+      const answered = new Promise<void>((resolve) =>
+        gateway.server.once('request', (_, response: ServerResponse) =>
+          response.once('prefinish', () => resolve()),
+        ),
+      );
+      socket.write(`POST ${token} HTTP/1.1\r\nHost: m\r\nContent-Length: 0\r\n\r\n`);
+      await answered;
+    }
+    expect(cut).toEqual(['unread_answers']);
+    expect((await send('127.0.0.2', 'POST', '/v1/leases')).status).toBe(200);
+    expect(closed).toEqual([0]);
   });
 
   it('counts callers behind a trusted proxy by their own addresses, and its connections altogether only', async () => {

@@ -13,6 +13,7 @@ import { knownPathOf, operationOfRoute } from '../http/known-paths.ts';
 import type { GatewaySettings } from '../settings.ts';
 import { sourceOf } from './caller-address.ts';
 import { Connections, type Connection } from './connections.ts';
+import { UnreadAnswers } from './unread-answers.ts';
 import { UnreadBodies } from './unread-bodies.ts';
 
 declare module 'fastify' {
@@ -44,6 +45,7 @@ export class Edge {
   readonly #admission: Admission;
   readonly #connections: Connections;
   readonly #bodies: UnreadBodies;
+  readonly #answers: UnreadAnswers;
   readonly #keepAlive: string;
   readonly #onCut: (cause: ConnectionCut) => void;
 
@@ -63,6 +65,8 @@ export class Edge {
     );
     const places = settings.MAYFLY_MAX_UNREAD_BODIES;
     this.#bodies = new UnreadBodies({ most: places, mostOfSource: Math.ceil(places / 2) }, onCut);
+    const answerBytes = settings.MAYFLY_MAX_UNREAD_ANSWER_BYTES;
+    this.#answers = new UnreadAnswers({ most: answerBytes, mostOfSource: Math.ceil(answerBytes / 2) });
     this.#keepAlive = `timeout=${Math.ceil(settings.MAYFLY_IDLE_TIMEOUT_MS / 1_000)}`;
   }
 
@@ -84,7 +88,7 @@ export class Edge {
     fastify.addHook('onRequest', (request, reply, done) => this.#onHeaders(request, reply, done));
     fastify.addHook('preValidation', (request, reply, done) => this.#onWholeRequest(request, reply, done));
     fastify.addHook('onSend', (request, reply, payload, done) => {
-      this.#onAnswer(request, reply);
+      this.#onAnswer(request, reply, sizeOf(payload));
       done(null, payload);
     });
   }
@@ -182,16 +186,21 @@ export class Edge {
   }
 
   /** The work is done, also when its client has gone meanwhile: until then its place is not free. */
-  #onAnswer(request: FastifyRequest, reply: FastifyReply): void {
+  #onAnswer(request: FastifyRequest, reply: FastifyReply, bytes: number): void {
     const { passage } = request;
     if (passage === null) return;
     passage.leave?.();
-    const { connection, operation } = passage;
+    const { connection, operation, source } = passage;
     if (reply.statusCode < 300 && isProven(operation)) connection.known = true;
     if (reply.raw.destroyed || connection.socket.destroyed) return;
     connection.answering++;
     connection.answeringSince = performance.now();
+    const release = this.#answers.expect(source, bytes, () => {
+      this.#onCut('unread_answers');
+      connection.socket.destroy();
+    });
     reply.raw.once('close', () => {
+      release();
       connection.answering--;
       connection.answeringSince = connection.idleSince = performance.now();
     });
@@ -214,6 +223,12 @@ function announcedBytes({ raw, routeOptions }: FastifyRequest): number {
   const limit = routeOptions.bodyLimit ?? bodyLimitBytes;
   if (raw.headers['transfer-encoding'] !== undefined) return limit;
   return Math.min(Number(raw.headers['content-length'] ?? 0), limit);
+}
+
+/** Bytes of an answer's body. None of Mayfly's is a stream. */
+function sizeOf(payload: unknown): number {
+  if (typeof payload === 'string') return Buffer.byteLength(payload);
+  return Buffer.isBuffer(payload) ? payload.length : 0;
 }
 
 /** Answers what came to a known path by a method that it does not have. False when nothing is known there. */

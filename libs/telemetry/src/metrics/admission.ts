@@ -22,10 +22,17 @@ export function refusedRequests(registry: Registry): Counter<'cause'> {
 /**
  * Why a connection was closed. For others: too many connections of one address (`source_connections`) or altogether (`connections`), too
  * many unread bodies of one address (`source_bodies`) or altogether (`bodies`). For itself: no request for too long (`idle`), a request
- * that came too slowly (`slow_request`), an answer that was not read (`slow_answer`).
+ * that came too slowly (`slow_request`), an answer that was not read (`slow_answer`), or too many of them (`unread_answers`).
  */
 export type ConnectionCut =
-  'source_connections' | 'connections' | 'source_bodies' | 'bodies' | 'idle' | 'slow_request' | 'slow_answer';
+  | 'source_connections'
+  | 'connections'
+  | 'source_bodies'
+  | 'bodies'
+  | 'idle'
+  | 'slow_request'
+  | 'slow_answer'
+  | 'unread_answers';
 
 /** `mayfly_cut_connections_total{cause}`: connections that the gateway closed for a bound. */
 export function cutConnections(registry: Registry): Counter<'cause'> {
