@@ -341,10 +341,14 @@ for (const server of servers) {
           );
           const slow = mint(deadlineIn(deadlineMs), first);
           await expect(slow.minting).rejects.toMatchObject({ code: 'provider_unavailable', effect: 'none' });
-          const cut = mint(
-            { isVital: false, signal: AbortSignal.timeout(50), remainingMs: () => 1_000 },
-            second,
-          );
+          const running = `SELECT FROM pg_stat_activity WHERE state = 'active' AND strpos(query, '${loginRoleName(second)}') > 0
+                              AND pid <> pg_backend_pid()`;
+          const giveUp = new AbortController();
+          const cut = mint({ isVital: false, signal: giveUp.signal, remainingMs: () => 1_000 }, second);
+          cut.minting.catch(() => undefined);
+          while ((await upstream.asSuperuser(running)).length === 0)
+            await new Promise((resolve) => setTimeout(resolve, 5));
+          giveUp.abort();
           await expect(cut.minting).rejects.toMatchObject({
             code: 'provider_unavailable',
             effect: 'unknown',
