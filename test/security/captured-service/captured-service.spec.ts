@@ -4,7 +4,14 @@
  * silenced. See README.md.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { busOperations, eventSubject, serviceNames, subjectOf, type ServiceName } from '@mayfly/contracts';
+import {
+  busOperations,
+  eventSubject,
+  presenceSubject,
+  serviceNames,
+  subjectOf,
+  type ServiceName,
+} from '@mayfly/contracts';
 import { eventPublishers, natsPermissions, topologyProblems, type BusUser } from '@mayfly/messaging';
 import { headers as newHeaders, type NatsConnection } from '@nats-io/transport-node';
 import { BusUnderAttack, canaryOf, type Stock } from './bus-under-attack.ts';
@@ -100,7 +107,7 @@ describe.each(servers)('nats-server $version: $user, captured,', (server) => {
       busOperations
         // Its own replicas hear what it says to itself.
         .filter(({ bus: on }) => on.callers.includes(user as ServiceName) || on.service === user)
-        .map(subjectOf),
+        .flatMap((operation) => [subjectOf(operation), presenceSubject(operation.bus.service)]),
     );
     for (const [subject, count] of bus.asked)
       if (!mayCall.has(subject) && count !== before.asked.get(subject)) harm.push(`asked for ${subject}`);
