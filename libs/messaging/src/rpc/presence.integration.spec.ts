@@ -65,7 +65,7 @@ describe('a service that is called', () => {
     open.push(app);
     await app.listen();
     await connection.flush();
-    return { connection, kill: () => connection.close() };
+    return { app, connection, kill: () => connection.close() };
   };
   const codeOf = (call: Promise<unknown>) =>
     call.then(
@@ -131,6 +131,19 @@ describe('a service that is called', () => {
     await waitUntil('it has been asked several times', () => questions >= 4);
     for (const done of release) done();
     expect(await waiting).toBe('ok');
+  });
+
+  it('and stops finishes what it has, and is away for what comes after', async () => {
+    const { app, connection } = await startMinting();
+    const kept = codeOf(client.call(slow, {}));
+    await waitUntil('it is being handled', () => begun === 1);
+    const stopped = app.close();
+    await connection.flush();
+    const late = codeOf(client.call(quick, {}));
+    for (const done of release) done();
+    expect(await kept).toBe('ok');
+    expect(await late).toBe(isAway);
+    await stopped;
   });
 
   it('and has another replica that hangs is there', async () => {

@@ -70,6 +70,8 @@ export class RpcServer extends ServerNats {
   private presence: Subscription | undefined;
   /** Since when requests surely reach it and its answers leave; milliseconds, monotonic. What a connection had to answer is lost with it. */
   private reachableSince = Infinity;
+  /** Since when it takes no more requests; likewise. */
+  private closingSince = Infinity;
   private idle: (() => void) | undefined;
 
   private readonly becomeReachable = () => {
@@ -139,6 +141,7 @@ export class RpcServer extends ServerNats {
   /** Stops taking requests and waits, up to 22 s, for those being handled. The connection stays open. */
   override async close(): Promise<void> {
     const connection = this.own.connection;
+    this.closingSince = performance.now();
     if (!connection.isClosed())
       await Promise.allSettled(this.bound.map((subscription) => subscription.drain()));
     this.bound.length = 0;
@@ -211,8 +214,11 @@ export class RpcServer extends ServerNats {
    */
   private tellPresence(message: Msg): void {
     if (!message.reply) return;
-    const upForMs = performance.now() - this.reachableSince;
+    const now = performance.now();
+    const upForMs = now - this.reachableSince;
     const asked = Math.min(readWholeNumber(message.string()) ?? 0, longestCallMs);
+    // Whoever has a request being finished here goes on waiting, and whoever came too late does not.
+    if (asked < now - this.closingSince) return;
     if (asked <= Math.max(0, upForMs)) this.lastWord(message, String(Math.max(0, Math.floor(upForMs))));
   }
 
