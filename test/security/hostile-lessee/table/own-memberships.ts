@@ -53,6 +53,25 @@ export const ownMemberships: readonly Attack[] = [
     },
   },
   {
+    name: 'makes honest leases members of itself, and takes that back without committing',
+    to: 14,
+    holdsUpNeighbours: true,
+    attack: async ({ lessee, accomplices: [accomplice = lessee], neighbours }) => {
+      const members = [lessee.role, ...neighbours].join(', ');
+      await accomplice.having(`GRANT ${accomplice.role} TO ${members}`);
+      await accomplice.having(`BEGIN; REVOKE ${accomplice.role} FROM ${members}`);
+    },
+  },
+  {
+    name: 'makes another lease a member of itself, and goes on taking that back',
+    to: 14,
+    attack: async ({ lessee, accomplices: [accomplice = lessee] }) => {
+      await accomplice.having(`GRANT ${accomplice.role} TO ${lessee.role}`);
+      await accomplice.having(`BEGIN; REVOKE ${accomplice.role} FROM ${lessee.role}`);
+      lessee.keep(() => lessee.having('SELECT'));
+    },
+  },
+  {
     name: 'lends its role to another lease, which goes on as it',
     to: 14,
     leases: [{}, { scope: { privileges: ['SELECT'], schemas: ['shop'] } }],
@@ -85,6 +104,23 @@ export const ownMemberships: readonly Attack[] = [
         `SET ROLE ${group}; BEGIN; SELECT lo_create(0); PREPARE TRANSACTION '${gid(lessee)}'`,
       );
       await lessee.having(`SET ROLE ${group}; SELECT lo_create(0)`, { database: 'postgres' });
+    },
+  },
+  {
+    name: 'has an accomplice prepare transactions as their group, again and again',
+    to: 15,
+    holdsUpNeighbours: true,
+    attack: async ({ lessee, accomplices: [accomplice = lessee], group }) => {
+      let count = 0;
+      const session = await accomplice.having(`SET ROLE ${group}`);
+      const prepare = () =>
+        session.query(`BEGIN; SELECT 1; PREPARE TRANSACTION '${gid(accomplice, ++count)}'`);
+      await prepare();
+      accomplice.keep(async () => {
+        await prepare();
+        // Never without one, and never with all that the server has room for.
+        await session.query(`ROLLBACK PREPARED '${gid(accomplice, count - 1)}'`);
+      });
     },
   },
   {

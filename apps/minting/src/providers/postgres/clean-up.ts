@@ -126,15 +126,7 @@ async function dropOwned(there: AdminDatabase, name: string, parts: Parts): Prom
     await run(there, [`DROP OWNED BY ${pg.escapeIdentifier(name)}`]);
   } catch (error) {
     if (sqlStateOf((error as Error).cause) !== dependentObjects) throw error;
-    const [rows = []] = await there.run(
-      `SELECT DISTINCT r.rolname::text AS name FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
-        WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o'
-          AND s.dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
-          AND r.rolname ~ '${loginRolePattern}' AND NOT r.rolcanlogin AND r.rolname <> $1
-        LIMIT 100`,
-      deadline,
-      { values: [name] },
-    );
+    const [rows = []] = await there.run(ownersOfDependents, deadline, { values: [name] });
     const others = rows.map((row) => String(row['name']));
     if (others.length === 0) throw error;
     for (const other of others) await run(there, becomeMember(other, facts));
@@ -143,6 +135,36 @@ async function dropOwned(there: AdminDatabase, name: string, parts: Parts): Prom
     ]);
   }
 }
+
+/**
+ * The ended leases that own what depends on things of the role `$1` here, directly or not. No others: the custom statements of those may not
+ * have had their turn yet. Views, constraints and the like depend for the table that they are part of.
+ */
+const ownersOfDependents = `
+  WITH RECURSIVE owned AS (
+    SELECT s.classid, s.objid, r.rolname, r.rolcanlogin FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
+     WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o' AND r.rolname ~ '${loginRolePattern}'
+       AND s.dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+  ), reached AS (
+    SELECT o.classid, o.objid FROM owned o WHERE o.rolname = $1
+    UNION
+    SELECT CASE WHEN whole.oid IS NULL THEN d.classid ELSE 'pg_catalog.pg_class'::pg_catalog.regclass END, coalesce(whole.oid, d.objid)
+      FROM reached JOIN pg_catalog.pg_depend d ON d.refclassid = reached.classid AND d.refobjid = reached.objid
+      LEFT JOIN LATERAL (
+        SELECT w.ev_class AS oid FROM pg_catalog.pg_rewrite w WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND w.oid = d.objid
+        UNION ALL
+        SELECT c.conrelid FROM pg_catalog.pg_constraint c
+         WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND c.oid = d.objid AND c.conrelid <> 0
+        UNION ALL
+        SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid = d.objid
+        UNION ALL
+        SELECT p.polrelid FROM pg_catalog.pg_policy p WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND p.oid = d.objid
+        UNION ALL
+        SELECT a.adrelid FROM pg_catalog.pg_attrdef a WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.oid = d.objid
+      ) whole ON true
+  )
+  SELECT DISTINCT o.rolname::text AS name FROM reached JOIN owned o ON o.classid = reached.classid AND o.objid = reached.objid
+   WHERE NOT o.rolcanlogin AND o.rolname <> $1 LIMIT 100`;
 
 /** Runs statements as one transaction and answers with the rows of each of them. */
 type Run = (there: AdminDatabase, statements: readonly string[], isCustom?: boolean) => Promise<Rows[]>;
@@ -293,16 +315,18 @@ async function becomeMemberOfOwners(
 }
 
 /**
- * A lease has no reason to lock the role of another, which granting it something does until the transaction ends: its sessions are
- * cut, and what it prepared is rolled back. Whoever else holds such a lock is waited for, at the next try.
+ * A lease has no reason to lock the role of another, which granting it something does until the transaction ends, nor to change memberships:
+ * its sessions are cut, and what it prepared is rolled back. Whoever else holds such a lock is waited for, at the next try.
  */
 async function cutWhoeverLocks(
   database: AdminDatabase,
   name: string,
   { facts, run, openOther, deadline }: Parts,
 ): Promise<void> {
-  const lock = `l.locktype = 'object' AND l.classid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-    AND l.objid = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = $1)`;
+  const lock = `(l.locktype = 'object' AND l.classid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+      AND l.objid = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = $1)
+    OR l.locktype = 'relation' AND l.relation = 'pg_catalog.pg_auth_members'::pg_catalog.regclass
+      AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))`;
   const [holders = []] = await database.run(
     `SELECT holder.rolname::text AS name, l.pid FROM pg_catalog.pg_locks l
        JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid JOIN pg_catalog.pg_roles holder ON holder.oid = a.usesysid

@@ -8,6 +8,10 @@
  * - A prepared transaction keeps its locks without a session. It is rolled back.
  * - A session that has logged in is not in `pg_stat_activity` before it has started up, which its holder can put off for half an
  *   hour (`post_auth_delay`). So what is still starting up is looked for among the locks, where it shows already.
+ * - Up to PostgreSQL 14 a lease may make others members of itself, and hold the row of such a membership by taking it back in a
+ *   transaction that stays open. So what a role is a member of by the doing of other leases is left to the clean-up.
+ * - Up to PostgreSQL 15 every lease of a group may prepare transactions as the group, again and again. So of those only the ones count that
+ *   are older than the end of the role's last session.
  * - Up to PostgreSQL 14 a role may grant itself to others, and the right to end its sessions comes by such a grant: a transaction
  *   of the lease that makes the same grant would hold ours up. So ours is then made to a role that the lease cannot know of.
  */
@@ -18,7 +22,14 @@ import { asProviderFailure, ProviderRejected } from '../provider-error.ts';
 import type { AdminDatabase, ServerFacts } from './admin-database.ts';
 import { actAsCreatorOf, grantMembership } from './creator-roles.ts';
 import { rollBackPrepared } from './prepared-transactions.ts';
-import { insufficientPrivilege, isOfTheLease, sessionsLeft, sqlStateOf } from './upstream-error.ts';
+import { loginRolePattern } from './role-names.ts';
+import {
+  insufficientPrivilege,
+  isOfTheLease,
+  sessionsLeft,
+  sqlStateOf,
+  tooManyConnections,
+} from './upstream-error.ts';
 
 /** How long the end of a lease waits for a lock. Short, because whoever holds it may be the lease itself. Milliseconds. */
 export const lockTimeoutMs = 20;
@@ -59,13 +70,18 @@ function ownersOf({ name, group }: Pick<EndedRole, 'name' | 'group'>): string[] 
 export function lockOut(
   { name, hasStandbys }: EndedRole,
   facts: ServerFacts,
-  { waitMs = lockTimeoutMs, mayActAsRole = false, leaves = hasStandbys && facts.version < 160_000 } = {},
+  {
+    waitMs = lockTimeoutMs,
+    mayActAsRole = false,
+    leaves = hasStandbys && facts.version < 160_000,
+    isDurable = hasStandbys,
+  } = {},
 ): string[] {
   const role = pg.escapeIdentifier(name);
   return [
     'BEGIN',
-    // `local`: it waits for our own disk and for no standby, which may be away.
-    `SET LOCAL synchronous_commit = ${hasStandbys ? 'local' : 'off'}`,
+    // `local`: it waits for our own disk and for no standby, which may be away. `off` where the clean-up follows, which waits for both.
+    `SET LOCAL synchronous_commit = ${isDurable ? 'local' : 'off'}`,
     `SET LOCAL lock_timeout = ${waitMs}`,
     `SET LOCAL statement_timeout = ${statementTimeoutMs}`,
     ...actAsCreatorOf(name, facts, 'session'),
@@ -78,14 +94,15 @@ export function lockOut(
 }
 
 /**
- * Takes its own memberships from a role. Views and functions that it owns act in its name for whoever may use them, until the
- * clean-up removes them; and up to PostgreSQL 14 it may have made another lease a member of itself.
+ * Takes its own memberships from a role, but for those in other leases, whose rows these may hold. Views and functions that it owns act in
+ * its name for whoever may use them, until the clean-up removes them; and up to PostgreSQL 14 it may have made another lease a member of
+ * itself.
  */
 function leaveGroups(name: string): string {
   return `DO $mayfly$ DECLARE groups name; BEGIN
     FOR groups IN SELECT g.rolname FROM pg_catalog.pg_auth_members m
         JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles l ON l.oid = m.member
-       WHERE l.rolname = ${pg.escapeLiteral(name)} LOOP
+       WHERE l.rolname = ${pg.escapeLiteral(name)} AND g.rolname !~ '${loginRolePattern}' LOOP
       EXECUTE pg_catalog.format('REVOKE %I FROM %I', groups, ${pg.escapeLiteral(name)});
     END LOOP;
   END $mayfly$`;
@@ -199,7 +216,7 @@ const notListed = `starting := NULL;
 export function endAccessScript(
   role: EndedRole,
   facts: ServerFacts,
-  options: { readonly leaves?: boolean } = {},
+  options: { readonly leaves?: boolean; readonly isDurable?: boolean } = {},
 ): string[] {
   return [...lockOut(role, facts, options), cutSessions(role, facts)];
 }
@@ -217,30 +234,51 @@ export async function endAccessStepByStep(
 ): Promise<void> {
   const facts = await database.facts(deadline);
   const way = new WayIn(database, role, facts, deadline);
+  // What is prepared as the group has the group as its owner, whoever did it.
+  const alone = { ...role, group: undefined };
+  const hasTime = () => deadline.remainingMs() > statementTimeoutMs && !deadline.signal.aborted;
   let last: unknown;
+  let silentSince: string | undefined;
   try {
-    while (deadline.remainingMs() > statementTimeoutMs && !deadline.signal.aborted) {
+    while (hasTime()) {
       const failures: unknown[] = [];
       const attempt = async (step: () => Promise<void>) => {
+        // A step that has no time left would say that the server can't be reached.
+        if (!hasTime()) {
+          failures.push(last);
+          return;
+        }
         try {
           await step();
         } catch (error) {
           // Without its way in, what is missing may be a right that the next round gets.
-          if (!isOfTheLease(error) && !(way.isShut && isForWantOfRight(error))) throw error;
+          if (!isUpToLeases(error) && !(way.isShut && isForWantOfRight(error))) throw error;
           failures.push(error);
         }
       };
       await attempt(() => way.prepare());
-      await attempt(() => way.run([leaveGroups(role.name)]));
+      await attempt(() => way.leaveGroups());
       // Side by side: who waits for the lock of the role's row has it before whoever comes later, as soon as those that hold it are cut.
       await Promise.all([
-        attempt(() => way.run(lockOut(role, facts, { waitMs: queueMs, mayActAsRole: way.isMade }))),
-        attempt(() => way.run([cutSessions(role, facts)])).then(() =>
+        attempt(() =>
+          way.run(
+            lockOut(role, facts, {
+              waitMs: queueMs,
+              mayActAsRole: way.isMade,
+              leaves: false,
+              isDurable: true,
+            }),
+          ),
+        ),
+        attempt(() => way.run([cutSessions(alone, facts)])).then(() =>
           attempt(() => way.rollBackPrepared(openOther)),
         ),
       ]);
-      if (failures.length === 0) return;
-      last = failures.at(-1);
+      if (failures.length === 0) {
+        silentSince ??= await way.now();
+        if (!(await way.hasPreparedAsGroup(silentSince))) return;
+      }
+      last = failures.at(-1) ?? last;
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   } finally {
@@ -313,6 +351,39 @@ class WayIn {
     ]);
   }
 
+  /** Takes the role out of its groups. What of that somebody holds up is tried again. */
+  async leaveGroups(): Promise<void> {
+    await this.run([
+      'BEGIN',
+      `SET LOCAL lock_timeout = ${lockTimeoutMs}`,
+      leaveGroups(this.role.name),
+      'COMMIT',
+    ]);
+  }
+
+  /** The server's time. */
+  async now(): Promise<string> {
+    const [rows = []] = await this.database.run(
+      'SELECT pg_catalog.clock_timestamp()::text AS now',
+      this.deadline,
+      { statementTimeoutMs },
+    );
+    return String(rows[0]?.['now']);
+  }
+
+  /** Whether something is prepared as the group that this role may have prepared: it had its last session before that time of the server. */
+  async hasPreparedAsGroup(lastSessionAt: string): Promise<boolean> {
+    const { group } = this.role;
+    if (group === undefined || this.facts.version >= 160_000) return false;
+    const [rows = []] = await this.database.run(
+      `SELECT FROM pg_catalog.pg_prepared_xacts p
+        WHERE p.owner = $1::text AND p.prepared <= $2::pg_catalog.timestamptz LIMIT 1`,
+      this.deadline,
+      { values: [group, lastSessionAt], statementTimeoutMs },
+    );
+    return rows.length > 0;
+  }
+
   /** What it prepared would keep its locks, and could be committed later by whoever may act as it. */
   rollBackPrepared(openOther: (database: string) => AdminDatabase): Promise<void> {
     return rollBackPrepared(this.database, ownersOf(this.role), openOther, this.deadline);
@@ -320,8 +391,9 @@ class WayIn {
 
   async close(): Promise<void> {
     if (!this.#isMade || this.#oneOff === undefined) return;
-    // Best effort: it can't log in, and the next clean-up of groups removes what is left.
-    await this.#send([`DROP ROLE ${pg.escapeIdentifier(this.#oneOff)}`]).catch(() => undefined);
+    const oneOff = pg.escapeIdentifier(this.#oneOff);
+    // Best effort: it can't log in. Somebody may have granted it something, so that it would not go.
+    await this.#send([`DROP OWNED BY ${oneOff}`, `DROP ROLE ${oneOff}`]).catch(() => undefined);
   }
 
   async #send(statements: readonly string[]): Promise<void> {
@@ -330,6 +402,11 @@ class WayIn {
       statementTimeoutMs,
     });
   }
+}
+
+/** What this lease or others may have brought about; another database is reached by a connection that they may have taken. */
+function isUpToLeases(error: unknown): boolean {
+  return isOfTheLease(error) || sqlStateOf(asProviderFailure(error).cause) === tooManyConnections;
 }
 
 function isForWantOfRight(error: unknown): boolean {

@@ -61,7 +61,7 @@ export async function endLoginRole(
       ? []
       : [() => runCleanUp(endAccessScript(role, facts)).then(() => 'revoked' as const)]),
     // In one message, because a lease that takes every lock leaves no time for a second one.
-    () => run(endAccessScript(role, facts, { leaves: true })),
+    () => run(endAccessScript(role, facts, { leaves: true, isDurable: true })),
     () => endAccessStepByStep(database, role, openOther, deadline),
   ];
   for (const [index, way] of ways.entries()) {
