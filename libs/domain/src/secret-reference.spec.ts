@@ -37,7 +37,12 @@ it('a refusal never repeats what may be a secret', () => {
 });
 
 describe('mayUseReference', () => {
-  const prefixes = ['env:ORDERS_', 'file:/run/secrets/acme/', 'file:/run/secrets/orders-', 'file:/etc/orders.key'];
+  const prefixes = [
+    'env:ORDERS_',
+    'file:/run/secrets/acme/',
+    'file:/run/secrets/orders-',
+    'file:/etc/orders.key',
+  ];
 
   it.each([
     'env:ORDERS_ADMIN_URL',
@@ -46,12 +51,9 @@ describe('mayUseReference', () => {
     // As docs/configuration.md has it, and minting reads it: a prefix that ends within a name.
     'file:/run/secrets/orders-db',
     'file:/etc/orders.key.bak',
-  ])(
-    'allows %s',
-    (reference) => {
-      expect(mayUseReference(reference, prefixes)).toBe(true);
-    },
-  );
+  ])('allows %s', (reference) => {
+    expect(mayUseReference(reference, prefixes)).toBe(true);
+  });
 
   it.each([
     'env:ORDER',

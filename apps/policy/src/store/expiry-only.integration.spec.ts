@@ -74,17 +74,20 @@ describe('a lease that can’t be called back', () => {
   it.each([
     ['per session', { perSession: 1 }, 'limit_per_session'],
     ['of all sessions', { concurrent: 1 }, 'limit_concurrent'],
-  ] as const)('holds its place after its end while its secret works: limit %s', async (_, limits, refused) => {
-    const credential = `jwt/${uuidv7()}`;
-    const session = await open();
-    const first = await reserve(session, credential, limits);
-    await hear('credential.issued', first.leaseId, 60_000);
-    await hear('credential.revoked', first.leaseId, 60_000);
-    expect((await reserve(session, credential, limits)).outcome).toBe(refused);
-    // An end that is told again, or only then, changes nothing.
-    await recordLeaseNews(database.pool, [{ leaseId: first.leaseId, issued: false, ended: true }]);
-    expect((await reserve(session, credential, limits)).outcome).toBe(refused);
-  });
+  ] as const)(
+    'holds its place after its end while its secret works: limit %s',
+    async (_, limits, refused) => {
+      const credential = `jwt/${uuidv7()}`;
+      const session = await open();
+      const first = await reserve(session, credential, limits);
+      await hear('credential.issued', first.leaseId, 60_000);
+      await hear('credential.revoked', first.leaseId, 60_000);
+      expect((await reserve(session, credential, limits)).outcome).toBe(refused);
+      // An end that is told again, or only then, changes nothing.
+      await recordLeaseNews(database.pool, [{ leaseId: first.leaseId, issued: false, ended: true }]);
+      expect((await reserve(session, credential, limits)).outcome).toBe(refused);
+    },
+  );
 
   it('frees its place when its secret has stopped working', async () => {
     const credential = `jwt/${uuidv7()}`;
