@@ -123,8 +123,10 @@ export class PolicyGate {
     caller: Caller,
     request: SealedCall<typeof bus.policy.closeSession>,
   ): Promise<OutputOf<typeof bus.policy.closeSession>> {
-    return this.#charged(caller, (identity) =>
-      this.client.call(bus.policy.closeSession, { ...request, ...identity }),
+    return this.#charged(
+      caller,
+      (identity) => this.client.call(bus.policy.closeSession, { ...request, ...identity }),
+      'vital',
     );
   }
 

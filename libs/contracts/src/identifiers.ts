@@ -66,7 +66,8 @@ export const invisible = /[\p{C}\p{DI}]|(?! )\p{Z}/u;
 /**
  * A human, from a verified claim or as an administrator names one. Users are the same whatever their case and their normal form:
  * the form here is NFC (UAX #15) in lower case, without regard to any language. Two accounts of an identity provider that differ
- * in case alone are one user to Mayfly.
+ * in case alone are one user to Mayfly. Lower case is all that is done: names that differ in letters with two lower-case forms (σ and
+ * ς, s and ſ) stay different users.
  */
 export const User = z
   .string()

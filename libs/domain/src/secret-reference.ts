@@ -17,13 +17,17 @@ export const SecretReference = exactText(512)
   .refine(isPlain, { error: 'must be a plain path: no ".", ".." or empty segment' });
 
 /**
- * Whether an organization whose prefixes these are may use this reference (I5). `env:ORDERS_` allows the variables whose
- * names begin so; `file:/run/secrets/acme/` the files below that folder. A prefix without a slash at its end allows
- * that one file. Symbolic links are for whoever opens the file to refuse.
+ * Whether an organization whose prefixes these are may use this reference (I5). A prefix is a piece of text: `env:ORDERS_` allows the
+ * variables whose names begin so, `file:/run/secrets/acme/` the files below that folder, `file:/run/secrets/acme-` the files whose
+ * paths begin so. This is the one rule, for checking documents and for reading. Which real file a path leads to is for whoever opens
+ * it to look at.
  */
 export function mayUseReference(reference: string, prefixes: readonly string[]): boolean {
-  if (!SecretReference.safeParse(reference).success) return false;
-  return prefixes.some((prefix) =>
-    prefix.startsWith('file:') && !prefix.endsWith('/') ? reference === prefix : reference.startsWith(prefix),
-  );
+  return prefixesFor(reference, prefixes).length > 0;
+}
+
+/** Those of the prefixes that allow this reference; none for what is no reference at all. */
+export function prefixesFor(reference: string, prefixes: readonly string[]): string[] {
+  if (!SecretReference.safeParse(reference).success) return [];
+  return prefixes.filter((prefix) => prefix.length > 0 && reference.startsWith(prefix));
 }

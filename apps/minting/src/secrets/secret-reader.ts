@@ -6,7 +6,7 @@
  */
 import { realpath } from 'node:fs/promises';
 import { posix, resolve, sep } from 'node:path';
-import { Secret } from '@mayfly/domain';
+import { prefixesFor, Secret } from '@mayfly/domain';
 import { ProviderRejected } from '../providers/provider-error.ts';
 import { openRealFile } from './open-real-file.ts';
 import { isInRealPrefix } from './real-prefix.ts';
@@ -34,7 +34,8 @@ export class SecretReader {
 
   /** The secret, without the line break at its end. Throws ProviderRejected. */
   async read(reference: string, prefixes: readonly string[]): Promise<Secret> {
-    const fitting = prefixes.filter((prefix) => prefix.length > 0 && reference.startsWith(prefix));
+    // By the same rule that documents are checked by.
+    const fitting = prefixesFor(reference, prefixes);
     // Not named: what is no reference of the organization's may be anything, even a secret in the wrong place.
     if (fitting.length === 0) throw refused('a reference is outside the prefixes of the organization');
     const [, scheme, rest = ''] = /^(env|file):(.+)$/s.exec(reference) ?? [];

@@ -35,7 +35,10 @@ export function renewalRequest(
   };
 }
 
-/** `now` and `sessionExpiresAt` are Postgres'. */
+/**
+ * How far the renewal goes is decided first, by the end of the lease's own session, and that is the TTL which policies judge: the
+ * session that asks may be another one, with another end. `now` and `sessionExpiresAt` are Postgres'.
+ */
 export function decideRenewalRequest(
   request: CredentialRequest,
   lease: RenewableLease,
@@ -43,25 +46,40 @@ export function decideRenewalRequest(
   running: Pick<RunningVersion, 'configuration' | 'evaluator'>,
   { now, sessionExpiresAt }: { readonly now: Date; readonly sessionExpiresAt: Date },
 ): AllowedRenewal | Denial {
-  const allowed = decideRequest(request, session, running, now);
+  let decided: Pick<AllowedRenewal, 'renewal' | 'granted'> | undefined;
+  const allowed = decideRequest(request, session, running, now, (credential, scope) => {
+    const term = decideTermOfRenewal(request, lease, credential, scope, { now, sessionExpiresAt });
+    if ('decision' in term) return term;
+    decided = term;
+    return { ttlSeconds: term.granted.ttlSeconds };
+  });
   if (allowed.decision === 'deny') return allowed;
-  const { credential, policyIds } = allowed;
+  if (decided === undefined) throw new Error('a renewal was allowed without a term');
+  return { decision: 'allow', allowed, ...decided };
+}
+
+function decideTermOfRenewal(
+  request: CredentialRequest,
+  lease: RenewableLease,
+  credential: CredentialConfig,
+  scope: Allowed['scope'],
+  { now, sessionExpiresAt }: { readonly now: Date; readonly sessionExpiresAt: Date },
+): Pick<AllowedRenewal, 'renewal' | 'granted'> | Denial {
   const { renewal } = credential;
   if (renewal === undefined) return notRenewable(credential);
   // What is minted already can't be narrowed.
-  if (canonicalJson(allowed.scope) !== canonicalJson(lease.scope)) {
+  if (canonicalJson(scope) !== canonicalJson(lease.scope)) {
     return deny('scope_exceeded', 'the credential no longer allows the scope of the lease', { credential });
   }
   const granted = decideRenewal(request.ttlSeconds, credential.ttl, renewal, lease, sessionExpiresAt, now);
   switch (granted.outcome) {
     case 'granted':
-      return { decision: 'allow', allowed, renewal, granted };
+      return { renewal, granted };
     case 'exceeded':
       return deny('ttl_exceeded', `the TTL may be at most ${granted.maxSeconds} seconds`, { credential });
     case 'too_often':
       return deny('policy_denied', `it has been renewed ${granted.maxCount} times, which is the most`, {
         credential,
-        policyIds,
       });
     case 'at_end':
       return deny('ttl_exceeded', `it can't be renewed: ${atEnd[granted.limit]}`, { credential });

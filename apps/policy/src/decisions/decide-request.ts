@@ -47,11 +47,22 @@ export interface Denial {
   readonly credential?: CredentialConfig;
 }
 
+/** How long a lease may be, from what is asked; or why there may be none. `scope` is narrowed already. */
+export type DecideTerm = (
+  credential: CredentialConfig,
+  scope: JsonObject,
+) => { readonly ttlSeconds: number; readonly ttlAdjusted?: TtlAdjustment } | Denial;
+
+/**
+ * The decision. Policies judge the TTL that `decideTerm` grants and no other, so nothing may be granted for longer than they
+ * have seen. Without `decideTerm` it is that of a first lease, cut at the end of the session that asks.
+ */
 export function decideRequest(
   request: CredentialRequest,
   session: Session,
   { configuration, evaluator }: Pick<RunningVersion, 'configuration' | 'evaluator'>,
   now: Date,
+  decideTerm: DecideTerm = (credential) => firstTerm(request, session, credential, now),
 ): Decision {
   // Looked up in the session's organization alone, so another organization's credential is as unknown as any (I5).
   const credential = configuration.credential(session.organization, request.credential);
@@ -71,13 +82,8 @@ export function decideRequest(
   if (narrowed.outcome === 'malformed') return deny('invalid_request', narrowed.reason, { credential });
   if (narrowed.outcome === 'exceeded') return deny('scope_exceeded', narrowed.reason, { credential });
 
-  const remainingSeconds = (session.expiresAt.getTime() - now.getTime()) / 1000;
-  // Clocks differ: whether the session has ended is told by Postgres' clock, when the reservation is made.
-  const ttl = decideTtl(request.ttlSeconds, credential.ttl, Math.max(1, remainingSeconds));
-  if (ttl.outcome === 'exceeded') {
-    const reason = `the TTL may be at most ${ttl.maxSeconds} seconds`;
-    return deny('ttl_exceeded', reason, { credential });
-  }
+  const term = decideTerm(credential, narrowed.scope);
+  if ('decision' in term) return term;
 
   const permitted = evaluator.evaluate({
     organization: session.organization,
@@ -89,7 +95,7 @@ export function decideRequest(
     credential,
     context: {
       source_ip: request.sourceIp,
-      ttl_seconds: ttl.ttlSeconds,
+      ttl_seconds: term.ttlSeconds,
       ...(request.claimedTask === undefined ? {} : { claimed_task: request.claimedTask }),
       justification_given: request.justification !== undefined,
       now_hour: now.getUTCHours(),
@@ -114,9 +120,27 @@ export function decideRequest(
     credential,
     organization,
     scope: narrowed.scope,
+    ttlSeconds: term.ttlSeconds,
+    ...(term.ttlAdjusted === undefined ? {} : { ttlAdjusted: term.ttlAdjusted }),
+    policyIds,
+  };
+}
+
+function firstTerm(
+  request: CredentialRequest,
+  session: Session,
+  credential: CredentialConfig,
+  now: Date,
+): ReturnType<DecideTerm> {
+  const remainingSeconds = (session.expiresAt.getTime() - now.getTime()) / 1000;
+  // Clocks differ: whether the session has ended is told by Postgres' clock, when the reservation is made.
+  const ttl = decideTtl(request.ttlSeconds, credential.ttl, Math.max(1, remainingSeconds));
+  if (ttl.outcome === 'exceeded') {
+    return deny('ttl_exceeded', `the TTL may be at most ${ttl.maxSeconds} seconds`, { credential });
+  }
+  return {
     ttlSeconds: ttl.ttlSeconds,
     ...(ttl.adjusted === undefined ? {} : { ttlAdjusted: ttl.adjusted }),
-    policyIds,
   };
 }
 

@@ -3,6 +3,8 @@ import { endingEventTypes, shortType, type MayflyEvent } from '@mayfly/contracts
 import type { LeaseNews } from '../store/reservations.ts';
 
 const endings: readonly string[] = endingEventTypes;
+/** Ends of leases whose secret was, or may have been, handed out. */
+const released: readonly string[] = ['credential.expired', 'credential.revoked'];
 
 /**
  * One entry per lease, in the order of lease ids, so that two replicas that store overlapping batches take their rows in
@@ -25,12 +27,16 @@ export function leaseNewsOf(events: readonly MayflyEvent[]): LeaseNews[] {
     // The renewals of a chain go on with its newest link, which was granted with its number.
     const renewals = Math.max(before?.renewals ?? 0, renewed && !rotated ? (event.data.renewals ?? 0) : 0);
     const endsAt = (rotated ? event.data.expires_at : undefined) ?? before?.endsAt;
+    // What failed or was orphaned has released nothing, so nothing of it works.
+    const worksOn = released.includes(type) && event.data.revocability?.kind === 'expiry_only';
+    const worksUntil = (worksOn ? event.data.native_expires_at : undefined) ?? before?.worksUntil;
     told.set(leaseId, {
       leaseId,
       issued: issued || (before?.issued ?? false),
       ended: ended || (before?.ended ?? false),
       ...(renewals > 0 && { renewals }),
       ...(endsAt !== undefined && { endsAt }),
+      ...(worksUntil !== undefined && { worksUntil }),
     });
   }
   return [...told.values()].sort((a, b) => (a.leaseId < b.leaseId ? -1 : 1));

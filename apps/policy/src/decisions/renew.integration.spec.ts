@@ -184,6 +184,25 @@ describe('a renewal', () => {
     expect(await renew(leaseId)).toMatchObject({ decision: 'extend' });
   });
 
+  it('tells auditors which block it was, also one of the session that the lease was granted in', async () => {
+    const leaseId = await lease();
+    const { token: other } = await policy.open(writer);
+    const { token: administrator } = await policy.open(personIn('admins'));
+    const { block } = await policy.get(Blocks).add({
+      token: administrator,
+      subject: { kind: 'session', id: sessionId },
+      reason: 'its host is lost',
+      revoke: false,
+      source_ip: sourceIp,
+    });
+    // A block of a session closes it: as it is when the closing has not been seen yet.
+    await policy.database.pool.query('UPDATE policy.sessions SET ended_at = NULL WHERE id = $1', [sessionId]);
+    policy.signals.splice(0);
+    expect(await renew(leaseId, undefined, other)).toMatchObject({ decision: 'deny', code: 'policy_denied' });
+    expect(JSON.stringify(policy.signals)).toContain(`block ${block.block_id} of session ${sessionId}`);
+    await policy.get(Blocks).remove({ token: administrator, block_id: block.block_id, source_ip: sourceIp });
+  });
+
   it('is refused for a credential that was not renewable at the mint', async () => {
     const { token: reader } = await policy.open(analyst);
     const leaseId = await lease('tool/read', undefined, reader);

@@ -24,7 +24,7 @@ import {
   renewalRequest,
   type AllowedRenewal,
 } from './decide-renewal-request.ts';
-import { blockedDenial } from './blocked.ts';
+import { blockedRenewal } from './blocked.ts';
 import { cleanUpLimitFor, tooManyFailingCleanUps } from './clean-up-limit.ts';
 import type { Denial } from './decide-request.ts';
 import { grantClaims } from './grant-claims.ts';
@@ -96,7 +96,9 @@ export class Renew {
     const decision = decideRenewalRequest(request, lease, session, running, found);
     const refused = (denial: Denial) => refuse(signals, denial, request, session, running, lease.leaseId);
     if (decision.decision === 'deny') return refused(decision);
-    if (found.blocked) return refused(await blockedDenial(pool, decision.allowed, session));
+    if (found.blockId !== undefined) {
+      return refused(await blockedRenewal(pool, decision.allowed, session.organization, found.blockId));
+    }
     if (decision.renewal.kind === 'rotation') {
       return this.#rotate(decision, lease, input, session, running, found, refused);
     }
@@ -112,7 +114,7 @@ export class Renew {
     running: RunningVersion,
     { now, sessionId, sessionExpiresAt }: { now: Date; sessionId: string; sessionExpiresAt: Date },
     refused: (denial: Denial) => Promise<Output>,
-  ): Promise<Output> {
+  ): Promise<Output | Outdated> {
     // Its secret is sealed to the key of the session that asks, so it is that session's lease.
     if (sessionId !== session.id) {
       throw new MayflyError(
@@ -132,8 +134,11 @@ export class Renew {
       grantSeconds,
       holdSeconds,
       cleanUpLimit,
+      configVersion: running.version,
     });
     switch (reserved.outcome) {
+      case 'outdated_configuration':
+        return outdated;
       case 'limit_cleanups':
         return refused(tooManyFailingCleanUps(allowed, cleanUpLimit));
       case 'lease_ended':

@@ -164,3 +164,17 @@ function blockOf(row: BlockRow): StoredBlock {
     until: row.until ?? undefined,
   };
 }
+
+/** One block of the organization, in force or not; undefined once it is removed. */
+export async function readBlock(
+  database: Database,
+  organization: string,
+  id: string,
+): Promise<StoredBlock | undefined> {
+  const [row] = await rowsOf<BlockRow>(database, {
+    name: 'read-block',
+    text: `SELECT ${columns} FROM policy.blocks b WHERE b.organization = $1 AND b.block_id = $2`,
+    values: [organization, id],
+  });
+  return row === undefined ? undefined : blockOf(row);
+}

@@ -151,6 +151,7 @@ class Run {
       organization: 'acme',
       sessionId: lease.session,
       decidedAt: new Date(),
+      configVersion: 1,
       grantSeconds: 30,
       holdSeconds: 90,
     });

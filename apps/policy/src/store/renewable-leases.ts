@@ -16,8 +16,8 @@ export interface RenewableLease extends GrantedTerms {
 export type FoundLease =
   | {
       readonly outcome: 'found';
-      /** An administrator has blocked who asks, or what is asked for. */
-      readonly blocked: boolean;
+      /** The block of who asks, of who holds the lease, or of what is asked for; undefined without one. UUID. */
+      readonly blockId: string | undefined;
       readonly lease: RenewableLease;
       /** By Postgres' clock, at one instant with the rest. */
       readonly now: Date;
@@ -73,10 +73,9 @@ export async function findRenewableLease(
   if (row.ended_at !== null || row.session_ended_at !== null) return { outcome: 'lease_ended' };
   if (row.started_at === null) return { outcome: 'not_renewable' };
   if (row.is_outdated) return { outcome: 'outdated_configuration' };
-  const blocked = row.block_id !== null;
   return {
     outcome: 'found',
-    blocked,
+    blockId: row.block_id ?? undefined,
     now: row.now,
     sessionId: row.session_id,
     sessionExpiresAt: row.session_expires_at,
@@ -99,6 +98,8 @@ export type SuccessorOutcome =
         | 'reserved'
         | 'lease_ended'
         | 'limit_cleanups'
+        /** A newer version of the configuration is stored: decide again by that. */
+        | 'outdated_configuration'
         /** It has had a successor, or one that was granted before may still be minted. */
         | 'rotated'
         /** No event has told in time that the lease was issued, so its place within the limits may be another's by now. */
@@ -119,6 +120,8 @@ export async function reserveSuccessor(
     readonly grantSeconds: number;
     readonly holdSeconds: number;
     readonly cleanUpLimit?: CleanUpLimit;
+    /** The version of the configuration that the renewal was decided by. */
+    readonly configVersion: number;
   },
 ): Promise<SuccessorOutcome> {
   const [row] = await rowsOf<{
@@ -126,7 +129,7 @@ export async function reserveSuccessor(
     predecessor_ends_at: Date | null;
   }>(database, {
     name: 'reserve-successor',
-    text: 'SELECT outcome, predecessor_ends_at FROM policy.reserve_successor($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+    text: 'SELECT outcome, predecessor_ends_at FROM policy.reserve_successor($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)',
     values: [
       successor.leaseId,
       successor.predecessorId,
@@ -136,6 +139,7 @@ export async function reserveSuccessor(
       successor.grantSeconds,
       successor.holdSeconds,
       ...cleanUpLimitValues(successor.cleanUpLimit),
+      successor.configVersion,
     ],
   });
   if (row === undefined) throw new Error('policy.reserve_successor gave no row');

@@ -207,6 +207,7 @@ describe('news of leases', () => {
       organization: 'acme',
       sessionId: session,
       decidedAt: new Date(),
+      configVersion: 1,
       grantSeconds: 30,
       holdSeconds: 90,
     });

@@ -156,6 +156,8 @@ export interface LeaseNews {
   readonly renewals?: number;
   /** When it ends for its successor, where an event tells. ISO 8601. */
   readonly endsAt?: string;
+  /** Until when what an ended lease left works on, where it could not be called back. ISO 8601. */
+  readonly worksUntil?: string;
 }
 
 /**
@@ -169,16 +171,20 @@ export async function recordLeaseNews(database: Database, news: readonly LeaseNe
              issued_at = CASE WHEN told.issued THEN coalesce(r.issued_at, now()) ELSE r.issued_at END,
              held_until = CASE WHEN told.issued THEN NULL ELSE r.held_until END,
              ended_at = CASE WHEN told.ended THEN coalesce(r.ended_at, now()) ELSE r.ended_at END,
-             ends_at = coalesce(told.ends_at, r.ends_at)
-           FROM unnest($1::uuid[], $2::boolean[], $3::boolean[], $4::timestamptz[]) AS told (lease_id, issued, ended, ends_at)
+             ends_at = coalesce(told.ends_at, r.ends_at),
+             works_until = coalesce(told.works_until, r.works_until)
+           FROM unnest($1::uuid[], $2::boolean[], $3::boolean[], $4::timestamptz[], $5::timestamptz[])
+             AS told (lease_id, issued, ended, ends_at, works_until)
            WHERE r.lease_id = told.lease_id
              AND (told.issued AND r.issued_at IS NULL OR told.ended AND r.ended_at IS NULL
-                  OR told.ends_at IS DISTINCT FROM r.ends_at AND told.ends_at IS NOT NULL)`,
+                  OR told.ends_at IS DISTINCT FROM r.ends_at AND told.ends_at IS NOT NULL
+                  OR told.works_until IS DISTINCT FROM r.works_until AND told.works_until IS NOT NULL)`,
     values: [
       news.map(({ leaseId }) => leaseId),
       news.map(({ issued }) => issued),
       news.map(({ ended }) => ended),
       news.map(({ endsAt }) => endsAt ?? null),
+      news.map(({ worksUntil }) => worksUntil ?? null),
     ],
   });
   const renewed = news.filter(({ renewals }) => renewals !== undefined);

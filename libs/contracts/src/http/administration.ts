@@ -145,6 +145,7 @@ export const closeSession = defineOperation({
     path: '/v1/sessions/{session_id}/close',
     status: 200,
     auth: 'session',
+    vital: true,
     tag: 'administration',
   },
   input: z.strictObject({ session_id: Uuid, reason: text(256) }),
