@@ -4,7 +4,8 @@
  */
 import { MayflyError, type ConfigProblem } from '@mayfly/contracts';
 import type { Pool } from 'pg';
-import { checkDocument, DocumentStore } from '../configuration/apply-config.ts';
+import { checkDocument } from '../configuration/apply-config.ts';
+import { DocumentStore } from '../configuration/document-store.ts';
 import { admitsAnAdministrator } from '../configuration/lock-out.ts';
 import { RunningConfiguration, type ConfigurationLogger } from '../configuration/running-configuration.ts';
 import { recovery } from '../store/config-history.ts';
