@@ -75,7 +75,7 @@ export class ApplyConfig {
       ...actor,
       ...(lockedOut === undefined ? {} : { action_context: { locked_out: lockedOut } }),
     };
-    const applier = { by: session.agentId, from: input.source_ip, about };
+    const applier = { by: session.agentId, session, from: input.source_ip, about };
     const { outcome, orders, ended } = await this.#store.store(input, parsed.configuration, applier);
     this.parts.relay.nudge();
     this.parts.running.takeUp(outcome.stored, parsed.configuration);

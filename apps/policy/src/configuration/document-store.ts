@@ -1,14 +1,16 @@
 /** The one way of a configuration document into the store, whoever brings it: an administrator, a recovery, or the first start. */
 import { MayflyError, type EventData, type RemovalOrder } from '@mayfly/contracts';
 import type { Configuration } from '@mayfly/configuration';
-import { appendToOutbox } from '@mayfly/messaging';
+import { appendToOutbox, remainingMs } from '@mayfly/messaging';
 import { inTransaction } from '@mayfly/postgres';
 import type { Pool, PoolClient } from 'pg';
 import { policyEvent } from '../reporting/events.ts';
+import { holdSession } from '../sessions/hold-session.ts';
 import type { Session } from '../sessions/session.ts';
 import { endGroundlessSessions } from '../sessions/withdraw-sessions.ts';
 import { lockConfigVersions, storeConfigVersion, type StoreOutcome } from '../store/config-versions.ts';
 import { idsInNextVersion } from '../store/organizations.ts';
+import { holdOpenings } from '../store/session-ends.ts';
 import { countLiveReservations, listLiveCredentials } from '../store/reservations.ts';
 import { identified } from './identified-configuration.ts';
 import { refusal, removalEvent, removalOrders } from './removal-orders.ts';
@@ -33,6 +35,8 @@ export interface Applied {
 export interface Applier {
   /** SPIFFE ID of an administrator, or `recovery`. */
   readonly by: string;
+  /** The session of the administrator; absent for a recovery, which has none. */
+  readonly session?: Pick<Session, 'id'>;
   /** Source address, or host and operating system user. */
   readonly from: string;
   /** What events tell of it. */
@@ -70,6 +74,12 @@ export class DocumentStore {
           after,
           versionOf: (version: number) => running.versionOf(version),
         };
+        if (applier.session !== undefined) {
+          // The keys of issuers may have been asked for since it was looked at, and others have removed it.
+          await holdOpenings(client);
+          await holdSession(client, applier.session);
+          requireTimeLeft();
+        }
         // Before the lock of the versions, which decisions wait for while they hold the rows of their sessions.
         const ended = keepsSessions ? [] : await endGroundlessSessions(client, change);
         const newest = await lockConfigVersions(client);
@@ -104,6 +114,12 @@ export class DocumentStore {
     }
     throw new MayflyError('conflict', 'Other documents were applied at the same time.');
   }
+}
+
+/** Nobody waits for the answer any more: whoever asked has been told that it failed. */
+function requireTimeLeft(): void {
+  if (remainingMs() > 0) return;
+  throw new MayflyError('dependency_unavailable', 'Checking the document took too long; nothing was applied.');
 }
 
 /** Another document was applied since this one was compared with the running one: all is undone, and looked at again. */
