@@ -89,14 +89,22 @@ export class Blocks {
     return { block: viewOf(block), assertion: await signAssertion(this.parts.assertions, session, act) };
   }
 
-  /** Throws `unauthenticated`, `policy_denied`, and `not_found`, also for a block of another organization. */
+  /**
+   * Throws `unauthenticated`, `policy_denied`, also for a block that a platform administrator has made, and `not_found`, also for one
+   * of another organization.
+   */
   async remove(
     input: InputOf<typeof bus.policy.removeBlock>,
   ): Promise<OutputOf<typeof bus.policy.removeBlock>> {
     const session = await this.#administrator(input, 'remove_block');
     const block = await inTransaction(this.parts.pool, async (client) => {
       await holdSession(client, session);
-      const removed = await deleteBlock(client, session.organization, input.block_id);
+      const removed = await deleteBlock(client, session.organization, input.block_id, {
+        asPlatform: holds(session, 'platform_administrator'),
+      });
+      if (removed === 'binding') {
+        throw new MayflyError('policy_denied', 'only a platform administrator may remove this block');
+      }
       if (removed !== undefined) {
         const event = blockEvent('block.removed', removed, { ...about(session, input), outcome: 'removed' });
         await appendToOutbox(client, 'policy', [event]);

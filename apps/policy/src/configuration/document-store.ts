@@ -7,7 +7,7 @@ import type { Pool, PoolClient } from 'pg';
 import { policyEvent } from '../reporting/events.ts';
 import { holdSession } from '../sessions/hold-session.ts';
 import type { Session } from '../sessions/session.ts';
-import { endGroundlessSessions } from '../sessions/withdraw-sessions.ts';
+import { admittingVersions, endGroundlessSessions, UnknownAdmission } from '../sessions/withdraw-sessions.ts';
 import { lockConfigVersions, storeConfigVersion, type StoreOutcome } from '../store/config-versions.ts';
 import { idsInNextVersion } from '../store/organizations.ts';
 import { holdOpenings } from '../store/session-ends.ts';
@@ -68,11 +68,12 @@ export class DocumentStore {
       const organizations = [...document.organizations.values()];
       const after = identified(document, await idsInNextVersion(pool, organizations));
       const removed = before === undefined ? [] : removedCredentials(before.configuration, after);
+      const admitting = keepsSessions ? new Map<number, undefined>() : await admittingVersions(pool, running);
       const stored = await inTransaction(pool, async (client) => {
         const change = {
           before: before?.configuration,
           after,
-          versionOf: (version: number) => running.versionOf(version),
+          admitting,
         };
         if (applier.session !== undefined) {
           // The keys of issuers may have been asked for since it was looked at, and others have removed it.
@@ -107,7 +108,7 @@ export class DocumentStore {
         await appendToOutbox(client, 'policy', events);
         return { outcome, orders, ended };
       }).catch((error: unknown) => {
-        if (error instanceof OutdatedLook) return undefined;
+        if (error instanceof OutdatedLook || error instanceof UnknownAdmission) return undefined;
         throw error;
       });
       if (stored !== undefined) return stored;
