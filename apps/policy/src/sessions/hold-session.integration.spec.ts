@@ -2,11 +2,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MayflyError } from '@mayfly/contracts';
+import { parseConfiguration } from '@mayfly/configuration';
 import { withDeadline } from '@mayfly/messaging';
 import { Blocks } from '../blocks/blocks.ts';
 import { ApplyConfig } from '../configuration/apply-config.ts';
 import { lockOutBy } from '../configuration/lock-out.ts';
-import { RunningConfiguration } from '../configuration/running-configuration.ts';
 import { findProof } from '../store/session-proofs.ts';
 import { runPolicy, sourceIp, type RunningPolicy } from '../spec-support/running-policy.ts';
 import { analyst, personIn, twoOrganizations } from '../spec-support/two-organizations.ts';
@@ -92,7 +92,9 @@ describe('a document', () => {
 
   it('has few key sets asked for, however many it names', async () => {
     const proof = await findProof(policy.database.pool, administrator.sessionId);
-    const { configuration } = policy.get(RunningConfiguration).current();
+    const parsed = parseConfiguration(policy.document);
+    if (parsed.outcome !== 'ok') throw new Error('the document is not valid');
+    const { configuration } = parsed;
     const [people] = configuration.trust.filter(({ name }) => name === 'people');
     if (people === undefined) throw new Error('the document has no such rule');
     const trust = Array.from({ length: 999 }, () => ({ ...people, jwks: { file: `/${randomUUID()}` } }));

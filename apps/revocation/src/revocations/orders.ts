@@ -7,6 +7,7 @@ import { OrderData, recoveryActor } from '@mayfly/contracts';
 import type { Delivery } from '@mayfly/messaging';
 import { currentTraceparent } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
+import { z } from 'zod';
 import type { Nudgeable } from '../activation/activate.ts';
 import { acceptRevocation, fenceSubject, type AcceptedRevocation } from '../store/revocations.ts';
 import { revocationEvent } from './revocation-event.ts';
