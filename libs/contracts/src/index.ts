@@ -16,6 +16,7 @@ export * from './operation.ts';
 export * from './primitives.ts';
 export { canonicalAddress } from './source-address.ts';
 export * from './events/event.ts';
+export * from './events/order.ts';
 export * from './tokens/session-token.ts';
 export * from './tokens/grant.ts';
 export * from './tokens/assertion.ts';

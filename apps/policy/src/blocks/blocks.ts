@@ -19,6 +19,7 @@ import { holds } from '../authorization/authorize-act.ts';
 import { signAssertion } from '../authorization/sign-assertion.ts';
 import type { KnownSubjects } from '../configuration/known-subjects.ts';
 import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
+import { holdSession } from '../sessions/hold-session.ts';
 import type { SessionGate } from '../sessions/session-gate.ts';
 import type { SessionLeases } from '../sessions/session-leases.ts';
 import { actorOf, type Session } from '../sessions/session.ts';
@@ -57,7 +58,7 @@ export class Blocks {
     // One for each time that it is asked for: what has come to life since ends too.
     const revocation = revoke ? { revocation_id: uuidv7() } : {};
     const { block, people } = await inTransaction(this.parts.pool, async (client) => {
-      const ended = await this.#endPeople(client, session.organization, subject);
+      const ended = await this.#endPeople(client, session, subject);
       const stored = await upsertBlock(client, {
         id: uuidv7(),
         organization: session.organization,
@@ -88,13 +89,22 @@ export class Blocks {
     return { block: viewOf(block), assertion: await signAssertion(this.parts.assertions, session, act) };
   }
 
-  /** Throws `unauthenticated`, `policy_denied`, and `not_found`, also for a block of another organization. */
+  /**
+   * Throws `unauthenticated`, `policy_denied`, also for a block that a platform administrator has made, and `not_found`, also for one
+   * of another organization.
+   */
   async remove(
     input: InputOf<typeof bus.policy.removeBlock>,
   ): Promise<OutputOf<typeof bus.policy.removeBlock>> {
     const session = await this.#administrator(input, 'remove_block');
     const block = await inTransaction(this.parts.pool, async (client) => {
-      const removed = await deleteBlock(client, session.organization, input.block_id);
+      await holdSession(client, session);
+      const removed = await deleteBlock(client, session.organization, input.block_id, {
+        asPlatform: holds(session, 'platform_administrator'),
+      });
+      if (removed === 'binding') {
+        throw new MayflyError('policy_denied', 'only a platform administrator may remove this block');
+      }
       if (removed !== undefined) {
         const event = blockEvent('block.removed', removed, { ...about(session, input), outcome: 'removed' });
         await appendToOutbox(client, 'policy', [event]);
@@ -114,11 +124,12 @@ export class Blocks {
     return { blocks: blocks.map(viewOf), ...(last === undefined ? {} : { next: last.id }) };
   }
 
-  /** Only what names who asks can be about a person. */
-  async #endPeople(client: PoolClient, organization: string, subject: BlockSubject): Promise<Session[]> {
-    if (subject.kind === 'credential' || subject.kind === 'integration') return [];
-    await holdOpenings(client);
-    return endBlockedPeople(client, organization, subject);
+  /** Only what names who asks can be about a person. Throws `unauthenticated` for an administrator whose session has ended. */
+  async #endPeople(client: PoolClient, session: Session, subject: BlockSubject): Promise<Session[]> {
+    const canBePerson = subject.kind !== 'credential' && subject.kind !== 'integration';
+    if (canBePerson) await holdOpenings(client);
+    await holdSession(client, session);
+    return canBePerson ? endBlockedPeople(client, session.organization, subject) : [];
   }
 
   async #administrator(input: { token: string; source_ip: string }, action: string): Promise<Session> {

@@ -13,10 +13,14 @@ export interface KeyJudge {
   mayVerify(rule: Pick<TrustRule, 'jwks' | 'algorithms'>, key: IdentityKey): Promise<boolean>;
 }
 
+/** Most key sets that are asked for, and for how long one may still be begun (each takes seconds): in milliseconds. */
+const mostKeySets = 8;
+const longestAskingMs = 5_000;
+
 /**
  * Why the same proof, shown again, would open no session that may apply a configuration under `after`; undefined when it would.
  * The proof is judged as when a session is opened; only its age does not count, since its holder can have a new one like it. In doubt it
- * is locked out: without a proof, and when the keys of a rule that names another key set can't be had.
+ * is locked out: without a proof, and when the keys of a rule that names another key set can't be had, or are more than can be asked for.
  */
 export async function lockOutBy(
   after: Configuration,
@@ -27,8 +31,9 @@ export async function lockOutBy(
   const selection = selectRules(after.trust, proof.claims);
   if (selection.outcome === 'none') return `it would not admit you: ${selection.why}`;
   let unavailable: string | undefined;
+  const asking = { left: mostKeySets, until: performance.now() + longestAskingMs };
   for (const rule of selection.rules) {
-    const keyed = await hasKey(rule, proof, keys);
+    const keyed = await hasKey(rule, proof, keys, asking);
     if (keyed === 'unavailable')
       unavailable ??= `the keys of its trust rule "${rule.name}" cannot be fetched`;
     if (keyed !== true) continue;
@@ -48,9 +53,15 @@ export async function lockOutBy(
 }
 
 /** The key set that the proof was verified with still has its key, so an issuer that is away keeps nobody from applying. */
-async function hasKey(rule: TrustRule, proof: Proof, keys: KeyJudge): Promise<boolean | 'unavailable'> {
+async function hasKey(
+  rule: TrustRule,
+  proof: Proof,
+  keys: KeyJudge,
+  asking: { left: number; readonly until: number },
+): Promise<boolean | 'unavailable'> {
   if (!keys.accepts(rule.algorithms, proof.key)) return false;
   if (sameSource(rule.jwks, proof.jwks)) return true;
+  if (asking.left-- <= 0 || performance.now() > asking.until) return 'unavailable';
   try {
     return await keys.mayVerify(rule, proof.key);
   } catch (error) {

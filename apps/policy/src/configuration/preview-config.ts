@@ -10,7 +10,7 @@ import {
 import type { Configuration } from '@mayfly/configuration';
 import type { Pool } from 'pg';
 import type { z } from 'zod';
-import { countGroundless } from '../sessions/withdraw-sessions.ts';
+import { admittingVersions, countGroundless } from '../sessions/withdraw-sessions.ts';
 import { countLiveSessions } from '../store/live-counts.ts';
 import { idsInNextVersion } from '../store/organizations.ts';
 import { countLiveReservations } from '../store/reservations.ts';
@@ -45,7 +45,7 @@ export async function previewOf(
     ending_sessions: await countGroundless(pool, {
       before: before?.configuration,
       after,
-      versionOf: (earlier) => running.versionOf(earlier),
+      admitting: await admittingVersions(pool, running),
     }),
     ending_leases: ending.reduce((sum, { leases }) => sum + leases, 0),
     ...(lockedOut === undefined ? {} : { locks_out: lockedOut.slice(0, 500) }),

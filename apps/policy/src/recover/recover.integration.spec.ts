@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { OrderData } from '@mayfly/contracts';
 import { createLogger } from '@mayfly/telemetry';
 import { ApplyConfig } from '../configuration/apply-config.ts';
 import { ListConfigVersions } from '../configuration/list-config-versions.ts';
@@ -121,8 +122,15 @@ describe('mayfly-policy recover', () => {
     expect(await rows('SELECT version::text AS row FROM policy.config_versions')).toEqual(['1']);
 
     expect(await recover(without, '--end-leases')).toMatchObject({ status: 0 });
-    const types = (await policy.outbox()).map(({ type }) => type);
-    expect(types.filter((type) => type === 'dev.mayfly.config.removed.v1')).toHaveLength(1);
+    const orders = (await policy.outbox()).filter(({ type }) => type === 'dev.mayfly.config.removed.v1');
+    // By the schema that revocation reads it with: what does not fit is put aside, and no lease would end.
+    expect(orders.map(({ data }) => OrderData.parse(data))).toEqual([
+      expect.objectContaining({
+        organization: 'acme',
+        revocation_id: expect.any(String),
+        action_context: expect.objectContaining({ subject: { kind: 'credential', id: 'tool/read' } }),
+      }),
+    ]);
     expect(await recover(nobody, '--lock-me-out')).toMatchObject({ status: 0 });
   });
 

@@ -4,7 +4,8 @@
  */
 import { MayflyError, type ConfigProblem } from '@mayfly/contracts';
 import type { Pool } from 'pg';
-import { checkDocument, DocumentStore } from '../configuration/apply-config.ts';
+import { checkDocument } from '../configuration/apply-config.ts';
+import { DocumentStore } from '../configuration/document-store.ts';
 import { admitsAnAdministrator } from '../configuration/lock-out.ts';
 import { RunningConfiguration, type ConfigurationLogger } from '../configuration/running-configuration.ts';
 import { recovery } from '../store/config-history.ts';
@@ -51,7 +52,7 @@ export async function recover(pool: Pool, logger: ConfigurationLogger, wanted: R
       from: `host ${wanted.host}, user ${wanted.osUser}`,
       about: {
         reason: 'applied by mayfly-policy recover',
-        action_context: { host: wanted.host, os_user: wanted.osUser },
+        action_context: { applied_by: recovery, host: wanted.host, os_user: wanted.osUser },
       },
     },
     // Whoever must get in again must not be kept out by the ends of others; the next document makes up for them.

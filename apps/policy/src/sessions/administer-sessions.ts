@@ -14,8 +14,9 @@ import type { Pool } from 'pg';
 import { holds } from '../authorization/authorize-act.ts';
 import { signAssertion } from '../authorization/sign-assertion.ts';
 import { sessionEvent, type SignalReporter } from '../reporting/events.ts';
-import { dismissSession } from '../store/session-ends.ts';
+import { dismissSession, shareOpenings } from '../store/session-ends.ts';
 import { listLiveSessions } from '../store/session-list.ts';
+import { holdSession } from './hold-session.ts';
 import type { SessionGate } from './session-gate.ts';
 import { actorOf, type Session } from './session.ts';
 
@@ -57,6 +58,8 @@ export class AdministerSessions {
     const administrator = await this.#administrator(input, 'close_session');
     const { organization, agentId } = administrator;
     const ended = await inTransaction(this.parts.pool, async (client) => {
+      await shareOpenings(client);
+      await holdSession(client, administrator, [input.session_id]);
       const found = await dismissSession(client, organization, input.session_id);
       if (found?.closed === true) {
         const event = sessionEvent('session.closed', found.session, {

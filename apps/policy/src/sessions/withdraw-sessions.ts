@@ -1,5 +1,5 @@
 /** Ends the sessions that a configuration no longer admits, in the transaction that applies it. */
-import type { MayflyEvent } from '@mayfly/contracts';
+import { MayflyError, type MayflyEvent } from '@mayfly/contracts';
 import type { Configuration } from '@mayfly/configuration';
 import { appendToOutbox } from '@mayfly/messaging';
 import type { Pool, PoolClient } from 'pg';
@@ -15,8 +15,37 @@ export interface ConfigurationChange {
   /** What ran until now; undefined when it can't be read. */
   readonly before: Configuration | undefined;
   readonly after: Configuration;
-  /** An earlier version, for sessions that a version kept without admitting them; undefined when it can't be read. */
-  readonly versionOf: (version: number) => Promise<Configuration | undefined>;
+  readonly admitting: AdmittingVersions;
+}
+
+/** The versions that admitted sessions which a later one kept without admitting them; undefined for one that this release can't read. */
+export type AdmittingVersions = ReadonlyMap<number, Configuration | undefined>;
+
+/**
+ * Read before anything is locked, since it takes other connections and time. Throws `dependency_unavailable`: what can't be had at this
+ * moment is not what can't be read, and whom it admitted is not judged without it.
+ */
+export async function admittingVersions(
+  pool: Pool,
+  running: { versionOf(version: number): Promise<Configuration | undefined> },
+): Promise<AdmittingVersions> {
+  const versions = new Map<number, Configuration | undefined>();
+  for (const { admittedBy } of await liveGrounds(pool)) {
+    if (admittedBy === undefined || versions.has(admittedBy)) continue;
+    versions.set(admittedBy, await running.versionOf(admittedBy).catch(notValid));
+  }
+  return versions;
+}
+
+function notValid(error: unknown): undefined {
+  if (!(error instanceof MayflyError) || error.code !== 'internal') throw error;
+}
+
+/** Another version has been stored since the admitting ones were read. */
+export class UnknownAdmission extends MayflyError {
+  constructor() {
+    super('conflict', 'Other documents were applied at the same time.');
+  }
 }
 
 /**
@@ -49,17 +78,24 @@ export async function countGroundless(pool: Pool, change: ConfigurationChange): 
   return [...lost.keys()].reduce((sum, { sessions }) => sum + sessions, 0);
 }
 
-/** With why each is lost. */
+/** With why each is lost. Throws `UnknownAdmission`. */
 async function lostGrounds(
   database: Pool | PoolClient,
-  { before, after, versionOf }: ConfigurationChange,
+  { before, after, admitting }: ConfigurationChange,
 ): Promise<Map<LiveGround, string>> {
   const lost = new Map<LiveGround, string>();
   for (const ground of await liveGrounds(database)) {
-    const admittedBy =
-      ground.admittedBy === undefined ? before : await versionOf(ground.admittedBy).catch(() => undefined);
-    const why = lostGround(ground, admittedBy, after);
+    const why = whyLost(ground, { before, after, admitting });
     if (why !== undefined) lost.set(ground, why);
   }
   return lost;
+}
+
+function whyLost(ground: LiveGround, { before, after, admitting }: ConfigurationChange): string | undefined {
+  if (ground.admittedBy === undefined) return lostGround(ground, before, after);
+  if (!admitting.has(ground.admittedBy)) throw new UnknownAdmission();
+  const admittedBy = admitting.get(ground.admittedBy);
+  // Nobody can tell what it was admitted for: it opens another session if the document admits it.
+  if (admittedBy === undefined) return 'the version that admitted it can not be read any more';
+  return lostGround(ground, admittedBy, after);
 }

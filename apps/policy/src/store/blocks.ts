@@ -49,18 +49,29 @@ export async function upsertBlock(database: Database, block: NewBlock): Promise<
   return blockOf(row);
 }
 
-/** The block, now gone, if the organization had it. */
+/**
+ * The block, now gone, if the organization had it. One that keeps out platform administrators stays unless `asPlatform`: `binding`, and
+ * undefined when there is none.
+ */
 export async function deleteBlock(
   database: Database,
   organization: string,
   id: string,
-): Promise<StoredBlock | undefined> {
+  { asPlatform }: { readonly asPlatform: boolean },
+): Promise<StoredBlock | 'binding' | undefined> {
   const [row] = await rowsOf<BlockRow>(database, {
     name: 'delete-block',
-    text: `DELETE FROM policy.blocks b WHERE b.organization = $1 AND b.block_id = $2 RETURNING ${columns}`,
+    text: `DELETE FROM policy.blocks b
+           WHERE b.organization = $1 AND b.block_id = $2 AND ($3 OR NOT b.binds_platform) RETURNING ${columns}`,
+    values: [organization, id, asPlatform],
+  });
+  if (row !== undefined) return blockOf(row);
+  const [kept] = await rowsOf(database, {
+    name: 'block-that-stays',
+    text: 'SELECT FROM policy.blocks b WHERE b.organization = $1 AND b.block_id = $2',
     values: [organization, id],
   });
-  return row === undefined ? undefined : blockOf(row);
+  return kept === undefined ? undefined : 'binding';
 }
 
 /** Removes at most `limit` blocks whose time is over. */

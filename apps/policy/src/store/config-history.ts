@@ -1,9 +1,9 @@
 /** What is known of applied versions beside their documents. */
-import type { ConfigVersion } from '@mayfly/contracts';
+import { recoveryActor, type ConfigVersion } from '@mayfly/contracts';
 import { rowsOf, type Database } from './statement.ts';
 
 /** `applied_by` of a version that `mayfly-policy recover` has stored. */
-export const recovery = 'recovery';
+export const recovery = recoveryActor;
 
 /** At most `limit` versions below `before`, newest first. */
 export async function listConfigVersions(

@@ -32,6 +32,32 @@ export async function holdOpenings(client: PoolClient): Promise<void> {
   });
 }
 
+/**
+ * For an act on single sessions: keeps those away that hold openings, and lets sessions be opened. They lock rows of sessions in an
+ * order of their own, so that each could wait for the other.
+ */
+export async function shareOpenings(client: PoolClient): Promise<void> {
+  await rowsOf(client, {
+    text: `SELECT set_config('idle_in_transaction_session_timeout', '3000', true),
+             pg_advisory_xact_lock_shared(hashtextextended('mayfly session openings', 0))`,
+  });
+}
+
+/** Locks these sessions until the end of the transaction, in the order of their ids, and answers with those that live. */
+export async function holdSessions(
+  client: PoolClient,
+  ids: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await rowsOf<{ id: string; live: boolean }>(client, {
+    name: 'hold-sessions',
+    // By the clock and not by the start of the transaction: it may have waited for a lock.
+    text: `SELECT s.id, s.ended_at IS NULL AND s.expires_at > clock_timestamp() AS live FROM policy.sessions s
+           WHERE s.id = ANY ($1::uuid[]) ORDER BY s.id FOR NO KEY UPDATE`,
+    values: [ids],
+  });
+  return new Set(rows.filter(({ live }) => live).map(({ id }) => id));
+}
+
 /** The grounds of all live sessions. Few, however many sessions there are. */
 export async function liveGrounds(database: Database): Promise<LiveGround[]> {
   const rows = await rowsOf<{

@@ -140,6 +140,25 @@ describe('what policy orders by an event', () => {
     expect(await requested()).toHaveLength(2);
   });
 
+  it('of a recovery, which has no session, is revoked, and told as its', async () => {
+    const lives = await world.issue(register, { actor: { user } });
+    const activate = await underWay();
+    const revocation_id = uuidv7();
+    const { session_id: _session, agent_id: _agent, ...nobody } = blocked(subject, { revocation_id }).data;
+    const action_context = { subject, applied_by: 'recovery', host: 'here' };
+    await deliver(newEvent('policy', 'config.removed', { ...nobody, action_context }));
+    expect(rejected).toEqual([]);
+    expect(await activate()).toBe('lease_ended');
+    await until(async () => (await stateOf(lives)) === 'revoked');
+    const [told] = await requested();
+    expect(told).toMatchObject({ data: { revocation_id, action_context: { subject, applied_by: 'recovery' } } });
+    expect(told?.data).not.toHaveProperty('agent_id');
+    const assertion = await world.assert({ action: 'list_revocations' }, { administrator: true });
+    expect(await register.revocations.list({ assertion, limit: 20 })).toMatchObject({
+      revocations: [{ revocation_id, asked_by: 'recovery', revoked: 1 }],
+    });
+  });
+
   it('stops nothing of another organization', async () => {
     const lives = await world.issue(register, { actor: { user } });
     const event = blocked(subject, { revocation_id: uuidv7(), organization: 'globex' });
@@ -192,6 +211,8 @@ describe('what policy orders by an event', () => {
     const bad: EventData[] = [
       ...(['organization', 'session_id', 'agent_id', 'reason', 'action_context'] as const).map(without),
       { ...whole, action_context: {} },
+      // A recovery has neither agent nor session.
+      { ...whole, action_context: { subject, applied_by: 'recovery' } },
       { ...whole, action_context: { subject: { kind: 'session', id: 'no uuid' } } },
       { ...whole, action_context: { subject: { kind: 'organization', id: organization } } },
       { ...whole, action_context: { subject: { kind: 'everything', id: '*' } } },

@@ -3,7 +3,7 @@
  * that was asked for with a block, and the revocation of what a configuration document has removed. For a block the gateway asks
  * for the same at once.
  */
-import { AgentId, BlockSubject, OrganizationId, text, Uuid } from '@mayfly/contracts';
+import { OrderData, recoveryActor } from '@mayfly/contracts';
 import type { Delivery } from '@mayfly/messaging';
 import { currentTraceparent } from '@mayfly/telemetry';
 import type { Pool } from 'pg';
@@ -18,32 +18,19 @@ export interface OrdersOptions {
   readonly relay: Nudgeable;
 }
 
-/** The part of an event's data that is an order. */
-const Order = z.object({
-  organization: OrganizationId,
-  session_id: Uuid,
-  agent_id: AgentId,
-  reason: text(1024),
-  /** Without it: a fence alone. */
-  revocation_id: Uuid.optional(),
-  action_context: z.object({
-    subject: BlockSubject,
-  }),
-});
-
 export class Orders {
   constructor(private readonly options: OrdersOptions) {}
 
   /** Safe to repeat and in any order with the gateway's calls. Throws `dependency_unavailable`: then the events come again. */
   async carryOut(deliveries: readonly Pick<Delivery, 'event' | 'reject'>[]): Promise<void> {
     for (const { event, reject } of deliveries) {
-      const order = Order.safeParse(event.data);
+      const order = OrderData.safeParse(event.data);
       if (order.success) await this.#carryOut(order.data, event.traceparent ?? currentTraceparent());
       else reject(`the event is no order: ${z.prettifyError(order.error)}`.slice(0, 500));
     }
   }
 
-  async #carryOut(order: z.infer<typeof Order>, askedTraceparent: string | undefined): Promise<void> {
+  async #carryOut(order: OrderData, askedTraceparent: string | undefined): Promise<void> {
     const { pool, gatherer, relay } = this.options;
     const { organization, reason, revocation_id: revocationId } = order;
     const { subject } = order.action_context;
@@ -56,7 +43,8 @@ export class Orders {
       organization,
       subject,
       reason,
-      askedBy: order.agent_id,
+      // The contract lets only a recovery name nobody.
+      askedBy: order.agent_id ?? recoveryActor,
       // Of a subject within one organization, its administrators and auditors follow what becomes of it.
       askedOrganization: organization,
       askedSessionId: order.session_id,

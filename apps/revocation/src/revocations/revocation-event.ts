@@ -1,5 +1,5 @@
 /** Events of a revocation itself, in the trace of the request that asked for it. */
-import type { EventData, MayflyEvent } from '@mayfly/contracts';
+import { recoveryActor, type EventData, type MayflyEvent } from '@mayfly/contracts';
 import { newEvent } from '@mayfly/messaging';
 import { traceIdOf } from '@mayfly/telemetry';
 import type { AcceptedRevocation } from '../store/revocations.ts';
@@ -17,13 +17,14 @@ export function revocationEvent(
   const traceId = traceparent === undefined ? undefined : traceIdOf(traceparent);
   const data: EventData = {
     organization: revocation.askedOrganization,
-    session_id: revocation.askedSessionId,
-    agent_id: revocation.askedBy,
+    ...(revocation.askedSessionId !== undefined && { session_id: revocation.askedSessionId }),
+    ...(revocation.askedBy !== recoveryActor && { agent_id: revocation.askedBy }),
     revocation_id: revocation.revocationId,
     reason: revocation.reason,
     action_context: {
       subject:
         subject.kind === 'everything' ? { kind: subject.kind } : { kind: subject.kind, id: subject.id },
+      ...(revocation.askedBy === recoveryActor && { applied_by: recoveryActor }),
       ...more,
     },
     outcome: type === 'revocation.requested' ? 'accepted' : 'completed',

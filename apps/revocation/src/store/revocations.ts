@@ -15,9 +15,11 @@ export interface AcceptedRevocation {
   readonly organization: string;
   readonly subject: { readonly kind: RevocationSubject['kind']; readonly id: string };
   readonly reason: string;
+  /** SPIFFE ID of the administrator, or `recoveryActor`. */
   readonly askedBy: string;
   readonly askedOrganization: string;
-  readonly askedSessionId: string;
+  /** Undefined for a recovery. */
+  readonly askedSessionId: string | undefined;
   /** W3C traceparent of the request. */
   readonly askedTraceparent: string | undefined;
   /** The subject never comes back, such as a lease. */
@@ -61,9 +63,11 @@ export interface DueRevocation {
   readonly organization: string;
   readonly subject: { readonly kind: RevocationSubject['kind']; readonly id: string };
   readonly reason: string;
+  /** SPIFFE ID of the administrator, or `recoveryActor`. */
   readonly askedBy: string;
   readonly askedOrganization: string;
-  readonly askedSessionId: string;
+  /** Undefined for a recovery. */
+  readonly askedSessionId: string | undefined;
   readonly askedTraceparent: string | undefined;
   /** Whether all of its leases have been found. */
   readonly isGathered: boolean;
@@ -99,7 +103,7 @@ export async function takeDueRevocation(client: PoolClient): Promise<DueRevocati
     reason: string;
     asked_by: string;
     asked_organization: string;
-    asked_session_id: string;
+    asked_session_id: string | null;
     asked_traceparent: string | null;
     is_gathered: boolean;
     matched: number;
@@ -121,7 +125,7 @@ export async function takeDueRevocation(client: PoolClient): Promise<DueRevocati
     reason: row.reason,
     askedBy: row.asked_by,
     askedOrganization: row.asked_organization,
-    askedSessionId: row.asked_session_id,
+    askedSessionId: row.asked_session_id ?? undefined,
     askedTraceparent: row.asked_traceparent ?? undefined,
     isGathered: row.is_gathered,
     matched: row.matched,

@@ -1,5 +1,6 @@
 /** What revocation, the lease register, answers over the bus. */
 import { z } from 'zod';
+import { recoveryActor } from '../events/order.ts';
 import { defineOperation } from '../operation.ts';
 import {
   AgentId,
@@ -252,7 +253,7 @@ export const RevocationView = z.strictObject({
   revocation_id: Uuid,
   subject: ToldSubject,
   reason: z.string(),
-  asked_by: AgentId,
+  asked_by: z.union([AgentId, z.literal(recoveryActor)]),
   asked_at: Instant,
   /** `gathering`: its leases are still being found, so the counts grow. `ending`: all are found. `done`: all have ended. */
   status: z.enum(['gathering', 'ending', 'done']),
