@@ -221,6 +221,17 @@ describe('the verification by schedule', () => {
     }
   });
 
+  it('finds a role that may act as the owner', async () => {
+    await superuser.query(`CREATE ROLE ${role}_friend; GRANT ${role} TO ${role}_friend`);
+    try {
+      expect((await (await replica()).schedule.verify(new Date()))?.findings.all).toMatchObject([
+        { problem: 'definition', object: `member ${role}_friend of {owner}` },
+      ]);
+    } finally {
+      await superuser.query(`DROP ROLE ${role}_friend`);
+    }
+  });
+
   it('tells nothing any more of what a replica found before another took its turn', async () => {
     await write(1);
     const records = [join(folder, 'lost.verified'), join(folder, 'took.verified')];
