@@ -17,7 +17,7 @@ const indexesOf = `
           FROM generate_series(1, x.indnkeyatts) AS key(n)) AS keys
   FROM pg_index AS x WHERE x.indrelid = $1::regclass ORDER BY x.indexrelid`;
 
-/** Reads rows and not an index; and the other way round. */
+/** Reads rows and not an index; and the other way round, with the keys of the rows that the index leads to and not its own. */
 const byRows = {
   enable_seqscan: 'on',
   enable_indexscan: 'off',
@@ -30,7 +30,7 @@ const byIndex = {
   enable_sort: 'off',
   enable_incremental_sort: 'off',
   enable_indexscan: 'on',
-  enable_indexonlyscan: 'on',
+  enable_indexonlyscan: 'off',
 };
 
 /** @param onIndex called before each index is read, with its name. */

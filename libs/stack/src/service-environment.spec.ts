@@ -7,6 +7,12 @@ describe('what a service inherits', () => {
     expect(inheritedEnvironment(env)).toEqual(env);
   });
 
+  it.each(['10', '250ms', '10s', '5m', '2h', '1d'])('is a length of time such as %s', (length) => {
+    expect(inheritedEnvironment({ MAYFLY_AUDIT_VERIFY_INTERVAL: length })).toMatchObject({
+      MAYFLY_AUDIT_VERIFY_INTERVAL: length,
+    });
+  });
+
   it('is nothing that may be a secret or a place', () => {
     const secrets = {
       MAYFLY_POSTGRES_URL: 'postgres://superuser:secret@localhost/postgres',

@@ -102,9 +102,9 @@ const PASSED_ON = [
   'MAYFLY_LOG_LEVEL',
 ];
 
-/** Timers, rates and sizes of services (docs/configuration.md). What is no number may be a secret or a place, and stays with us. */
+/** Timers, rates and sizes of services (docs/configuration.md). What is no number or length of time may be a secret or a place, and stays with us. */
 function isTuning(name: string, value: string): boolean {
-  return name.startsWith('MAYFLY_') && /^\d+$/u.test(value);
+  return name.startsWith('MAYFLY_') && /^\d+(?:ms|[smhd])?$/u.test(value);
 }
 
 /**

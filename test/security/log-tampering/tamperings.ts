@@ -299,6 +299,47 @@ export const tamperings: readonly Tampering[] = [
     }),
   },
   {
+    way: 'a trigger says that it belongs to a constraint',
+    kind: 'triggers',
+    statements: () =>
+      quietly(
+        `CREATE FUNCTION public.drop_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`,
+        'CREATE CONSTRAINT TRIGGER later AFTER INSERT ON audit.checkpoint FOR EACH ROW EXECUTE FUNCTION public.drop_row()',
+      ),
+    finds: () => ({ problem: 'definition', object: 'trigger later on audit.checkpoint' }),
+  },
+  {
+    way: 'a trigger at log-ins says that it belongs to an extension',
+    kind: 'triggers',
+    statements: () => [
+      `CREATE FUNCTION public.at_login() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN NULL; END'`,
+      'CREATE EVENT TRIGGER at_login ON login EXECUTE FUNCTION public.at_login()',
+      'ALTER EXTENSION plpgsql ADD EVENT TRIGGER at_login',
+    ],
+    finds: () => ({ problem: 'definition', object: 'event trigger at_login' }),
+  },
+  {
+    way: 'an index leads from the keys of two rows to the other of them',
+    kind: 'indexes',
+    statements: ({ lease, partition }) => {
+      const index = `'audit.${partition}_lease_id_type_idx'::regclass`;
+      const swap = `UPDATE audit.event_log AS l SET lease_id = o.lease_id FROM swapped AS o WHERE l.seq = o.seq`;
+      return asPlainColumns(
+        `CREATE TEMP TABLE pair AS (SELECT seq, lease_id FROM audit.event_log WHERE lease_id = '${lease}' AND type = 'credential.intended')
+         UNION ALL (SELECT seq, lease_id FROM audit.event_log WHERE lease_id <> '${lease}' AND type = 'credential.intended' LIMIT 1)`,
+        'CREATE TEMP TABLE swapped AS SELECT a.seq, b.lease_id FROM pair AS a JOIN pair AS b ON a.seq <> b.seq',
+        swap,
+        `UPDATE pg_index SET indislive = false WHERE indexrelid = ${index}`,
+        // The table's list of indexes is read anew after this.
+        `UPDATE pg_class SET relhasindex = true WHERE oid = 'audit.${partition}'::regclass`,
+        `UPDATE audit.event_log AS l SET lease_id = o.lease_id FROM pair AS o WHERE l.seq = o.seq`,
+        `UPDATE pg_index SET indislive = true WHERE indexrelid = ${index}`,
+        `UPDATE pg_class SET relhasindex = true WHERE oid = 'audit.${partition}'::regclass`,
+      );
+    },
+    finds: () => ({ problem: 'hidden', object: 'index audit.event_log_lease' }),
+  },
+  {
     way: 'a row is forged at a position before the first',
     kind: 'rows',
     statements: ({ lease }) =>

@@ -2,8 +2,13 @@
 import { inTransaction } from '@mayfly/postgres';
 import type { Pool } from 'pg';
 
-/** Any number; the advisory locks of this schema are its own. */
-const checkpointLock = 7_340_032;
+/**
+ * Locks a row that is always there, and answers with nothing while another replica holds it. Not an advisory lock: any role in the
+ * database may take one of those, and would stop checkpoints without a trace. A lock on a row takes a right to change the table, which
+ * the owner alone has.
+ */
+const lockCheckpoints = `
+  SELECT FROM audit.migrations WHERE id = (SELECT min(id) FROM audit.migrations) FOR UPDATE SKIP LOCKED`;
 
 /** The end of the chain, where the newest checkpoint does not cover it, and that checkpoint. */
 const readHead = `
@@ -31,10 +36,7 @@ export async function addCheckpoint(
   sign: (end: EndToSign) => Promise<string>,
 ): Promise<void> {
   await inTransaction(pool, async (client) => {
-    const lock = await client.query<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1) AS locked', [
-      checkpointLock,
-    ]);
-    if (lock.rows[0]?.locked !== true) return;
+    if ((await client.query(lockCheckpoints)).rowCount !== 1) return;
     const head = (await client.query<{ seq: string; hash: string; newest: string | null }>(readHead)).rows[0];
     if (head === undefined) return;
     const { hash, newest } = head;

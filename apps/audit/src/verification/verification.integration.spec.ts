@@ -206,6 +206,49 @@ describe('the verification by schedule', () => {
     expect(await other.schedule.verify(new Date())).toBeDefined();
   });
 
+  it('goes on signing, verifying and making months while another role holds every advisory lock of their numbers', async () => {
+    const stranger = new pg.Client({ connectionString: inDatabase(adminUrl, database) });
+    await stranger.connect();
+    try {
+      await stranger.query('SELECT pg_advisory_lock(n) FROM generate_series(7340032, 7340034) AS n');
+      const before = readFileSync(checkpointFile, 'utf8').split('\n').length;
+      await write(1);
+      expect(readFileSync(checkpointFile, 'utf8').split('\n').length).toBe(before + 1);
+      await prepareMonths(pool);
+      expect(await (await replica()).schedule.verify(new Date())).toBeDefined();
+    } finally {
+      await stranger.end();
+    }
+  });
+
+  it('finds a role that may act as the owner', async () => {
+    await superuser.query(`CREATE ROLE ${role}_friend; GRANT ${role} TO ${role}_friend`);
+    try {
+      expect((await (await replica()).schedule.verify(new Date()))?.findings.all).toMatchObject([
+        { problem: 'definition', object: `member ${role}_friend of {owner}` },
+      ]);
+    } finally {
+      await superuser.query(`DROP ROLE ${role}_friend`);
+    }
+  });
+
+  it('tells nothing any more of what a replica found before another took its turn', async () => {
+    await write(1);
+    const records = [join(folder, 'lost.verified'), join(folder, 'took.verified')];
+    const [one, other] = [await replica(records[0]), await replica(records[1])];
+    await tamper(`UPDATE audit.event_log SET recorded_at = recorded_at + interval '1 hour' WHERE seq = 7`);
+    expect((await one.schedule.verify(new Date()))?.findings.total).toBeGreaterThan(0);
+    await superuser.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mayfly-audit-verification'`,
+    );
+    await one.schedule.pass();
+    await one.schedule.pass();
+    await tamper(`UPDATE audit.event_log SET recorded_at = recorded_at - interval '1 hour' WHERE seq = 7`);
+    await other.schedule.verify(new Date());
+    expect(await one.schedule.verify(new Date())).toBeUndefined();
+    expect((await metric(one.metrics, 'mayfly_audit_findings')).filter(({ value }) => value > 0)).toEqual([]);
+  });
+
   it('finds a row that an earlier verification has seen gone, although nothing in Postgres or the file remembers it', async () => {
     const record = join(folder, 'seen.verified');
     const { schedule } = await replica(record);

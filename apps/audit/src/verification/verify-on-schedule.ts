@@ -11,8 +11,17 @@ import { auditFindings, auditVerifications, auditVerifiedAt, type Logger } from 
 import type { Registry } from 'prom-client';
 import type { VerificationRecord, VerificationState } from './verification-record.ts';
 
-/** Any number; the advisory locks of this schema are its own. */
+/**
+ * The turn is an advisory lock, because it is held for as long as the connection lives. Any role in the database can take an advisory
+ * lock, so it counts only while a session of this very role holds it: whoever else does keeps nobody from verifying.
+ */
 const verificationLock = 7_340_034;
+const takeTurn = `
+  SELECT pg_try_advisory_lock(${verificationLock}) OR NOT EXISTS (
+    SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = ${verificationLock} AND l.objsubid = 1
+      AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+      AND a.usename = current_user) AS locked`;
 
 /** Reading a very long log through one index is one statement. */
 const statementTimeoutMs = 3_600_000;
@@ -87,7 +96,11 @@ export class VerifyOnSchedule {
   /** Verifies once, unless another replica does. Answers with what was found; undefined when it is another's turn. */
   async verify(now: Date): Promise<Report | undefined> {
     const session = await this.#turn();
-    if (session === undefined) return undefined;
+    if (session === undefined) {
+      // Whoever verifies now tells what is found: what this replica found before would be told for ever.
+      for (const problem of problems) this.#findings.set({ problem }, 0);
+      return undefined;
+    }
     const { verifier, checkpointFile, record } = this.#settings;
     this.#state = await record.read();
     const whole = this.#wholeIsDue(now);
@@ -164,9 +177,7 @@ export class VerifyOnSchedule {
       statementTimeoutMs,
     });
     try {
-      const [lock] = await session.rows<'locked'>(
-        `SELECT pg_try_advisory_lock(${verificationLock}) AS locked`,
-      );
+      const [lock] = await session.rows<'locked'>(takeTurn);
       if (lock?.locked === 't') {
         this.#session = session;
         return session;

@@ -26,6 +26,15 @@ export async function findPlaces(options: PlaceOptions, { io }: CommandContext):
   const stack = named === undefined ? runningStack(io) : undefined;
   const databaseUrl = named ?? stack?.postgres?.auditor_url;
   const keysFile = options.keys ?? stack?.checkpoint_keys_file;
+  if (databaseUrl !== undefined && keysFile === undefined) {
+    throw new CommandFailure(
+      'The database is named, and the keys that its checkpoints are held against are not.',
+      {
+        exit: usageExit,
+        next: 'Name them with --keys: the file checkpoint.jwks.json of the public keys.',
+      },
+    );
+  }
   if (databaseUrl === undefined || keysFile === undefined) {
     throw new CommandFailure('There is nothing to verify: no development stack is running here.', {
       exit: usageExit,

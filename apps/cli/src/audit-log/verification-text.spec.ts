@@ -21,11 +21,16 @@ describe('a verification', () => {
     expect(verificationLines(report(), true)).toEqual([
       'intact: 7 rows, 3 checkpoints (in Postgres and the file), head abababababababab…',
     ]);
-    expect(verificationJson(report())).toEqual({
+    expect(verificationJson(report(), true)).toEqual({
       outcome: 'intact',
       rows: 7,
       checkpoints: 3,
+      checkpoint_file: 'compared',
       head: 'ab'.repeat(32),
+    });
+    expect(verificationJson(report(), false)).toMatchObject({
+      outcome: 'intact',
+      checkpoint_file: 'not_compared',
     });
   });
 
@@ -35,7 +40,7 @@ describe('a verification', () => {
       'BROKEN at view audit.events: View audit.events is not what the migrations make: definition.',
       '  definition: expected SELECT a FROM b, found nothing',
     ]);
-    expect(verificationJson(report(view, row))).toMatchObject({
+    expect(verificationJson(report(view, row), true)).toMatchObject({
       outcome: 'broken',
       seq: 5,
       id: 'e',
@@ -50,6 +55,6 @@ describe('a verification', () => {
     expect(verificationLines(report(...rows), true).at(-1)).toBe(
       '… and 480 more; --json tells of the first 200.',
     );
-    expect((verificationJson(report(...rows)) as { findings: [] }).findings).toHaveLength(200);
+    expect((verificationJson(report(...rows), true) as { findings: [] }).findings).toHaveLength(200);
   });
 });

@@ -6,12 +6,15 @@ import type { Finding } from '@mayfly/domain';
 const mostShown = 20;
 
 /** `seq`, `problem` and `detail` are those of the first finding, a row before an object. */
-export function verificationJson({ findings, end, rows, checkpoints }: Report): object {
+/** @param withFile whether the checkpoints outside Postgres were compared. */
+export function verificationJson({ findings, end, rows, checkpoints }: Report, withFile: boolean): object {
+  const checkpoint_file = withFile ? 'compared' : 'not_compared';
   const first = firstOf(findings.all);
-  if (first === undefined) return { outcome: 'intact', rows, checkpoints, head: end.hash };
+  if (first === undefined) return { outcome: 'intact', rows, checkpoints, checkpoint_file, head: end.hash };
   const { seq, id, problem, detail } = first;
   return {
     outcome: 'broken',
+    checkpoint_file,
     ...(seq !== undefined && { seq }),
     ...(id !== undefined && { id }),
     problem,

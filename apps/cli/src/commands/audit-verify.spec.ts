@@ -39,6 +39,13 @@ describe('mayfly audit verify', () => {
     expect((await verify()).stderr).toContain('Postgres did not let the auditor in.');
   });
 
+  it('names the file of keys that is not there, and asks for keys that were not named', async () => {
+    const missing = await line.run('audit', 'verify', ...database, '--keys', `${line.cwd}/typo.json`);
+    expect(missing.stderr).toContain('typo.json can not be read');
+    expect(missing.stderr).not.toContain('Something inside');
+    expect((await line.run('audit', 'verify', ...database)).stderr).toContain('Name them with --keys');
+  });
+
   it('shows in its help how it is called in production', async () => {
     const { stdout } = await line.run('audit', 'verify', '--help');
     expect(stdout).toMatch(/ mayfly audit verify --database-url \S+ \\\n +--checkpoints \S+ --keys \S+\n/);

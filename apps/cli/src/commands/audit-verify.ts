@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import { findPlaces, type LogPlaces, type PlaceOptions } from '../audit-log/checkpoint-places.ts';
 import { progressText, verificationJson, verificationLines } from '../audit-log/verification-text.ts';
 import type { CommandContext } from '../command-context.ts';
-import { CommandFailure } from '../failure.ts';
+import { CommandFailure, usageExit } from '../failure.ts';
 
 /** The log is not what was written. */
 const brokenExit = 1;
@@ -58,7 +58,8 @@ Examples:
       const places = await findPlaces(options, context);
       if (places.checkpointFile === undefined) context.printer.note(notCompared);
       const report = await verify(places, options.owner, context);
-      if (options.json === true) context.printer.json(verificationJson(report));
+      if (options.json === true)
+        context.printer.json(verificationJson(report, places.checkpointFile !== undefined));
       else {
         const lines = verificationLines(report, places.checkpointFile !== undefined);
         for (const line of lines) context.printer.line(line);
@@ -71,7 +72,16 @@ const notCompared =
   'Warning: the copy of the checkpoints outside Postgres is not compared. A log whose end was rewritten or cut off passes as intact if the checkpoints in Postgres went with it. Name the file that audit writes (MAYFLY_CHECKPOINT_FILE) with --checkpoints.';
 
 async function verify(places: LogPlaces, ownerRole: string, context: CommandContext): Promise<Report> {
-  const verifier = new TokenVerifier(tokenKinds.checkpoint, await loadVerificationKeys(places.keysFile));
+  const keys = await loadVerificationKeys(places.keysFile).catch(() => {
+    throw new CommandFailure(
+      `The file of keys ${places.keysFile} can not be read, or holds no usable keys.`,
+      {
+        exit: usageExit,
+        next: 'Name the file of checkpoint keys with --keys.',
+      },
+    );
+  });
+  const verifier = new TokenVerifier(tokenKinds.checkpoint, keys);
   const session = await connect(places.databaseUrl);
   const progress = shown(context);
   try {

@@ -192,6 +192,6 @@ describe('the audit log of a stack that was found', () => {
     stack('postgres://mayfly_auditor:p@127.0.0.1:1/x');
     expect((await line.run('audit', 'verify')).stderr).not.toContain('nothing to verify');
     const named = ['--database-url', 'postgres://mayfly_auditor:p@127.0.0.1:1/x'];
-    expect((await line.run('audit', 'verify', ...named)).stderr).toContain('There is nothing to verify');
+    expect((await line.run('audit', 'verify', ...named)).stderr).toContain('Name them with --keys');
   });
 });

@@ -65,7 +65,10 @@ const relations = `
        JOIN pg_class AS k ON k.oid = i.inhrelid WHERE i.inhparent = c.oid AND k.relnamespace <> c.relnamespace)),
     ('definition', CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END),
     ('uses', CASE WHEN c.relkind IN ('v', 'm') THEN
-       (SELECT ${used('r.ev_action::text')} FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN') END)
+       (SELECT ${used('r.ev_action::text')} FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN') END),
+    -- Conditions that PostgreSQL applies and pg_get_viewdef does not print. The stored tree of a view never has any.
+    ('unprinted conditions', (SELECT string_agg(found.m[1], ', ') FROM pg_rewrite AS r
+       CROSS JOIN LATERAL regexp_matches(r.ev_action::text, ':securityQuals ([^<].{0,80})', 'g') AS found(m) WHERE r.ev_class = c.oid))
   ) AS p(property, value)
   WHERE c.relkind NOT IN ('i', 'I')
   UNION ALL ${rights(
@@ -121,7 +124,7 @@ const indexes = `
 
 const triggers = `
   SELECT 'trigger ' || t.tgname || ' on ' || ${relation} AS object, p.property, p.value
-  FROM pg_class AS c ${inSchema} JOIN pg_trigger AS t ON t.tgrelid = c.oid AND t.tgconstraint = 0
+  FROM pg_class AS c ${inSchema} JOIN pg_trigger AS t ON t.tgrelid = c.oid
   CROSS JOIN LATERAL (VALUES
     ('definition', pg_get_triggerdef(t.oid)),
     ('fires', t.tgenabled::text),
@@ -168,14 +171,17 @@ const others = `
 /** The first OID that is not handed out by `initdb`. */
 const firstOfUsers = 16_384;
 /**
- * Beyond the schema: what fires at any statement (but what an extension such as pgaudit brings, which changes no answer), and what
- * takes part in any expression. An extension is no excuse there: to say that something belongs to one takes one write to a catalog.
+ * Beyond the schema: what fires at any statement (but what pgaudit brings, in C and not at log-ins, which changes no answer), and what
+ * takes part in any expression. To say that something belongs to an extension takes one statement, so that alone excuses nothing.
  */
 const everywhere = `
   SELECT 'event trigger ' || t.evtname AS object, 'definition' AS property,
          t.evtevent || ' ' || t.evtfoid::regprocedure::text || ' ' || t.evtenabled::text AS value
   FROM pg_event_trigger AS t
-  WHERE NOT EXISTS (SELECT FROM pg_depend AS x WHERE x.classid = 'pg_event_trigger'::regclass AND x.objid = t.oid AND x.deptype = 'e')
+  WHERE t.evtevent = 'login' OR NOT EXISTS (
+    SELECT FROM pg_depend AS x JOIN pg_extension AS e ON e.oid = x.refobjid AND e.extname = 'pgaudit', pg_proc AS f
+    WHERE x.classid = 'pg_event_trigger'::regclass AND x.objid = t.oid AND x.deptype = 'e'
+      AND x.refclassid = 'pg_extension'::regclass AND f.oid = t.evtfoid AND f.prolang = 13 AND f.probin = '$libdir/pgaudit')
   UNION ALL
   SELECT 'cast from ' || format_type(k.castsource, NULL) || ' to ' || format_type(k.casttarget, NULL), 'definition',
          k.castcontext::text || ' ' || k.castfunc::regprocedure::text
@@ -202,6 +208,30 @@ const comparisons = `
     AND o.oprleft = o.oprright AND o.oprleft IN ('uuid'::regtype, 'text'::regtype, 'timestamptz'::regtype, 'int8'::regtype, 'jsonb'::regtype)
     OR o.oid < 10000 AND o.oprleft = 'jsonb'::regtype AND o.oprname IN ('->', '->>')`;
 
+/**
+ * Who can do more than the rights of tables say: powers of the owner and of the auditor, and whoever may act as the owner or write
+ * everywhere. Superusers and roles that may make roles are not told as members, since they can have any right at any time.
+ */
+const roles = `
+  SELECT 'role ' || CASE WHEN r.rolname = $1::text THEN '${ownerPlaceholder}' ELSE r.rolname::text END AS object, p.property, p.value
+  FROM pg_roles AS r
+  CROSS JOIN LATERAL (VALUES
+    ('superuser', CASE WHEN r.rolsuper THEN 'yes' END),
+    ('makes roles', CASE WHEN r.rolcreaterole THEN 'yes' END),
+    ('passes by row security', CASE WHEN r.rolbypassrls THEN 'yes' END),
+    ('replicates', CASE WHEN r.rolreplication THEN 'yes' END)
+  ) AS p(property, value)
+  WHERE r.rolname IN ($1::text, 'mayfly_auditor')
+  UNION ALL
+  SELECT 'member ' || m.rolname || ' of ' || CASE WHEN g.rolname = $1::text THEN '${ownerPlaceholder}' ELSE g.rolname::text END, 'member', 'yes'
+  FROM pg_roles AS g JOIN (
+    WITH RECURSIVE within(granted, member) AS (
+      SELECT a.roleid, a.member FROM pg_auth_members AS a
+      UNION SELECT w.granted, a.member FROM within AS w JOIN pg_auth_members AS a ON a.roleid = w.member
+    ) SELECT granted, member FROM within
+  ) AS w ON w.granted = g.oid JOIN pg_roles AS m ON m.oid = w.member
+  WHERE g.rolname IN ($1::text, 'pg_write_all_data') AND NOT m.rolsuper AND NOT m.rolcreaterole`;
+
 /** Settings that are set for everybody here, for auditors, or for the service that writes. */
 const settings = `
   SELECT 'settings of ' || CASE WHEN s.setrole = 0 THEN 'every role' ELSE ${owner('s.setrole')} END
@@ -226,6 +256,7 @@ const statements = {
   others,
   everywhere,
   comparisons,
+  roles,
   settings,
 } as const;
 
