@@ -90,19 +90,21 @@ export class Broker {
 
   /** Ends the lease's access. Rejects when that did not succeed. */
   async end(lease: Lease): Promise<{ readonly cleanUp: CleanUp }> {
-    return { cleanUp: cleanUpIn(await this.#provider.revoke(this.#endContext(lease))) };
+    return { cleanUp: cleanUpIn(await this.#provider.revoke(this.#endContext(lease, { isVital: true }))) };
   }
 
   /** Removes what the ended lease left, as far as that can be done now. */
   async cleanUp(lease: Lease): Promise<CleanUp> {
     const provider: PostgresProvider & SplitEnds = this.#provider;
-    const context = this.#endContext(lease);
-    return cleanUpIn(await (provider.cleanUp?.(context) ?? provider.revoke(context)));
+    return cleanUpIn(
+      await (provider.cleanUp?.(this.#endContext(lease)) ??
+        provider.revoke(this.#endContext(lease, { isVital: true }))),
+    );
   }
 
   /** Removes what a mint without activation left. */
   async reconcile({ leaseId }: Lease, settings: PostgresCredentialSettings = {}): Promise<string> {
-    const context = { ...this.#context(leaseId), credentialSettings: settings };
+    const context = { ...this.#context(leaseId, { isVital: true }), credentialSettings: settings };
     return (await this.#provider.reconcile(context)).outcome;
   }
 
@@ -125,11 +127,12 @@ export class Broker {
     await this.#provider.close();
   }
 
-  #endContext(lease: Lease): EndContext {
-    return { ...this.#context(lease.leaseId), handle: lease.handle };
+  #endContext(lease: Lease, options: { readonly isVital?: boolean } = {}): EndContext {
+    return { ...this.#context(lease.leaseId, options), handle: lease.handle };
   }
 
-  #context(leaseId: string) {
+  /** As minting's runner makes it: only what ends something goes first, and may have the connection that is kept for ends. */
+  #context(leaseId: string, { isVital = false }: { readonly isVital?: boolean } = {}) {
     const end = performance.now() + deadlineMs;
     return {
       leaseId,
@@ -139,7 +142,7 @@ export class Broker {
       integrationSettings: { admin: 'env:ADMIN', scram_iterations: 1 },
       secrets: () => Promise.resolve(new Secret(this.adminUrl)),
       deadline: {
-        isVital: true,
+        isVital,
         signal: AbortSignal.timeout(deadlineMs),
         remainingMs: () => end - performance.now(),
       },

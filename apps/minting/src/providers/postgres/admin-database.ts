@@ -8,12 +8,12 @@ import type pg from 'pg';
 import type { Deadline } from '../deadline.ts';
 import { ProviderBusy, ProviderUnavailable } from '../provider-error.ts';
 import { Turns } from '../turns.ts';
-import { AdminConnections } from './connecting/admin-connections.ts';
+import { AdminConnections, type AdminPoolSettings } from './connecting/admin-connections.ts';
 import { adminConnection, type AdminConnection } from './connecting/admin-url.ts';
 import type { TlsFiles } from './connecting/tls-files.ts';
 import { arrivedLate, clockMs, isFresh, type ClockReading } from './server-clock.ts';
 import { KeptConnection } from './kept-connection.ts';
-import { cutLockHogs } from './lock-hogs.ts';
+import { makeRoom } from './make-room.ts';
 import { askIdentityAnd, identityIn, type ServerIdentity } from './server-identity.ts';
 import { sessionReset } from './session-setup.ts';
 import {
@@ -89,6 +89,8 @@ export class AdminDatabase {
   readonly database: string;
   /** All that the URL says; `host` and `port` are the first of its hosts. */
   readonly connection: AdminConnection;
+  /** Of every connection. */
+  readonly #settings: AdminPoolSettings;
   readonly #connections: AdminConnections;
   /** As many at once as there are connections, so that it is here that what waits is put in order, and never in the pool. */
   readonly #turns: Turns;
@@ -112,7 +114,7 @@ export class AdminDatabase {
     ({ host: this.host, port: this.port } = this.connection.hosts[0]);
     this.database = this.connection.database;
     this.#turns = new Turns({ most: limits.maxConnections });
-    const settings = {
+    this.#settings = {
       application_name: 'mayfly-minting',
       statement_timeout: limits.statementTimeoutMs,
       lock_timeout: limits.statementTimeoutMs,
@@ -122,12 +124,12 @@ export class AdminDatabase {
       allowExitOnIdle: true,
     };
     this.#connections = new AdminConnections(this.connection, tlsFiles, {
-      ...settings,
+      ...this.#settings,
       max: limits.maxConnections,
       idleTimeoutMillis: 30_000,
     });
     this.#kept = new KeptConnection(
-      new AdminConnections(this.connection, tlsFiles, { ...settings, max: 1, idleTimeoutMillis: 0 }),
+      new AdminConnections(this.connection, tlsFiles, { ...this.#settings, max: 1, idleTimeoutMillis: 0 }),
     );
   }
 
@@ -239,18 +241,21 @@ export class AdminDatabase {
         prepare,
         deadline,
         options,
-        state === outOfMemory ? this.#makeRoom() : undefined,
+        state === outOfMemory ? (client) => this.#makeRoom(client) : undefined,
       );
       if (used === undefined) throw error;
       return used;
     }
   }
 
-  /** For a server that has no lock left, as SQL. */
-  #makeRoom(): string {
-    return this.#known === undefined
-      ? 'SELECT pg_catalog.pg_advisory_unlock_all()'
-      : cutLockHogs(this.#known);
+  /** For a server that has no lock left. */
+  #makeRoom(client: pg.ClientBase): Promise<void> {
+    return makeRoom(client, {
+      facts: this.#known,
+      database: this.database,
+      openOther: (database) =>
+        new AdminConnections({ ...this.connection, database }, this.tlsFiles, { ...this.#settings, max: 1 }),
+    });
   }
 
   /** Undefined while there is none. */
@@ -258,14 +263,15 @@ export class AdminDatabase {
     prepare: Prepare<Server>,
     deadline: Deadline,
     options: StatementOptions,
-    makeRoom?: string,
+    room?: (client: pg.ClientBase) => Promise<void>,
   ) {
-    return this.#kept.use((client) => {
+    const runOn = (client: pg.ClientBase) => {
       const release = (failed?: Error) => {
         if (failed !== undefined) this.#kept.replace(client);
       };
       return this.#runOn({ client, release }, prepare, deadline, options);
-    }, makeRoom);
+    };
+    return this.#kept.use(runOn, deadline, room);
   }
 
   async #runOn<Server>(

@@ -29,7 +29,12 @@ describe('a server whose leases have taken everything', () => {
     server = await startPostgres({
       dataDirectory,
       removeOnStop: true,
-      settings: { fsync: 'off', max_connections: '40', max_locks_per_transaction: '20' },
+      settings: {
+        fsync: 'off',
+        max_connections: '40',
+        max_locks_per_transaction: '20',
+        max_prepared_transactions: '5',
+      },
     });
   });
   afterAll(() => server?.stop());
@@ -91,6 +96,37 @@ describe('a server whose leases have taken everything', () => {
       expect(await answers(session)).toBe(false);
       for (const one of [honest, another, greedy]) await expectGone(one);
     });
+
+    it.each(['its own database', 'another database'])(
+      'ends access although a lease has taken nearly every lock in a transaction that it prepared in %s',
+      async (where) => {
+        const [honest, greedy] = [await lease(), await lease()];
+        const url = new URL(urlOf(greedy.minted));
+        if (where === 'another database') url.pathname = '/postgres';
+        const session = new pg.Client(url.href);
+        session.on('error', () => undefined);
+        await session.connect();
+        const takes = (count: number) =>
+          succeeds(
+            session.query(
+              `ROLLBACK; BEGIN; SELECT pg_advisory_xact_lock(i) FROM generate_series(1, ${count}) i`,
+            ),
+          );
+        for (let count = 4_000; !(await takes(count)); count -= 50);
+        await session.query(`PREPARE TRANSACTION '${greedy.role} ''quoted'' \\ name'`);
+        // The rest of them somebody has who is not to be cut.
+        const stranger = new pg.Client(server.adminUrl);
+        await stranger.connect();
+        await succeeds(stranger.query('SELECT pg_advisory_lock(-i) FROM generate_series(1, 1000) i'));
+        expect(await succeeds(query(upstream.adminUrl, 'SELECT * FROM shop.orders'))).toBe(false);
+        expect(['revoked', 'access_ended']).toContain(await end(honest));
+        expect(await upstream.asSuperuser('SELECT gid FROM pg_prepared_xacts')).toEqual([]);
+        expect(['revoked', 'access_ended']).toContain(await end(greedy));
+        await stranger.end();
+        expect(await answers(session)).toBe(false);
+        for (const one of [honest, greedy]) await expectGone(one);
+      },
+    );
 
     it('cuts nobody else where it is the clean-up of one lease that takes more locks than there are', async () => {
       const [honest, hoarder] = [await lease(), await lease()];

@@ -4,6 +4,7 @@
  * and what it may not (`lacking`): a GRANT without grant option is only a warning to PostgreSQL (01007), and grants nothing.
  */
 import type { PostgresScope } from '@mayfly/domain';
+import { groupRolePattern, loginRolePattern } from './role-names.ts';
 import { textArray } from './sql-text.ts';
 
 /** Of what is looked at: each schema, the database, each table (views and foreign tables too), each sequence. */
@@ -32,17 +33,11 @@ export function requiredKinds({ tables }: PostgresScope): readonly ObjectKind[] 
  * held briefly); the number of schemas; of tables; of
  * those tables of which the group has any privilege of the scope. `group` is an SQL expression of type oid.
  */
-export function selectLacking(group: string, { privileges, schemas, tables }: PostgresScope): string {
-  const named = tables?.map(splitTable);
-  const isNamed =
-    named === undefined
-      ? ''
-      : `AND (n.nspname, c.relname) IN (SELECT s, t FROM ROWS FROM (
-           pg_catalog.unnest(${textArray(named.map(([schema]) => schema))}),
-           pg_catalog.unnest(${textArray(named.map(([, table]) => table))})) AS named (s, t))`;
+export function selectLacking(group: string, scope: PostgresScope): string {
+  const { privileges, schemas, tables } = scope;
   const wantsSequences = privileges.some((privilege) => privilege === 'INSERT' || privilege === 'UPDATE');
   const belongs =
-    named === undefined
+    tables === undefined
       ? ''
       : `AND EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN relations r ON r.oid = d.refobjid
            WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
@@ -53,11 +48,10 @@ export function selectLacking(group: string, { privileges, schemas, tables }: Po
   return `WITH schemas AS (
       SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY (${textArray(schemas)})
     ), relations AS (
-      SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c JOIN schemas n ON n.oid = c.relnamespace
-       WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') ${isNamed}
+      ${selectRelations(scope)}
     ), sequences AS (
       SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c JOIN schemas n ON n.oid = c.relnamespace
-       WHERE ${wantsSequences} AND c.relkind = 'S' ${belongs}
+       WHERE ${wantsSequences} AND c.relkind = 'S' AND ${isOfNoLease} ${belongs}
     ), privileges AS (
       SELECT 3 AS step, 'schema' AS kind, oid, pg_catalog.format('SCHEMA %I', nspname) AS object, p AS privilege,
              ${state('has_schema_privilege', 'oid')} AS state
@@ -85,6 +79,25 @@ export function selectLacking(group: string, { privileges, schemas, tables }: Po
            pg_catalog.count(*) FILTER (WHERE kind = 'table'),
            pg_catalog.count(*) FILTER (WHERE kind = 'table' AND is_usable)
       FROM objects`;
+}
+
+/**
+ * What leases own, or have made as their group, belongs to no scope: it is nobody else's to use, and one lease could make so much
+ * of it that no mint would ever have looked at all.
+ */
+const isOfNoLease = `pg_catalog.pg_get_userbyid(c.relowner)::text !~ '${loginRolePattern}|${groupRolePattern}'`;
+
+/** A SELECT of the tables of a scope, views and foreign tables too: `oid`, `nspname`, `relname`. */
+export function selectRelations({ schemas, tables }: Pick<PostgresScope, 'schemas' | 'tables'>): string {
+  const named = tables?.map(splitTable);
+  const isNamed =
+    named === undefined
+      ? ''
+      : `AND (n.nspname, c.relname) IN (SELECT s, t FROM ROWS FROM (
+           pg_catalog.unnest(${textArray(named.map(([schema]) => schema))}),
+           pg_catalog.unnest(${textArray(named.map(([, table]) => table))})) AS named (s, t))`;
+  return `SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       WHERE n.nspname = ANY (${textArray(schemas)}) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND ${isOfNoLease} ${isNamed}`;
 }
 
 /** The first dot separates. */

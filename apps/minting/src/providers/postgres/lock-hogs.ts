@@ -2,17 +2,20 @@
  * Cuts the sessions of leases that have taken the locks of the whole server. Any login may take all that a server has room for, by
  * advisory locks, and from then on no statement succeeds that needs another one.
  *
- * It needs a few locks itself, which `kept-connection.ts` holds in reserve. Whoever takes locks in a loop takes those as well as soon as
+ * It needs a few locks itself, which `lock-reserve.ts` holds. Whoever takes locks in a loop takes those as well as soon as
  * they are let go, so there is as little as can be between that and the cut.
  */
 import type { ServerFacts } from './admin-database.ts';
 import { firstCreatorOf } from './creator-roles.ts';
 import { asMember } from './lock-holders.ts';
-import { loginRolePattern } from './role-names.ts';
+import { groupRolePattern, loginRolePattern } from './role-names.ts';
 import { doBlock } from './sql-text.ts';
 
-/** Who has no more than so many cannot be why others have none. */
-const fewLocks = 64;
+/**
+ * Who has no more than so many cannot be why others have none, not even together with as many others as there can be: a quarter of what
+ * the server has room for by each.
+ */
+const fewLocks = "pg_catalog.current_setting('max_locks_per_transaction')::int / 4";
 
 /** How much of what is held is freed, the greatest holders first: one part in so many. */
 const freedPart = 4;
@@ -58,6 +61,27 @@ export function cutLockHogs(facts: ServerFacts): string {
   EXCEPTION WHEN OTHERS THEN NULL;
   END`);
 }
+
+/** A transaction that a lease has prepared for a two-phase commit, and that holds many locks. */
+export interface PreparedHog {
+  readonly gid: string;
+  readonly owner: string;
+  /** Where it was prepared. */
+  readonly database: string;
+}
+
+/**
+ * Lists them, those with the most locks first. They have no session that could be cut; the lock on its own transaction id tells which of
+ * the locks without a session are whose. A lease may have prepared one as its group (PostgreSQL 13 to 15), which nobody else is.
+ */
+export const listPreparedHogs = `SELECT p.gid, pg_catalog.pg_get_userbyid(p.ownerid)::text AS owner,
+       (SELECT datname::text FROM pg_catalog.pg_database WHERE oid = p.dbid) AS database
+  FROM (SELECT l.virtualtransaction, pg_catalog.count(*) AS held,
+               pg_catalog.max(l.transactionid::text) FILTER (WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock') AS xid
+          FROM pg_catalog.pg_lock_status() AS l WHERE l.pid IS NULL GROUP BY l.virtualtransaction) h
+  JOIN pg_catalog.pg_prepared_xact() AS p ON p.transaction::text = h.xid
+ WHERE h.held > ${fewLocks} AND pg_catalog.pg_get_userbyid(p.ownerid)::text ~ '${loginRolePattern}|${groupRolePattern}'
+ ORDER BY h.held DESC`;
 
 /**
  * What gives a privileged role that is no superuser the right to cut sessions without a grant at that moment, which takes locks. From

@@ -5,11 +5,12 @@
  *
  * A table that a lease has locked as a whole (LOCK TABLE, TRUNCATE) is another matter: its privileges may let it do so.
  */
+import type { PostgresScope } from '@mayfly/domain';
 import pg from 'pg';
 import type { Deadline } from '../deadline.ts';
 import type { AdminDatabase, ServerFacts } from './admin-database.ts';
 import { creatorOf } from './creator-roles.ts';
-import type { LackingObject } from './group-privileges.ts';
+import { selectRelations } from './group-privileges.ts';
 import { lockWaitMs } from './optimistic.ts';
 import { leaseIdOf, loginRolePattern } from './role-names.ts';
 import { doBlock } from './sql-text.ts';
@@ -33,30 +34,32 @@ export interface EndedHolders {
  */
 export async function endLockHolders(
   database: AdminDatabase,
-  { mark, objects }: { readonly mark: string; readonly objects: readonly LackingObject[] },
+  { mark, scope }: { readonly mark: string; readonly scope: PostgresScope },
   facts: ServerFacts,
   deadline: Deadline,
 ): Promise<EndedHolders> {
-  const tables = objects.flatMap(({ kind, oid }) => (kind === 'table' ? [oid] : []));
-  const text = `${doBlock(body(mark, tables, facts))};
+  const text = `${doBlock(body(mark, scope, facts))};
     SELECT pg_catalog.current_setting('mayfly.ended') AS ended, pg_catalog.current_setting('mayfly.seen')::bool AS seen`;
   const row = (await database.run(text, deadline)).at(-1)?.[0];
   const names = new Set(JSON.parse(String(row?.['ended'])) as string[]);
   return { leaseIds: [...names].map(leaseIdOf), hasSeen: row?.['seen'] === true };
 }
 
-function body(mark: string, tables: readonly number[], facts: ServerFacts): string {
+function body(mark: string, scope: PostgresScope, facts: ServerFacts): string {
   const waiting = `w.usename = session_user AND w.state = 'active' AND pg_catalog.starts_with(w.query, ${pg.escapeLiteral(mark)})`;
   const isLockedAsAWhole = `EXISTS (SELECT FROM pg_catalog.pg_locks t
       WHERE t.pid = chain.pid AND t.locktype = 'relation' AND t.granted AND t.mode = 'AccessExclusiveLock'
-        AND t.relation = ANY (ARRAY[${tables.join(', ')}]::oid[])
+        AND t.relation = ANY (tables)
         AND t.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))`;
   return `DECLARE
     holder record;
     ended jsonb := '[]';
     seen bool := false;
+    tables oid[];
   BEGIN
     SET LOCAL lock_timeout = ${lockWaitMs};
+    -- All of them: which one the statement waits for next is not known from what it waited for before.
+    tables := ARRAY(SELECT r.oid FROM (${selectRelations(scope)}) AS r);
     FOR look IN 1..${lookForHoldersMs / pauseMs} LOOP
       FOR holder IN
         WITH RECURSIVE chain (pid) AS (

@@ -22,6 +22,9 @@ export function leaseIdOf(roleName: string): string {
 /** What a login role's name looks like, as a PostgreSQL regular expression. */
 export const loginRolePattern = '^mayfly_[0-9a-f]{32}$';
 
+/** What the names of group roles look like, those that are about to go among them, as a PostgreSQL regular expression. */
+export const groupRolePattern = '^mayfly_(scope|narrow|retired)_[0-9a-f]';
+
 /**
  * The group role that holds a scope's privileges: `mayfly_scope_<24 hex>` for a credential's full bounds, which stays;
  * `mayfly_narrow_<12 hex of the place>_<24 hex>` for a narrower scope, which goes when its last member has gone. The hash

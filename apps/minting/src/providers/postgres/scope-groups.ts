@@ -218,10 +218,10 @@ export class ScopeGroups {
         const wanted = { name, scope, creators, lenient: attempt === mostAttempts, lockWaitMs: waitMs, mark };
         return lookAtGroup(database, wanted, facts, deadline);
       };
-      const objects = heldUpBy(before);
-      if (objects === undefined || !mayEnd) return this.#inTurn(database, deadline, () => look(lockWaitMs));
+      if (heldUpBy(before) === undefined || !mayEnd)
+        return this.#inTurn(database, deadline, () => look(lockWaitMs));
       // Who holds something shows while it is being waited for, so that takes a second connection.
-      const ending = endLockHolders(database, { mark, objects }, facts, deadline).then(
+      const ending = endLockHolders(database, { mark, scope }, facts, deadline).then(
         ({ leaseIds, hasSeen }) => {
           mayEnd = leaseIds.length > 0 || !hasSeen;
           if (leaseIds.length > 0) this.options.observer?.endedHolders({ ...news, leaseIds });
