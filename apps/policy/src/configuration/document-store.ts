@@ -120,7 +120,10 @@ export class DocumentStore {
 /** Nobody waits for the answer any more: whoever asked has been told that it failed. */
 function requireTimeLeft(): void {
   if (remainingMs() > 0) return;
-  throw new MayflyError('dependency_unavailable', 'Checking the document took too long; nothing was applied.');
+  throw new MayflyError(
+    'dependency_unavailable',
+    'Checking the document took too long; nothing was applied.',
+  );
 }
 
 /** Another document was applied since this one was compared with the running one: all is undone, and looked at again. */

@@ -106,7 +106,9 @@ describe('a document', () => {
         return Promise.reject(new MayflyError('dependency_unavailable', 'away'));
       },
     };
-    expect(await lockOutBy({ ...configuration, trust } as typeof configuration, proof, keys)).toMatch(/people/);
+    expect(await lockOutBy({ ...configuration, trust }, proof, keys)).toMatch(
+      /people/,
+    );
     expect(asked).toBe(8);
   });
 });

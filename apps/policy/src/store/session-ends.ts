@@ -44,10 +44,7 @@ export async function shareOpenings(client: PoolClient): Promise<void> {
 }
 
 /** Locks these sessions until the end of the transaction, in the order of their ids, and answers with those that live. */
-export async function holdSessions(
-  client: PoolClient,
-  ids: readonly string[],
-): Promise<ReadonlySet<string>> {
+export async function holdSessions(client: PoolClient, ids: readonly string[]): Promise<ReadonlySet<string>> {
   const rows = await rowsOf<{ id: string; live: boolean }>(client, {
     name: 'hold-sessions',
     // By the clock and not by the start of the transaction: it may have waited for a lock.

@@ -144,14 +144,17 @@ describe('what policy orders by an event', () => {
     const lives = await world.issue(register, { actor: { user } });
     const activate = await underWay();
     const revocation_id = uuidv7();
-    const { session_id: _session, agent_id: _agent, ...nobody } = blocked(subject, { revocation_id }).data;
+    const { session_id, agent_id, ...nobody } = blocked(subject, { revocation_id }).data;
+    expect([session_id, agent_id]).not.toContain(undefined);
     const action_context = { subject, applied_by: 'recovery', host: 'here' };
     await deliver(newEvent('policy', 'config.removed', { ...nobody, action_context }));
     expect(rejected).toEqual([]);
     expect(await activate()).toBe('lease_ended');
     await until(async () => (await stateOf(lives)) === 'revoked');
     const [told] = await requested();
-    expect(told).toMatchObject({ data: { revocation_id, action_context: { subject, applied_by: 'recovery' } } });
+    expect(told).toMatchObject({
+      data: { revocation_id, action_context: { subject, applied_by: 'recovery' } },
+    });
     expect(told?.data).not.toHaveProperty('agent_id');
     const assertion = await world.assert({ action: 'list_revocations' }, { administrator: true });
     expect(await register.revocations.list({ assertion, limit: 20 })).toMatchObject({
