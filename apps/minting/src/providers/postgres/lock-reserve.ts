@@ -15,13 +15,13 @@ export const reserveClass = 0x6d617966;
 export const reservedPart = 16;
 
 /** One connection takes at most one part in so many of what is left of that, so that there is some for those that come later. */
-const sharePart = 4;
+const sharePart = 2;
 
 /**
  * What one connection holds at most, and at least while that fits. Cutting sessions takes a dozen; the rest is a head start on those who
  * take each lock that comes free.
  */
-export const largestReserve = 64;
+export const largestReserve = 256;
 const smallestReserve = 32;
 
 /**
