@@ -50,11 +50,8 @@ async function recover(credential: string, ...options: string[]): Promise<void> 
 }
 
 it('a recovery ends the leases of what it removes, and is told as who asked', async () => {
-  await migrate({
-    connectionString: world.database.url,
-    schema: 'policy',
-    directory: inPolicy('migrations'),
-  });
+  const connectionString = world.database.url;
+  await migrate({ connectionString, schema: 'policy', directory: inPolicy('migrations') });
   await recover('orders-db/readonly');
   await recover('orders-db/other', '--end-leases');
   const { rows } = await world.database.pool.query<{ event: string }>('SELECT event FROM policy.outbox');
