@@ -164,6 +164,50 @@ describe('a block', () => {
     expect(await roles()).toEqual(['administrator', 'platform_administrator']);
   });
 
+  it('of a platform administrator is one whose length, reason and name no organization changes', async () => {
+    const pat = { ...personIn('platform'), email: 'pia@acme.example' };
+    const subject = { kind: 'user', id: 'pia@acme.example' } as const;
+    const opens = () => codeOf(policy.open(pat));
+    const root = await policy.open({ ...personIn('admins', 'platform'), email: 'root@acme.example' });
+    const rootId = 'spiffe://acme.example/person/root.at.acme.example';
+    const timeIsOver = (block_id: string) =>
+      policy.database.pool.query(
+        'UPDATE policy.blocks SET platform_until = clock_timestamp() WHERE block_id = $1',
+        [block_id],
+      );
+
+    const { block } = await add(subject, { token: root.token, for_seconds: 600 });
+    const own = await add(subject);
+    expect(own.block).toMatchObject({ block_id: block.block_id, added_by: rootId });
+    expect(own.block).not.toHaveProperty('until');
+    expect(await opens()).toBe('policy_denied');
+    expect(await codeOf(remove(block.block_id))).toBe('policy_denied');
+    // The ten minutes of the platform, not the organization's for ever.
+    await timeIsOver(block.block_id);
+    expect(await opens()).toBe('ok');
+    expect((await add(subject)).block.added_by).toBe('spiffe://acme.example/person/boss.at.acme.example');
+    expect(await opens()).toBe('ok');
+    expect(await codeOf(remove(block.block_id))).toBe('ok');
+
+    // Nor does the organization's for ever make the platform's ten minutes longer.
+    const { block: ours } = await add(subject);
+    await add(subject, { token: root.token, for_seconds: 600 });
+    const { rows } = await policy.database.pool.query(
+      `SELECT until, platform_until BETWEEN now() + interval '9 minutes' AND now() + interval '11 minutes' AS bounded
+       FROM policy.blocks WHERE block_id = $1`,
+      [ours.block_id],
+    );
+    expect(rows).toEqual([{ until: null, bounded: true }]);
+    expect(await opens()).toBe('policy_denied');
+    await add(subject, { token: root.token });
+    await add(subject, { token: root.token, for_seconds: 600 });
+    expect(await codeOf(remove(ours.block_id))).toBe('policy_denied');
+    // As an earlier release stores it.
+    await policy.database.pool.query('UPDATE policy.blocks SET platform_until = NULL');
+    expect(await opens()).toBe('policy_denied');
+    expect(await codeOf(remove(ours.block_id, root.token))).toBe('ok');
+  });
+
   it('of oneself is refused: nobody locks the own door from outside', async () => {
     for (const subject of [
       { kind: 'user', id: 'Boss@acme.example' },

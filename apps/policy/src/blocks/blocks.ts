@@ -68,7 +68,8 @@ export class Blocks {
         forSeconds,
         bindsPlatform: holds(session, 'platform_administrator'),
       });
-      const caused = { ...about(session, input), ...revocation, outcome: 'blocked' };
+      // The reason of who asks now, also where the block goes on with the one of a platform administrator.
+      const caused = { ...about(session, input), ...revocation, reason, outcome: 'blocked' };
       const event = blockEvent('block.added', stored, caused);
       const closed = ended.map((person) =>
         sessionEvent('session.closed', person, {

@@ -68,7 +68,9 @@ export class DocumentStore {
       const organizations = [...document.organizations.values()];
       const after = identified(document, await idsInNextVersion(pool, organizations));
       const removed = before === undefined ? [] : removedCredentials(before.configuration, after);
-      const admitting = keepsSessions ? new Map<number, undefined>() : await admittingVersions(pool, running);
+      const admitting = keepsSessions
+        ? new Map<number, undefined>()
+        : await admittingVersions(pool, running, before?.configuration);
       const stored = await inTransaction(pool, async (client) => {
         const change = {
           before: before?.configuration,

@@ -45,7 +45,7 @@ export async function previewOf(
     ending_sessions: await countGroundless(pool, {
       before: before?.configuration,
       after,
-      admitting: await admittingVersions(pool, running),
+      admitting: await admittingVersions(pool, running, before?.configuration),
     }),
     ending_leases: ending.reduce((sum, { leases }) => sum + leases, 0),
     ...(lockedOut === undefined ? {} : { locks_out: lockedOut.slice(0, 500) }),

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { bus, MayflyError, type InputOf } from '@mayfly/contracts';
 import type { BusClient } from '@mayfly/messaging';
@@ -150,6 +151,46 @@ describe('authority outlives its ground', () => {
     expect(await apply(next)).toMatchObject({ outcome: 'applied', sessions_ended: 1 });
     expect(await isLive(token)).toBe('unauthenticated');
   });
+
+  it('each session is judged by what admitted it when this release can not read what ran since', async () => {
+    const { token } = await policy.open(platform);
+    const [goes, stays] = [await policy.open(analyst), await policy.open(globexAnalyst)];
+    const store = (version: number, document: string) =>
+      policy.database.pool.query(
+        `INSERT INTO policy.config_versions (version, document, sha256, applied_at, applied_by)
+         VALUES ($1, $2, $1::integer::text, now(), 'somebody')`,
+        [version, document],
+      );
+    await store(2, 'from: a later release');
+    const document = without('require: { org: acme, kind: agent }', 'require: { org: acme, kind: bot }');
+    const asked = { token, document, end_leases: true, source_ip: sourceIp };
+    expect(await policy.get(ApplyConfig).run({ ...asked, dry_run: true })).toMatchObject({ ending_sessions: 1 });
+    expect(await apply(document, token)).toMatchObject({ outcome: 'applied', sessions_ended: 1 });
+    expect(await isLive(goes.token)).toBe('unauthenticated');
+    expect(await isLive(stays.token)).toBe('ok');
+
+    // Of one that the unreadable version itself has admitted, or nobody knows which, nobody can tell what admitted it.
+    await store(4, 'from: a later release, too');
+    const others = [await insertedBy(4, stays.sessionId), await insertedBy(null, stays.sessionId)];
+    expect(await apply(`${document}# next\n`, token)).toMatchObject({ sessions_ended: 2 });
+    const { rows } = await policy.database.pool.query(
+      "SELECT FROM policy.sessions WHERE id = ANY ($1) AND end_reason = 'withdrawn'",
+      [others],
+    );
+    expect(rows).toHaveLength(2);
+    expect(await isLive(stays.token)).toBe('ok');
+  });
+
+  /** Another session like this one, of another version. */
+  async function insertedBy(version: number | null, like: string): Promise<string> {
+    const id = randomUUID();
+    await policy.database.pool.query(
+      `INSERT INTO policy.sessions SELECT (jsonb_populate_record(s, jsonb_build_object('id', $1::uuid, 'config_version', $2::integer))).*
+       FROM policy.sessions s WHERE s.id = $3`,
+      [id, version, like],
+    );
+    return id;
+  }
 
   it('ends sessions while decisions hold their rows, without a deadlock', async () => {
     const agents = await Promise.all(

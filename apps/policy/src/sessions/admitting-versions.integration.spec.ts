@@ -21,21 +21,22 @@ afterEach(() => policy.stop());
 const failing = (code: 'dependency_unavailable' | 'internal') => ({
   versionOf: () => Promise.reject(new MayflyError(code, 'away')),
 });
-const count = (admitting: ReadonlyMap<number, undefined>) => {
+const running = () => {
   const parsed = parseConfiguration(policy.document);
   if (parsed.outcome !== 'ok') throw new Error('the document is not valid');
-  const { configuration } = parsed;
-  return countGroundless(policy.database.pool, { before: configuration, after: configuration, admitting });
+  return parsed.configuration;
 };
+const count = (admitting: ReadonlyMap<number, undefined>) =>
+  countGroundless(policy.database.pool, { before: running(), after: running(), admitting });
 
 describe('the version that admitted a session', () => {
   it('is not judged without when Postgres fails to give it', async () => {
-    const read = admittingVersions(policy.database.pool, failing('dependency_unavailable'));
+    const read = admittingVersions(policy.database.pool, failing('dependency_unavailable'), running());
     await expect(read).rejects.toMatchObject({ code: 'dependency_unavailable' });
   });
 
   it('ends its session when this release can not read it', async () => {
-    const read = await admittingVersions(policy.database.pool, failing('internal'));
+    const read = await admittingVersions(policy.database.pool, failing('internal'), running());
     expect([...read]).toEqual([[1, undefined]]);
     expect(await count(new Map([[1, undefined]]))).toBe(1);
   });

@@ -4,7 +4,13 @@ import type { Configuration } from '@mayfly/configuration';
 import { appendToOutbox } from '@mayfly/messaging';
 import type { Pool, PoolClient } from 'pg';
 import { sessionEvent } from '../reporting/events.ts';
-import { holdOpenings, liveGrounds, withdrawSessions, type LiveGround } from '../store/session-ends.ts';
+import {
+  holdOpenings,
+  liveGrounds,
+  withdrawSessions,
+  type ByAdmission,
+  type LiveGround,
+} from '../store/session-ends.ts';
 import { lostGround } from '../trust/ground.ts';
 import type { Session } from './session.ts';
 
@@ -12,13 +18,13 @@ import type { Session } from './session.ts';
 const batch = 500;
 
 export interface ConfigurationChange {
-  /** What ran until now; undefined when it can't be read. */
+  /** What ran until now; undefined when this release can't read it: then each session is judged by what admitted it. */
   readonly before: Configuration | undefined;
   readonly after: Configuration;
   readonly admitting: AdmittingVersions;
 }
 
-/** The versions that admitted sessions which a later one kept without admitting them; undefined for one that this release can't read. */
+/** Versions that admitted sessions which are not judged by what ran until now; undefined for one that this release can't read. */
 export type AdmittingVersions = ReadonlyMap<number, Configuration | undefined>;
 
 /**
@@ -28,13 +34,19 @@ export type AdmittingVersions = ReadonlyMap<number, Configuration | undefined>;
 export async function admittingVersions(
   pool: Pool,
   running: { versionOf(version: number): Promise<Configuration | undefined> },
+  before: Configuration | undefined,
 ): Promise<AdmittingVersions> {
   const versions = new Map<number, Configuration | undefined>();
-  for (const { admittedBy } of await liveGrounds(pool)) {
+  for (const { admittedBy } of await liveGrounds(pool, byAdmission(before))) {
     if (admittedBy === undefined || versions.has(admittedBy)) continue;
     versions.set(admittedBy, await running.versionOf(admittedBy).catch(notValid));
   }
   return versions;
+}
+
+/** What can't be read has judged nobody, as far as this release can tell. */
+function byAdmission(before: Configuration | undefined): ByAdmission {
+  return before === undefined ? 'all' : 'kept';
 }
 
 function notValid(error: unknown): undefined {
@@ -59,7 +71,7 @@ export async function endGroundlessSessions(
 ): Promise<Session[]> {
   await holdOpenings(client);
   const lost = await lostGrounds(client, change);
-  const ended = await withdrawSessions(client, [...lost.keys()]);
+  const ended = await withdrawSessions(client, [...lost.keys()], byAdmission(change.before));
   const events: MayflyEvent[] = ended.map((session) =>
     sessionEvent('session.closed', session, {
       reason: lost.get(session.ground) ?? 'the configuration no longer admits it',
@@ -84,7 +96,7 @@ async function lostGrounds(
   { before, after, admitting }: ConfigurationChange,
 ): Promise<Map<LiveGround, string>> {
   const lost = new Map<LiveGround, string>();
-  for (const ground of await liveGrounds(database)) {
+  for (const ground of await liveGrounds(database, byAdmission(before))) {
     const why = whyLost(ground, { before, after, admitting });
     if (why !== undefined) lost.set(ground, why);
   }
@@ -92,9 +104,9 @@ async function lostGrounds(
 }
 
 function whyLost(ground: LiveGround, { before, after, admitting }: ConfigurationChange): string | undefined {
-  if (ground.admittedBy === undefined) return lostGround(ground, before, after);
-  if (!admitting.has(ground.admittedBy)) throw new UnknownAdmission();
-  const admittedBy = admitting.get(ground.admittedBy);
+  const { admittedBy: version } = ground;
+  if (version !== undefined && !admitting.has(version)) throw new UnknownAdmission();
+  const admittedBy = version === undefined ? before : admitting.get(version);
   // Nobody can tell what it was admitted for: it opens another session if the document admits it.
   if (admittedBy === undefined) return 'the version that admitted it can not be read any more';
   return lostGround(ground, admittedBy, after);

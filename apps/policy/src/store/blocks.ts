@@ -19,19 +19,34 @@ export interface NewBlock extends Pick<
 > {
   /** Undefined: until it is removed. */
   readonly forSeconds: number | undefined;
-  /** Made by a platform administrator: it keeps a person with that role out too. */
+  /** Asked for by a platform administrator: for as long as that one says it keeps a person with that role out too. */
   readonly bindsPlatform: boolean;
 }
 
-/** Stores a block, or makes the one that its subject has last at least as long; never shorter, whoever asks for less. */
+/** Until when a block that a platform administrator asked for binds as such: as long as it lasts where an earlier release stored it. */
+const platformUntil = `coalesce(b.platform_until, b.until, 'infinity')`;
+
+/** Whether it keeps out platform administrators at this moment. */
+const bindsNow = `(b.binds_platform AND ${platformUntil} > clock_timestamp())`;
+
+/**
+ * Stores a block, or makes the one that its subject has last at least as long; never shorter, whoever asks for less. How long it binds
+ * platform administrators only one of them prolongs, and while it does, it tells of them and their reason: an organization's administrator
+ * would otherwise keep them out, or pass their block off as its own.
+ */
 export async function upsertBlock(database: Database, block: NewBlock): Promise<StoredBlock> {
   const [row] = await rowsOf<BlockRow>(database, {
     name: 'upsert-block',
     text: `INSERT INTO policy.blocks AS b
-             (block_id, organization, subject_kind, subject_id, reason, added_by, added_at, until, binds_platform)
-           VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8)
+             (block_id, organization, subject_kind, subject_id, reason, added_by, added_at, until, binds_platform, platform_until)
+           VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8,
+             CASE WHEN $8 THEN coalesce(clock_timestamp() + make_interval(secs => $7), 'infinity') END)
            ON CONFLICT (organization, subject_kind, subject_id) DO UPDATE SET
-             reason = excluded.reason, added_by = excluded.added_by, binds_platform = b.binds_platform OR excluded.binds_platform,
+             reason = CASE WHEN excluded.binds_platform OR NOT ${bindsNow} THEN excluded.reason ELSE b.reason END,
+             added_by = CASE WHEN excluded.binds_platform OR NOT ${bindsNow} THEN excluded.added_by ELSE b.added_by END,
+             binds_platform = excluded.binds_platform OR ${bindsNow},
+             platform_until = CASE WHEN excluded.binds_platform OR ${bindsNow}
+               THEN greatest(CASE WHEN b.binds_platform THEN ${platformUntil} END, excluded.platform_until) END,
              until = CASE WHEN b.until IS NOT NULL AND excluded.until IS NOT NULL THEN greatest(b.until, excluded.until) END
            RETURNING ${columns}`,
     values: [
@@ -62,7 +77,7 @@ export async function deleteBlock(
   const [row] = await rowsOf<BlockRow>(database, {
     name: 'delete-block',
     text: `DELETE FROM policy.blocks b
-           WHERE b.organization = $1 AND b.block_id = $2 AND ($3 OR NOT b.binds_platform) RETURNING ${columns}`,
+           WHERE b.organization = $1 AND b.block_id = $2 AND ($3 OR NOT ${bindsNow}) RETURNING ${columns}`,
     values: [organization, id, asPlatform],
   });
   if (row !== undefined) return blockOf(row);
@@ -140,7 +155,7 @@ export async function bindsPlatform(
     text: `SELECT EXISTS (
              SELECT FROM policy.blocks b
              WHERE b.organization = $1 AND (b.subject_kind, b.subject_id) IN (('agent', $2), ('user', $3))
-               AND b.binds_platform AND (b.until IS NULL OR b.until > clock_timestamp())) AS binds`,
+               AND ${bindsNow}) AS binds`,
     values: [organization, agentId, user ?? null],
   });
   return row?.binds === true;

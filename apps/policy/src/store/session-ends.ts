@@ -14,7 +14,7 @@ import { rowsOf, type Database } from './statement.ts';
 
 /** Sessions of one ground, and how they are to be judged. */
 export interface LiveGround extends SessionGround {
-  /** The version to compare with; undefined for the one that ran until now. */
+  /** The version to compare with; undefined for the one that ran until now, and where it isn't known. */
   readonly admittedBy: number | undefined;
   /** How many they are. */
   readonly sessions: number;
@@ -55,8 +55,14 @@ export async function holdSessions(client: PoolClient, ids: readonly string[]): 
   return new Set(rows.filter(({ live }) => live).map(({ id }) => id));
 }
 
+/**
+ * Which version sessions are compared with. `kept`: those that a version kept without admitting them with the one that admitted them,
+ * all others with the one that ran until now, which has judged them. `all`: each with the one that admitted it.
+ */
+export type ByAdmission = 'kept' | 'all';
+
 /** The grounds of all live sessions. Few, however many sessions there are. */
-export async function liveGrounds(database: Database): Promise<LiveGround[]> {
+export async function liveGrounds(database: Database, byAdmission: ByAdmission): Promise<LiveGround[]> {
   const rows = await rowsOf<{
     organization: string;
     trust_rule: string;
@@ -69,8 +75,9 @@ export async function liveGrounds(database: Database): Promise<LiveGround[]> {
   }>(database, {
     // All that were live when a version was stored were judged by it, but for versions that kept what they did not admit.
     text: `SELECT s.organization, s.trust_rule, s.kind, s.agent_role, s.person_roles, s.recipient_key IS NOT NULL AS has_recipient_key,
-             ${admittedBy} AS admitted_by, count(*)::integer AS sessions
+             ${admittedBy('$1')} AS admitted_by, count(*)::integer AS sessions
            FROM policy.sessions s WHERE s.ended_at IS NULL AND s.expires_at > now() GROUP BY 1, 2, 3, 4, 5, 6, 7`,
+    values: [byAdmission === 'all'],
   });
   return rows.map((row) => ({
     organization: row.organization,
@@ -84,13 +91,17 @@ export async function liveGrounds(database: Database): Promise<LiveGround[]> {
   }));
 }
 
-const admittedBy = `CASE WHEN s.config_version < (SELECT max(v.version) FROM policy.config_versions v WHERE v.sessions_kept)
+/** @param ofAll Parameter of the statement: whether it is asked for of all sessions, and not only of those that a version kept. */
+const admittedBy = (
+  ofAll: string,
+) => `CASE WHEN ${ofAll}::boolean OR s.config_version < (SELECT max(v.version) FROM policy.config_versions v WHERE v.sessions_kept)
   THEN s.config_version END`;
 
-/** Ends all live sessions of these grounds. */
+/** Ends all live sessions of these grounds, which were found with the same `byAdmission`. */
 export async function withdrawSessions(
   client: PoolClient,
   grounds: readonly LiveGround[],
+  byAdmission: ByAdmission,
 ): Promise<(Session & { readonly ground: LiveGround })[]> {
   if (grounds.length === 0) return [];
   const rows = await rowsOf<SessionRow & { place: number }>(client, {
@@ -102,7 +113,7 @@ export async function withdrawSessions(
                ON s.organization = g.organization AND s.trust_rule = g.trust_rule AND s.kind = g.kind
                  AND s.agent_role IS NOT DISTINCT FROM g.agent_role AND to_jsonb(s.person_roles) = g.person_roles
                  AND (s.recipient_key IS NOT NULL) = g.has_recipient_key
-                 AND ${admittedBy} IS NOT DISTINCT FROM g.admitted_by
+                 AND ${admittedBy('$2')} IS NOT DISTINCT FROM g.admitted_by
              WHERE s.ended_at IS NULL
              ORDER BY s.id FOR NO KEY UPDATE OF s
            )
@@ -122,6 +133,7 @@ export async function withdrawSessions(
           admitted_by: ground.admittedBy ?? null,
         })),
       ),
+      byAdmission === 'all',
     ],
   });
   return rows.flatMap((row) => {

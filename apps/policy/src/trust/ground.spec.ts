@@ -183,10 +183,4 @@ describe('a session keeps its ground', () => {
   ])('%s', (_what, ground, change) => {
     expect(lostGround(ground, before, after(change))).toBeUndefined();
   });
-
-  it('by what its row tells when what admitted it can not be read', () => {
-    expect(lostGround(analyst, undefined, before)).toBeUndefined();
-    expect(lostGround({ ...analyst, agentRole: 'gone' }, undefined, before)).toMatch(/role/);
-    expect(lostGround({ ...analyst, trustRule: 'gone' }, undefined, before)).toMatch(/rule/);
-  });
 });

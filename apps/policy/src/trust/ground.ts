@@ -21,18 +21,18 @@ type Rules = Pick<Configuration, 'organizations' | 'trust'>;
 
 /**
  * Why these sessions end with `after`, for auditors; undefined when they go on.
- * @param before What admitted them; undefined when that can't be read: then only what is no longer there at all ends them.
+ * @param before What admitted them. Where that can't be read nobody can be judged.
  */
 export function lostGround(
   ground: SessionGround,
-  before: Rules | undefined,
+  before: Rules,
   after: Rules,
 ): string | undefined {
   if (!after.organizations.has(ground.organization)) return 'its organization is gone from the configuration';
   const rule = ruleOf(ground, after);
   if (rule?.as !== ground.kind) return 'its trust rule is gone from the configuration';
   if (rule.requireRecipientKey && !ground.hasRecipientKey) return 'its trust rule asks for a recipient key';
-  const earlier = before === undefined ? rule : ruleOf(ground, before);
+  const earlier = ruleOf(ground, before);
   if (earlier === undefined || !admitsAllOf(rule, earlier)) {
     return 'its trust rule no longer admits all that it admitted';
   }
