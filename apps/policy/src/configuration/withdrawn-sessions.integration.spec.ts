@@ -164,7 +164,9 @@ describe('authority outlives its ground', () => {
     await store(2, 'from: a later release');
     const document = without('require: { org: acme, kind: agent }', 'require: { org: acme, kind: bot }');
     const asked = { token, document, end_leases: true, source_ip: sourceIp };
-    expect(await policy.get(ApplyConfig).run({ ...asked, dry_run: true })).toMatchObject({ ending_sessions: 1 });
+    expect(await policy.get(ApplyConfig).run({ ...asked, dry_run: true })).toMatchObject({
+      ending_sessions: 1,
+    });
     expect(await apply(document, token)).toMatchObject({ outcome: 'applied', sessions_ended: 1 });
     expect(await isLive(goes.token)).toBe('unauthenticated');
     expect(await isLive(stays.token)).toBe('ok');

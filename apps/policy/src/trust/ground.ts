@@ -23,11 +23,7 @@ type Rules = Pick<Configuration, 'organizations' | 'trust'>;
  * Why these sessions end with `after`, for auditors; undefined when they go on.
  * @param before What admitted them. Where that can't be read nobody can be judged.
  */
-export function lostGround(
-  ground: SessionGround,
-  before: Rules,
-  after: Rules,
-): string | undefined {
+export function lostGround(ground: SessionGround, before: Rules, after: Rules): string | undefined {
   if (!after.organizations.has(ground.organization)) return 'its organization is gone from the configuration';
   const rule = ruleOf(ground, after);
   if (rule?.as !== ground.kind) return 'its trust rule is gone from the configuration';
